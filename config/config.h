@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: PostgreSQL
+ *
+ * config: text -> struct config. INI by inih, environment, --set, validation.
+ *
+ * Pure: files are read by the shell, their text comes in. Allocation in an arena that belongs to
+ * the struct config; config_destroy() frees everything at once. A struct config is immutable after
+ * config_finish() and may then be read by any thread.
+ * Source of names and defaults: docs/reference/configuration.md, generated from config_options.
+ */
+#ifndef CONFIG_H
+#define CONFIG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+    CONFIG_NODES_MAX = 16,
+    CONFIG_DATABASES_MAX = 64,
+    CONFIG_SHARDS_MAX = 16,
+    CONFIG_LISTEN_MAX = 8,
+    CONFIG_USERS_MAX = 4096,
+    CONFIG_ERRORS_MAX = 256,
+};
+
+/* ---- the option table ---- */
+
+enum config_type {
+    CONFIG_BOOL,
+    CONFIG_INTEGER,  /* uint64_t; with `auto` allowed where the table says so (stored as 0) */
+    CONFIG_DURATION, /* uint64_t nanoseconds; a plain number is in the option's unit */
+    CONFIG_SIZE,     /* uint64_t bytes; kB MB GB */
+    CONFIG_SHARE,    /* uint32_t per mille: "50%" -> 500 */
+    CONFIG_STRING,   /* const char *, never NULL */
+    CONFIG_ENUM,     /* int, index into the option's `choices` */
+    CONFIG_LIST,     /* const char *: comma separated, checked by validation */
+};
+
+enum config_section {
+    CONFIG_SECTION_SWITCHGEAR,
+    CONFIG_SECTION_NODE,
+    CONFIG_SECTION_DATABASE,
+    CONFIG_SECTION_PROBE,
+    CONFIG_SECTION_BREAKER,
+};
+
+struct config_option {
+    enum config_section section;
+    const char *name;
+    enum config_type type;
+    const char *unit;          /* "ms", "s", "" ... of a plain number */
+    const char *default_text;  /* as written in a file */
+    const char *min_text;      /* bounds, or NULL */
+    const char *max_text;
+    const char *const *choices; /* CONFIG_ENUM: NULL-terminated */
+    bool reloadable;
+    bool in_effect;            /* false: accepted, but has no effect yet; the reference says so */
+    const char *help;          /* one sentence */
+    size_t offset;             /* of the field in its section's struct */
+};
+extern const struct config_option config_options[];
+extern const size_t config_options_count;
+
+/* ---- the result ---- */
+
+enum config_auth { CONFIG_AUTH_TRUST, CONFIG_AUTH_SCRAM, CONFIG_AUTH_MD5, CONFIG_AUTH_CERT, CONFIG_AUTH_HBA };
+enum config_role { CONFIG_ROLE_AUTO, CONFIG_ROLE_PRIMARY, CONFIG_ROLE_REPLICA };
+enum config_pool_mode { CONFIG_POOL_SESSION, CONFIG_POOL_TRANSACTION, CONFIG_POOL_STATEMENT };
+enum config_consistency { /* the order of enum router_level */
+    CONFIG_EVENTUAL, CONFIG_BOUNDED, CONFIG_SESSION, CONFIG_GLOBAL, CONFIG_PRIMARY
+};
+enum config_fallback { CONFIG_FALLBACK_PRIMARY, CONFIG_FALLBACK_FAIL };
+enum config_log_format { CONFIG_LOG_TEXT, CONFIG_LOG_JSON };
+enum config_log_level { CONFIG_LOG_ERROR, CONFIG_LOG_WARNING, CONFIG_LOG_INFO, CONFIG_LOG_DEBUG };
+
+struct config_switchgear {
+    const char *listen;
+    const char *admin_socket;
+    const char *http_listen;
+    uint64_t workers; /* 0: auto */
+    int auth_type;
+    const char *auth_file;
+    const char *auth_query, *auth_user;
+    const char *admin_users, *stats_users;
+    int log_format;
+    int log_level;
+    bool trust_anywhere; /* --set switchgear.trust_anywhere=yes: trust on addresses that are not loopback */
+    uint64_t instance_id;
+    /* PgBouncer's names */
+    uint64_t max_client_conn;
+    uint64_t default_pool_size;
+    uint64_t min_pool_size;
+    uint64_t reserve_pool_size;
+    uint64_t reserve_pool_timeout_ns;
+    uint64_t query_wait_timeout_ns; /* 0: off, here and below */
+    uint64_t server_idle_timeout_ns;
+    uint64_t server_lifetime_ns;
+    uint64_t server_connect_timeout_ns;
+    uint64_t server_login_retry_ns;
+    uint64_t client_login_timeout_ns;
+    uint64_t client_idle_timeout_ns;
+    uint64_t idle_transaction_timeout_ns;
+    uint64_t query_timeout_ns;
+    uint64_t max_db_connections;
+    uint64_t max_user_connections;
+    uint64_t max_prepared_statements; /* a backend's LRU; also the bound of one client's names x 16 */
+    uint64_t retry_keep; /* bytes of a batch kept for a replay */
+    uint64_t statement_max; /* bytes of a batch that is planned whole; larger: a write, streamed */
+    uint64_t verdict_cache_entries;
+    uint64_t connect_parallel; /* connections being opened at once, a worker and pool */
+    const char *client_tls_sslmode, *client_tls_cert_file, *client_tls_key_file,
+        *client_tls_ca_file, *client_tls_ciphers, *client_tls_protocols;
+    const char *server_tls_sslmode, *server_tls_cert_file, *server_tls_key_file,
+        *server_tls_ca_file, *server_tls_ciphers, *server_tls_protocols;
+};
+
+struct config_node {
+    const char *name;
+    const char *shard;
+    const char *host;
+    uint64_t port;
+    int role;
+    uint64_t weight;
+    bool weight_given;
+    const char *zone;
+    const char *options; /* further libpq keywords */
+    uint32_t shard_index; /* into config.shards */
+};
+
+struct config_database {
+    const char *name; /* "*": any other */
+    const char *shards;
+    const char *dbname; /* "": the name the client used */
+    const char *user, *password; /* "": the client's own */
+    int pool_mode;
+    uint64_t pool_size;
+    uint32_t pin_limit_permille;
+    int transaction_reads; /* 0 primary, 1 until_write */
+    uint64_t reserve_pool_size;
+    uint64_t max_db_connections;
+    int consistency;
+    uint64_t max_lag_ns;
+    int read_fallback;
+    uint32_t fallback_limit_permille;
+    uint64_t write_wait_ns;
+    uint32_t shard_first; /* index into config.shards of the first shard named */
+};
+
+struct config_probe {
+    uint64_t interval_ns;
+    uint64_t freshness_interval_ns; /* effective: at most a quarter of the smallest max_lag */
+    uint64_t timeout_ns;
+    const char *user, *password, *dbname; /* user: resolved by config_finish(), never "" */
+};
+
+/* The struct breaker_config's values, in plain numbers; the proxy copies them over. */
+struct config_breaker {
+    uint64_t failures, min_calls, trial_probes, trial_permits, trial_calls, trial_failures,
+        open_factor, flap_limit;
+    uint64_t window_ns, open_for_ns, open_max_ns, open_decay_ns, trial_lease_ns, trial_max_ns,
+        min_dwell_ns, slow_start_ns, lag_hard_ns;
+    uint32_t failure_rate_permille, retry_budget_permille;
+};
+
+/* A line of auth_file, or the one user of DATABASE_URL. */
+struct config_user {
+    const char *name;
+    const char *secret; /* clear text, "md5..." or "SCRAM-SHA-256$..." */
+};
+
+struct config {
+    struct config_switchgear switchgear;
+    struct config_probe probe;
+    struct config_breaker breaker;
+    struct config_node nodes[CONFIG_NODES_MAX];
+    uint32_t nodes_count;
+    struct config_database databases[CONFIG_DATABASES_MAX];
+    uint32_t databases_count;
+    const char *shards[CONFIG_SHARDS_MAX];
+    uint32_t shards_count;
+    struct config_user *users; /* sorted by name */
+    uint32_t users_count;
+    struct config_arena *arena;
+};
+
+/* ---- making one ---- */
+
+/* Errors and warnings, all of them, in the order of the file. */
+struct config_problem {
+    const char *file; /* "environment", "--set" or a path */
+    uint32_t line;    /* 0: none */
+    bool warning;
+    const char *message;
+};
+struct config_problems {
+    struct config_problem items[CONFIG_ERRORS_MAX];
+    uint32_t count;
+    uint32_t errors; /* those that are no warnings; may exceed the array */
+    struct config_arena *arena;
+};
+void config_problems_init(struct config_problems *p);
+void config_problems_deinit(struct config_problems *p);
+
+/* Empty, with every default. NULL: no memory. */
+struct config *config_create(void);
+void config_destroy(struct config *c);
+
+/* Each of these adds what it finds to the config and what is wrong to the problems. */
+void config_parse_ini(struct config *c, const char *file, const char *text, size_t size,
+                      struct config_problems *p);
+/* `get` looks up an environment variable, NULL when unset. */
+void config_parse_environment(struct config *c, const char *(*get)(void *arg, const char *name),
+                              void *arg, struct config_problems *p);
+/* "section.key=value", for example "switchgear.workers=2", "node.pg1.port=5433". */
+void config_set(struct config *c, const char *assignment, struct config_problems *p);
+/* PgBouncer's auth_file format. */
+void config_parse_users(struct config *c, const char *file, const char *text, size_t size,
+                        struct config_problems *p);
+/* Contradictions, references, derived values. After it the config is immutable. */
+void config_finish(struct config *c, struct config_problems *p);
+
+/* ---- reading one ---- */
+
+/* The section that serves clients that name this database, or NULL. */
+const struct config_database *config_database_find(const struct config *c, const char *name);
+const struct config_user *config_user_find(const struct config *c, const char *name);
+bool config_list_has(const char *list, const char *item); /* comma separated, blanks trimmed */
+
+/* What a reload would change that needs a restart: adds a problem a field. */
+void config_diff(const struct config *from, const struct config *to, struct config_problems *p);
+
+/* A value as text, for SHOW CONFIG; buf is used where the value is no string. */
+const char *config_value_text(const struct config_option *o, const void *section_struct, char *buf,
+                              size_t buf_size);
+
+/* The sample file and the reference page, both made from the option table. Returns the size needed
+ * (as snprintf). */
+size_t config_write_sample(char *buf, size_t buf_size);
+size_t config_write_reference(char *buf, size_t buf_size); /* Markdown */
+size_t config_write_options(char *buf, size_t buf_size);   /* `show CONFIG-options`: TSV with head */
+
+/* Splits one listen item: "127.0.0.1:6432", "[::1]:6432", "unix:/run/x", "*:6432". */
+struct config_address {
+    bool is_unix;
+    bool is_loopback;
+    char host[108]; /* or the directory; "" for all addresses */
+    uint16_t port;
+};
+bool config_address_parse(const char *text, struct config_address *ret);
+
+#endif

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: PostgreSQL
+ *
+ * proto_auth: the server's side of SCRAM-SHA-256 and md5 password authentication.
+ *
+ * Pure: hashes and random bytes are arguments (struct proto_hashes), so that this folder links
+ * with no crypto library; nothing is allocated; any thread.
+ * Source: RFC 5802, RFC 7677; PostgreSQL manual, "SASL Authentication", "Password Authentication".
+ */
+#ifndef PROTO_AUTH_H
+#define PROTO_AUTH_H
+
+#include "proto_frame.h"
+
+enum {
+    PROTO_SHA256_SIZE = 32,
+    PROTO_SCRAM_SALT_SIZE_MAX = 64,
+    PROTO_SCRAM_NONCE_SIZE = 18,        /* raw random bytes that the caller passes in */
+    PROTO_SCRAM_MESSAGE_SIZE_MAX = 1024,
+    PROTO_SCRAM_ITERATIONS = 4096,
+};
+
+/* The hash functions that the shell lends (OpenSSL's). None may fail. */
+struct proto_hashes {
+    void (*sha256)(const uint8_t *data, size_t size, uint8_t ret[32]);
+    void (*hmac_sha256)(const uint8_t *key, size_t key_size, const uint8_t *data, size_t size,
+                        uint8_t ret[32]);
+    void (*pbkdf2_sha256)(const uint8_t *password, size_t password_size, const uint8_t *salt,
+                          size_t salt_size, uint32_t iterations, uint8_t ret[32]);
+    void (*md5)(const uint8_t *data, size_t size, uint8_t ret[16]);
+};
+
+/* A stored secret in SCRAM's form. */
+struct proto_scram_secret {
+    uint32_t iterations;
+    uint8_t salt[PROTO_SCRAM_SALT_SIZE_MAX];
+    uint32_t salt_size;
+    uint8_t stored_key[32];
+    uint8_t server_key[32];
+};
+
+/* Reads "SCRAM-SHA-256$<iterations>:<salt>$<StoredKey>:<ServerKey>". False: not of that form. */
+bool proto_scram_secret_read(struct proto_span text, struct proto_scram_secret *ret);
+
+/* Makes the secret of a clear-text password. (SASLprep: passwords that are not plain ASCII are used
+ * as they are, as PostgreSQL does where preparation fails.) */
+void proto_scram_secret_make(const struct proto_hashes *h, struct proto_span password,
+                             const uint8_t *salt, uint32_t salt_size, uint32_t iterations,
+                             struct proto_scram_secret *ret);
+
+/*
+ * A made-up secret for a user that does not exist, the same each time for the same name and
+ * `server_key`, so that it cannot be told from a real one: the exchange runs to its end and fails.
+ */
+void proto_scram_secret_mock(const struct proto_hashes *h, struct proto_span user,
+                             const uint8_t server_key[32], struct proto_scram_secret *ret);
+
+/* One exchange. The caller embeds it; zeroed is a good start. */
+struct proto_scram {
+    struct proto_scram_secret secret;
+    bool doomed; /* the user is unknown: fail at the end, whatever the proof says */
+    char client_first_bare[256];
+    char server_first[256];
+    char nonce[128]; /* client's and ours, joined */
+    char gs2_header[64];
+};
+
+/*
+ * Takes the client-first-message and writes the server-first-message, NUL-terminated, into
+ * s->server_first. `nonce_random` holds PROTO_SCRAM_NONCE_SIZE random bytes. s->secret and
+ * s->doomed were set before. PROTO_EMALFORMED: not a client-first-message, or it asks for channel
+ * binding ("p="), or a name/nonce that is too long.
+ */
+enum proto_status proto_scram_first(struct proto_scram *s, struct proto_span client_first,
+                                    const uint8_t nonce_random[PROTO_SCRAM_NONCE_SIZE]);
+
+/*
+ * Takes the client-final-message. PROTO_OK with *ret_proven false: a wrong password. With true,
+ * `ret_server_final` (at least 64 bytes) holds the server-final-message, NUL-terminated.
+ * The proof is compared in constant time.
+ */
+enum proto_status proto_scram_final(const struct proto_hashes *h, const struct proto_scram *s,
+                                    struct proto_span client_final, bool *ret_proven,
+                                    char ret_server_final[64]);
+
+/* md5: what a client must answer: "md5" + hex(md5(hex(md5(password user)) salt)), 35 characters and
+ * NUL. `stored` is a clear-text password or "md5" + 32 hex digits. */
+void proto_md5_answer(const struct proto_hashes *h, struct proto_span stored,
+                      struct proto_span user, const uint8_t salt[4], char ret[36]);
+
+/* Compares without telling by its time where the difference is. */
+bool proto_equal_constant_time(const uint8_t *a, const uint8_t *b, size_t size);
+
+#endif
