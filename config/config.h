@@ -21,17 +21,21 @@ enum {
     CONFIG_LISTEN_MAX = 8,
     CONFIG_USERS_MAX = 4096,
     CONFIG_ERRORS_MAX = 256,
+    CONFIG_LINE_MAX = 4096,     /* bytes of one line of the file, without its comment */
+    CONFIG_NAME_MAX = 63,       /* bytes of a node's, database's or shard's name */
+    CONFIG_MEMORY_MAX = 1 << 24 /* bytes of all strings of one config */
 };
 
 /* ---- the option table ---- */
 
 enum config_type {
     CONFIG_BOOL,
-    CONFIG_INTEGER,  /* uint64_t; with `auto` allowed where the table says so (stored as 0) */
+    CONFIG_INTEGER,  /* uint64_t; `auto` is allowed where it is the default (stored as 0, then
+                        worked out by config_finish() for what a database inherits) */
     CONFIG_DURATION, /* uint64_t nanoseconds; a plain number is in the option's unit */
     CONFIG_SIZE,     /* uint64_t bytes; kB MB GB */
     CONFIG_SHARE,    /* uint32_t per mille: "50%" -> 500 */
-    CONFIG_STRING,   /* const char *, never NULL */
+    CONFIG_STRING,   /* const char *, never NULL; one of `choices` where there are any */
     CONFIG_ENUM,     /* int, index into the option's `choices` */
     CONFIG_LIST,     /* const char *: comma separated, checked by validation */
 };
@@ -48,26 +52,36 @@ struct config_option {
     enum config_section section;
     const char *name;
     enum config_type type;
-    const char *unit;          /* "ms", "s", "" ... of a plain number */
-    const char *default_text;  /* as written in a file */
-    const char *min_text;      /* bounds, or NULL */
+    const char *unit;         /* "ms", "s", "" ... of a plain number */
+    const char *default_text; /* as written in a file */
+    const char *min_text;     /* bounds, or NULL */
     const char *max_text;
     const char *const *choices; /* CONFIG_ENUM: NULL-terminated */
     bool reloadable;
-    bool in_effect;            /* false: accepted, but has no effect yet; the reference says so */
-    const char *help;          /* one sentence */
-    size_t offset;             /* of the field in its section's struct */
+    bool in_effect;   /* false: accepted, but has no effect yet; the reference says so */
+    const char *help; /* one sentence */
+    size_t offset;    /* of the field in its section's struct */
 };
 extern const struct config_option config_options[];
 extern const size_t config_options_count;
 
 /* ---- the result ---- */
 
-enum config_auth { CONFIG_AUTH_TRUST, CONFIG_AUTH_SCRAM, CONFIG_AUTH_MD5, CONFIG_AUTH_CERT, CONFIG_AUTH_HBA };
+enum config_auth {
+    CONFIG_AUTH_TRUST,
+    CONFIG_AUTH_SCRAM,
+    CONFIG_AUTH_MD5,
+    CONFIG_AUTH_CERT,
+    CONFIG_AUTH_HBA
+};
 enum config_role { CONFIG_ROLE_AUTO, CONFIG_ROLE_PRIMARY, CONFIG_ROLE_REPLICA };
 enum config_pool_mode { CONFIG_POOL_SESSION, CONFIG_POOL_TRANSACTION, CONFIG_POOL_STATEMENT };
 enum config_consistency { /* the order of enum router_level */
-    CONFIG_EVENTUAL, CONFIG_BOUNDED, CONFIG_SESSION, CONFIG_GLOBAL, CONFIG_PRIMARY
+                          CONFIG_EVENTUAL,
+                          CONFIG_BOUNDED,
+                          CONFIG_SESSION,
+                          CONFIG_GLOBAL,
+                          CONFIG_PRIMARY
 };
 enum config_fallback { CONFIG_FALLBACK_PRIMARY, CONFIG_FALLBACK_FAIL };
 enum config_log_format { CONFIG_LOG_TEXT, CONFIG_LOG_JSON };
@@ -84,7 +98,8 @@ struct config_switchgear {
     const char *admin_users, *stats_users;
     int log_format;
     int log_level;
-    bool trust_anywhere; /* --set switchgear.trust_anywhere=yes: trust on addresses that are not loopback */
+    bool trust_anywhere; /* --set switchgear.trust_anywhere=yes: trust on addresses that are not
+                            loopback */
     uint64_t instance_id;
     /* PgBouncer's names */
     uint64_t max_client_conn;
@@ -103,8 +118,9 @@ struct config_switchgear {
     uint64_t query_timeout_ns;
     uint64_t max_db_connections;
     uint64_t max_user_connections;
-    uint64_t max_prepared_statements; /* a backend's LRU; also the bound of one client's names x 16 */
-    uint64_t retry_keep; /* bytes of a batch kept for a replay */
+    uint64_t
+        max_prepared_statements; /* a backend's LRU; also the bound of one client's names x 16 */
+    uint64_t retry_keep;         /* bytes of a batch kept for a replay */
     uint64_t statement_max; /* bytes of a batch that is planned whole; larger: a write, streamed */
     uint64_t verdict_cache_entries;
     uint64_t connect_parallel; /* connections being opened at once, a worker and pool */
@@ -123,14 +139,14 @@ struct config_node {
     uint64_t weight;
     bool weight_given;
     const char *zone;
-    const char *options; /* further libpq keywords */
+    const char *options;  /* further libpq keywords */
     uint32_t shard_index; /* into config.shards */
 };
 
 struct config_database {
     const char *name; /* "*": any other */
     const char *shards;
-    const char *dbname; /* "": the name the client used */
+    const char *dbname;          /* "": the name the client used */
     const char *user, *password; /* "": the client's own */
     int pool_mode;
     uint64_t pool_size;
@@ -200,8 +216,12 @@ struct config_problems {
 };
 void config_problems_init(struct config_problems *p);
 void config_problems_deinit(struct config_problems *p);
+/* For what the shell finds, such as a file that cannot be read. line 0: none. */
+void config_problem_add(struct config_problems *p, const char *file, uint32_t line,
+                        const char *message);
 
-/* Empty, with every default. NULL: no memory. */
+/* Empty, with every default. NULL: no memory. Memory that runs out later is an error that
+ * config_finish() reports. */
 struct config *config_create(void);
 void config_destroy(struct config *c);
 
@@ -211,7 +231,9 @@ void config_parse_ini(struct config *c, const char *file, const char *text, size
 /* `get` looks up an environment variable, NULL when unset. */
 void config_parse_environment(struct config *c, const char *(*get)(void *arg, const char *name),
                               void *arg, struct config_problems *p);
-/* "section.key=value", for example "switchgear.workers=2", "node.pg1.port=5433". */
+/* "section.key=value", for example "switchgear.workers=2", "node.pg1.port=5433". It wins over the
+ * file and the environment, whichever comes first; of two for one key the later one wins. A node or
+ * database that no section names can be made this way only where no section names any. */
 void config_set(struct config *c, const char *assignment, struct config_problems *p);
 /* PgBouncer's auth_file format. */
 void config_parse_users(struct config *c, const char *file, const char *text, size_t size,
@@ -226,24 +248,26 @@ const struct config_database *config_database_find(const struct config *c, const
 const struct config_user *config_user_find(const struct config *c, const char *name);
 bool config_list_has(const char *list, const char *item); /* comma separated, blanks trimmed */
 
-/* What a reload would change that needs a restart: adds a problem a field. */
+/* What a reload would change that needs a restart: adds an error a field, so that a reload whose
+ * problems have errors can be refused as a whole. Both configs are finished ones. */
 void config_diff(const struct config *from, const struct config *to, struct config_problems *p);
 
-/* A value as text, for SHOW CONFIG; buf is used where the value is no string. */
+/* A value as text, for SHOW CONFIG; buf is used where the value is no string (32 bytes are enough).
+ * Passwords are not hidden. */
 const char *config_value_text(const struct config_option *o, const void *section_struct, char *buf,
                               size_t buf_size);
 
 /* The sample file and the reference page, both made from the option table. Returns the size needed
  * (as snprintf). */
 size_t config_write_sample(char *buf, size_t buf_size);
-size_t config_write_reference(char *buf, size_t buf_size); /* Markdown */
-size_t config_write_options(char *buf, size_t buf_size);   /* `show CONFIG-options`: TSV with head */
+size_t config_write_reference(char *buf, size_t buf_size); /* docs/reference/configuration.md */
+size_t config_write_options(char *buf, size_t buf_size); /* `show CONFIG-options`: TSV with head */
 
 /* Splits one listen item: "127.0.0.1:6432", "[::1]:6432", "unix:/run/x", "*:6432". */
 struct config_address {
     bool is_unix;
-    bool is_loopback;
-    char host[108]; /* or the directory; "" for all addresses */
+    bool is_loopback; /* also of a Unix socket: nobody comes from another machine */
+    char host[108];   /* or the directory; "" for all addresses */
     uint16_t port;
 };
 bool config_address_parse(const char *text, struct config_address *ret);
