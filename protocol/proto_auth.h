@@ -14,9 +14,10 @@
 enum {
     PROTO_SHA256_SIZE = 32,
     PROTO_SCRAM_SALT_SIZE_MAX = 64,
-    PROTO_SCRAM_NONCE_SIZE = 18,        /* raw random bytes that the caller passes in */
+    PROTO_SCRAM_NONCE_SIZE = 18, /* raw random bytes that the caller passes in */
     PROTO_SCRAM_MESSAGE_SIZE_MAX = 1024,
     PROTO_SCRAM_ITERATIONS = 4096,
+    PROTO_MD5_INPUT_SIZE_MAX = 16384,
 };
 
 /* The hash functions that the shell lends (OpenSSL's). None may fail. */
@@ -83,7 +84,8 @@ enum proto_status proto_scram_final(const struct proto_hashes *h, const struct p
                                     char ret_server_final[64]);
 
 /* md5: what a client must answer: "md5" + hex(md5(hex(md5(password user)) salt)), 35 characters and
- * NUL. `stored` is a clear-text password or "md5" + 32 hex digits. */
+ * NUL. `stored` is a clear-text password or "md5" + 32 hex digits. When `stored` and `user`
+ * together exceed PROTO_MD5_INPUT_SIZE_MAX, `ret` is all NULs, which no client can answer. */
 void proto_md5_answer(const struct proto_hashes *h, struct proto_span stored,
                       struct proto_span user, const uint8_t salt[4], char ret[36]);
 

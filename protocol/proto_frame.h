@@ -20,16 +20,16 @@ struct proto_span {
     size_t size;
 };
 
-#define PROTO_STATUS_MAP(X)                                                                        \
-    X(OK, 0, "ok")                                                                                 \
-    X(MORE, 1, "incomplete: call again with more bytes")                                           \
-    X(EBADLEN, -1, "invalid message length")                                                       \
-    X(ETOOBIG, -2, "message too large")                                                            \
-    X(EMALFORMED, -3, "malformed message body")                                                    \
+#define PROTO_STATUS_MAP(X)                              \
+    X(OK, 0, "ok")                                       \
+    X(MORE, 1, "incomplete: call again with more bytes") \
+    X(EBADLEN, -1, "invalid message length")             \
+    X(ETOOBIG, -2, "message too large")                  \
+    X(EMALFORMED, -3, "malformed message body")          \
     X(EUNSUPPORTED, -4, "unsupported protocol version or request")
 
 enum proto_status {
-#define X(name, value, text) PROTO_##name = value,
+#define X(name, value, text) PROTO_##name = (value),
     PROTO_STATUS_MAP(X)
 #undef X
 };
@@ -37,8 +37,8 @@ enum proto_status {
 const char *proto_status_text(enum proto_status status);
 
 enum {
-    PROTO_HEADER_SIZE = 5,              /* type byte and length word */
-    PROTO_BODY_SIZE_SMALL = 10000 - 4,  /* bound of PostgreSQL for Sync, Flush, Execute, ... */
+    PROTO_HEADER_SIZE = 5,             /* type byte and length word */
+    PROTO_BODY_SIZE_SMALL = 10000 - 4, /* bound of PostgreSQL for Sync, Flush, Execute, ... */
     PROTO_BODY_SIZE_MAX = 0x3fffffff - 1 - 4, /* bound of PostgreSQL for everything else */
 };
 
@@ -90,7 +90,8 @@ static inline enum proto_status proto_header_peek(struct proto_span in, uint32_t
  * 0xffffffff when the type is not a client's. */
 uint32_t proto_client_body_size_max(uint8_t type);
 
-/* True when a server may send a message of this type after authentication. */
+/* True when a server may send a message of this type after its first ReadyForQuery: so neither
+ * Authentication ('R') nor BackendKeyData ('K') nor NegotiateProtocolVersion ('v'). */
 bool proto_server_type_known(uint8_t type);
 
 /*
@@ -105,7 +106,10 @@ struct proto_reader {
 
 static inline struct proto_reader proto_reader_make(struct proto_span body)
 {
-    return (struct proto_reader){.pos = body.base, .end = body.base + body.size, .failed = false};
+    assert(body.base != NULL || body.size == 0);
+    const uint8_t *end =
+        body.size > 0 ? body.base + body.size : body.base; /* NULL + 0 is undefined */
+    return (struct proto_reader){.pos = body.base, .end = end, .failed = false};
 }
 
 uint8_t proto_read_u8(struct proto_reader *r);

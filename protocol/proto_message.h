@@ -42,7 +42,7 @@ struct proto_target {
 };
 enum proto_status proto_target_read(struct proto_span body, struct proto_target *ret);
 
-/* Execute ('E'). rows_max 0: all. */
+/* Execute ('E'). rows_max 0: all; a negative number means all too, and is read as 0. */
 struct proto_execute {
     struct proto_span portal;
     uint32_t rows_max;
@@ -59,7 +59,8 @@ struct proto_parameter {
 };
 enum proto_status proto_parameter_read(struct proto_span body, struct proto_parameter *ret);
 
-/* ErrorResponse ('E') and NoticeResponse ('N') from a server: any field may be absent (empty). */
+/* ErrorResponse ('E') and NoticeResponse ('N') from a server: any field may be absent: then it
+ * is an empty string. PROTO_EMALFORMED also when C is there without five characters. */
 struct proto_error {
     struct proto_span severity; /* field V, not localised, else S */
     struct proto_span sqlstate; /* C: five characters when present */

@@ -12,8 +12,8 @@
 
 enum {
     PROTO_STARTUP_SIZE_MIN = 8,
-    PROTO_STARTUP_SIZE_MAX = 10000,     /* PostgreSQL's MAX_STARTUP_PACKET_LENGTH */
-    PROTO_STARTUP_PARAMETERS_MAX = 64,  /* more are PROTO_EMALFORMED */
+    PROTO_STARTUP_SIZE_MAX = 10000,    /* PostgreSQL's MAX_STARTUP_PACKET_LENGTH */
+    PROTO_STARTUP_PARAMETERS_MAX = 64, /* more are PROTO_EMALFORMED */
     PROTO_CANCEL_KEY_SIZE_MAX = 256,
 };
 
@@ -52,10 +52,11 @@ enum proto_status proto_startup_read(struct proto_span in, struct proto_startup 
 struct proto_span proto_startup_find(const struct proto_startup *s, const char *name);
 
 /*
- * Splits the start-up parameter `options` ("-c k=v --k=v -ck=v", backslash escapes a blank or a
- * backslash) into settings. Names and values are written NUL-terminated into `buf`; `-` in a
- * --long-name becomes `_`. `emit` is called once a setting, in order. PROTO_EMALFORMED on anything
- * else, PROTO_ETOOBIG when buf is too small (the text's size plus 2 always suffices).
+ * Splits the start-up parameter `options` ("-c k=v --k=v -ck=v", a backslash makes the next byte
+ * an ordinary one, as in PostgreSQL) into settings. Names and values are written NUL-terminated
+ * into `buf`; `-` in a name becomes `_`. `emit` is called once a setting, in order, and only when
+ * the whole text was good. PROTO_EMALFORMED on anything else (the server's other switches too),
+ * PROTO_ETOOBIG when buf is too small (the text's size plus 2 always suffices).
  */
 enum proto_status proto_options_split(struct proto_span options, char *buf, size_t buf_size,
                                       void (*emit)(void *arg, const char *name, const char *value),
