@@ -12,9 +12,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define BREAKER_STATE_MAP(X)                                                                       \
-    X(CLOSED, "CLOSED")                                                                            \
-    X(OPEN, "OPEN")                                                                                \
+#define BREAKER_STATE_MAP(X) \
+    X(CLOSED, "CLOSED")      \
+    X(OPEN, "OPEN")          \
     X(HALF_OPEN, "HALF_OPEN")
 enum breaker_state {
 #define X(name, text) BREAKER_##name,
@@ -24,13 +24,13 @@ enum breaker_state {
 };
 
 /* Why the breaker is where it is. */
-#define BREAKER_REASON_MAP(X)                                                                      \
-    X(NONE, "")                                                                                    \
-    X(CONNECT, "connect")                                                                          \
-    X(ERRORS, "errors")                                                                            \
-    X(SLOW, "slow")                                                                                \
-    X(ROLE, "role")                                                                                \
-    X(STARTING, "starting")                                                                        \
+#define BREAKER_REASON_MAP(X) \
+    X(NONE, "")               \
+    X(CONNECT, "connect")     \
+    X(ERRORS, "errors")       \
+    X(SLOW, "slow")           \
+    X(ROLE, "role")           \
+    X(STARTING, "starting")   \
     X(ADMIN, "admin")
 enum breaker_reason {
 #define X(name, text) BREAKER_REASON_##name,
@@ -50,23 +50,24 @@ enum breaker_input {
     BREAKER_PROBE_SUCCESS, /* our own probe was answered well */
     BREAKER_PROBE_FAILURE, /* our own probe failed or timed out: counts */
     BREAKER_TICK,          /* only time passed */
+    BREAKER_HALF_FAILURE,  /* counts half: two of them are a failure */
 };
 
 struct breaker_config {
-    uint32_t failures;        /* in a row that open; >= 1 */
-    uint64_t open_for_ns;     /* first OPEN lasts this long, +-25 % jitter; > 0 */
-    uint32_t open_factor;     /* each further one this many times longer; >= 1 */
-    uint64_t open_max_ns;     /* but never longer */
-    uint64_t open_decay_ns;   /* one level back per so long CLOSED */
-    uint32_t trial_probes;    /* probes in a row that must pass before any client */
-    uint32_t trial_permits;   /* client statements at once while HALF_OPEN */
-    uint64_t trial_lease_ns;  /* a permit not returned by then: neutral; three are a failure */
-    uint32_t trial_calls;     /* results after which the trial ends well ... */
-    uint32_t trial_failures;  /* ... with fewer failures than this (2: the second one re-opens) */
-    uint64_t trial_max_ns;    /* HALF_OPEN never longer: CLOSED if the probes pass, else OPEN */
-    uint64_t min_dwell_ns;    /* in a state, instant opens aside */
-    uint64_t slow_start_ns;   /* after closing, from 10 % to 100 % of the weight; 0: off */
-    uint32_t flap_limit;      /* more opens than this in 60 s: open time x4 */
+    uint32_t failures;       /* in a row that open; >= 1 */
+    uint64_t open_for_ns;    /* first OPEN lasts this long, +-25 % jitter; > 0 */
+    uint32_t open_factor;    /* each further one this many times longer; >= 1 */
+    uint64_t open_max_ns;    /* but never longer */
+    uint64_t open_decay_ns;  /* one level back per so long CLOSED */
+    uint32_t trial_probes;   /* probes in a row that must pass before any client; 0 means 1 */
+    uint32_t trial_permits;  /* client statements at once while HALF_OPEN */
+    uint64_t trial_lease_ns; /* a permit not returned by then: neutral; three are a failure */
+    uint32_t trial_calls;    /* results after which the trial ends well ... */
+    uint32_t trial_failures; /* ... with fewer failures than this (2: the second one re-opens) */
+    uint64_t trial_max_ns;   /* HALF_OPEN never longer: CLOSED if the probes pass, else OPEN */
+    uint64_t min_dwell_ns;   /* in a state, instant opens aside */
+    uint64_t slow_start_ns;  /* after closing, from 10 % to 100 % of the weight; 0: off */
+    uint32_t flap_limit;     /* more opens than this in 60 s: open time x4; 0: off */
 };
 
 /* The defaults of docs/reference/configuration.md. */
@@ -80,8 +81,9 @@ struct breaker {
     uint8_t reason;
     bool admitted;         /* the first good probe has been seen: until then OPEN, `starting` */
     uint32_t generation;   /* grows at every change of state; results of older ones are dropped */
-    uint32_t failures_row; /* in CLOSED */
-    uint32_t level;        /* how many times open_factor applies */
+    uint32_t failures_row; /* in CLOSED; probes' and clients' alike */
+    uint32_t halves_row;   /* half failures that wait for their other half */
+    uint32_t level;        /* how many times open_factor applies to the next opening */
     uint32_t probes_row;   /* good ones in OPEN after the cooldown, and in HALF_OPEN */
     uint32_t trial_results;
     uint32_t trial_bad;
@@ -92,8 +94,9 @@ struct breaker {
     uint64_t retry_at_ns; /* OPEN: not before this */
     uint64_t decay_at_ns;
     uint64_t opens_ns[BREAKER_FLAPS_MAX]; /* when the last ones opened, for flap_limit */
-    uint64_t transitions; /* all of them */
+    uint64_t transitions;                 /* all of them */
     bool flapping;
+    uint8_t failure_reason; /* enum breaker_reason of the last failure: what opens it later on */
 };
 
 /* A node starts OPEN (reason starting); its first good probe closes it at once. */
@@ -109,16 +112,21 @@ bool breaker_step(struct breaker *b, const struct breaker_config *config, enum b
                   enum breaker_reason reason, uint32_t generation, uint64_t random,
                   uint64_t now_ns);
 
-/* What the router should believe: the override, else the state. */
+/* What the router should believe: the override, else the state; and its reason (`admin` when the
+ * override decides). */
 enum breaker_state breaker_effective(const struct breaker *b);
+enum breaker_reason breaker_effective_reason(const struct breaker *b);
 
-/* BREAKER n OPEN / CLOSE / AUTO. Under an override the state below goes on being stepped. */
+/* BREAKER n OPEN / CLOSE / AUTO. Under an override the state below goes on being stepped. True when
+ * the effective state changed. */
 bool breaker_force(struct breaker *b, enum breaker_override override, uint64_t now_ns);
 
 /*
- * Leases of trial permits. acquire: false when none is free or the state is not HALF_OPEN.
- * release: gives one back with its result by breaker_step() (input SUCCESS, FAILURE or NEUTRAL).
- * An expired lease is freed by the next step or acquire.
+ * Leases of trial permits. acquire: false when none is free, when the verdict is in already, or
+ * when the effective state is not HALF_OPEN. release: gives one back; its result goes to
+ * breaker_step() besides (SUCCESS, FAILURE or NEUTRAL). An expired lease is freed by the next step
+ * or acquire: so release only a permit that was acquired under the current generation and less than
+ * trial_lease_ns ago. A change of state voids all leases.
  */
 bool breaker_permit_acquire(struct breaker *b, const struct breaker_config *config,
                             uint64_t now_ns);
@@ -136,11 +144,11 @@ const char *breaker_reason_text(enum breaker_reason reason);
 
 /* ---- lag gate: separate from the breaker, with hysteresis ---- */
 
-#define BREAKER_GATE_MAP(X)                                                                        \
-    X(OPEN, "")            /* reads may come */                                                    \
-    X(LAGGING, "lagging")                                                                          \
-    X(PAUSED, "paused")    /* replay is paused */                                                  \
-    X(RECEIVER, "receiver") /* no WAL receiver is running */                                       \
+#define BREAKER_GATE_MAP(X)                                  \
+    X(OPEN, "") /* reads may come */                         \
+    X(LAGGING, "lagging")                                    \
+    X(PAUSED, "paused")     /* replay is paused */           \
+    X(RECEIVER, "receiver") /* no WAL receiver is running */ \
     X(TIMELINE, "timeline") /* not the primary's timeline */
 enum breaker_gate_reason {
 #define X(name, text) BREAKER_GATE_##name,
