@@ -1,0 +1,261 @@
+/* SPDX-License-Identifier: PostgreSQL
+ *
+ * core_batch: where a batch ends, and what it is as a whole. A batch is one simple Query, or all
+ * extended messages up to Sync or Flush. Nothing is sent from here, nothing of the session changes.
+ */
+#include "core_internal.h"
+
+enum { BATCH_NAMES_MAX = 16 };
+
+/* Statements that the batch itself parses: a later Bind in it may name them. */
+struct batch_names {
+    uint32_t count;
+    struct {
+        struct proto_span name;
+        struct router_class class;
+    } items[BATCH_NAMES_MAX];
+};
+
+/* Which verdict decides when several come together: the higher one. */
+static int weight(const struct router_class *c)
+{
+    switch ((enum router_verdict)c->verdict) {
+    case ROUTER_VERDICT_LOCAL:
+        return 0;
+    case ROUTER_VERDICT_READ:
+        return 1;
+    case ROUTER_VERDICT_TRANSACTION:
+        return 2;
+    case ROUTER_VERDICT_WRITE:
+        return 3;
+    case ROUTER_VERDICT_SESSION:
+        return 4;
+    case ROUTER_VERDICT_PIN:
+    case ROUTER_VERDICT_COUNT:
+        break;
+    }
+    return 5;
+}
+
+static void merge(struct core_batch *batch, const struct router_class *c, bool first)
+{
+    if (first) {
+        batch->class = *c;
+        return;
+    }
+    struct router_class *into = &batch->class;
+    const struct router_class was = *into;
+    if (weight(c) > weight(into))
+        *into = *c;
+    into->alone = false;
+    into->begin = ROUTER_BEGIN_NONE;
+    into->local = ROUTER_LOCAL_NONE;
+    into->ends = into->rolls_back = into->unpins = into->set_read_only = false;
+    into->writes = was.writes || c->writes;
+    into->taints = was.taints || c->taints;
+    into->has_transaction = was.has_transaction || c->has_transaction || was.begin != 0 ||
+                            c->begin != 0 || c->ends || was.ends || c->rolls_back ||
+                            was.rolls_back;
+    into->changes_seed = was.changes_seed || c->changes_seed;
+    into->uses_random = was.uses_random || c->uses_random;
+    into->by_node_type = was.by_node_type || c->by_node_type;
+    into->forgets_statements = was.forgets_statements || c->forgets_statements;
+}
+
+static void remember_hash(struct core_batch *batch, const struct router_hash *hash)
+{
+    if (batch->hashes_count < CORE_HASHES_MAX)
+        batch->hashes[batch->hashes_count++] = *hash;
+}
+
+static const struct router_class unknown_statement = {
+    .verdict = ROUTER_VERDICT_WRITE, .reason = ROUTER_REASON_UNKNOWN_STATEMENT, .alone = true};
+
+static void classify(struct core_session *s, struct core_batch *batch, struct proto_span text,
+                     struct router_class *ret, struct router_detail *detail)
+{
+    struct router_hash hash;
+    router_cache_classify(s->worker->cache, (const char *)text.base, text.size, ret, &hash, detail);
+    remember_hash(batch, &hash);
+    if (s->seed_set && ret->uses_random && ret->verdict == ROUTER_VERDICT_READ) {
+        ret->verdict = ROUTER_VERDICT_WRITE;
+        ret->reason = ROUTER_REASON_SETSEED;
+    }
+}
+
+static void bound_class(struct core_session *s, const struct batch_names *names,
+                        struct proto_span name, struct core_batch *batch, struct router_class *ret)
+{
+    for (uint32_t i = names->count; i-- > 0;)
+        if (names->items[i].name.size == name.size &&
+            (name.size == 0 || memcmp(names->items[i].name.base, name.base, name.size) == 0)) {
+            *ret = names->items[i].class;
+            return;
+        }
+    *ret = unknown_statement;
+    if (name.size == 0) {
+        if (s->unnamed_id != 0) {
+            const struct core_unnamed *u = (const void *)s->unnamed->data;
+            *ret = u->class;
+            remember_hash(batch, &u->hash);
+        }
+        return;
+    }
+    const struct core_stmt *stmt = core_names_find(s->names, name);
+    if (stmt != NULL) {
+        *ret = stmt->class;
+        remember_hash(batch, &stmt->hash);
+    }
+}
+
+/* One message of an extended batch. False: malformed. */
+static bool scan_message(struct core_session *s, struct proto_header h, struct proto_span body,
+                         struct batch_names *names, struct core_batch *batch, bool *first)
+{
+    struct router_class class;
+    struct proto_parse parse;
+    struct proto_bind bind;
+    struct proto_target target;
+    switch (h.type) {
+    case 'P':
+        if (proto_parse_read(body, &parse) != PROTO_OK || parse.name.size > CORE_NAME_SIZE_MAX)
+            return false;
+        classify(s, batch, parse.text, &class, NULL);
+        if (batch->messages == 0 && parse.name.size == 0) {
+            s->parse_class = class;
+            batch->parse_class_valid = true;
+        }
+        if (names->count == BATCH_NAMES_MAX)
+            class = unknown_statement; /* beyond what is tracked: the primary */
+        else {
+            names->items[names->count].name = parse.name;
+            names->items[names->count++].class = class;
+        }
+        batch->needs_server = true;
+        break;
+    case 'B':
+        if (proto_bind_peek(body, &bind) != PROTO_OK || bind.statement.size > CORE_NAME_SIZE_MAX ||
+            bind.portal.size > CORE_NAME_SIZE_MAX)
+            return false;
+        bound_class(s, names, bind.statement, batch, &class);
+        batch->needs_server = batch->binds = true;
+        break;
+    case 'E':
+        batch->needs_server = batch->executes = true;
+        batch->executes_unbound = batch->executes_unbound || !batch->binds;
+        return true;
+    case 'D':
+    case 'C':
+        if (proto_target_read(body, &target) != PROTO_OK || target.name.size > CORE_NAME_SIZE_MAX)
+            return false;
+        if (h.type == 'C' && target.what == 'S' && target.name.size > 0)
+            return true;
+        batch->needs_server = true;
+        if (target.what != 'S' || h.type == 'C')
+            return true;
+        bound_class(s, names, target.name, batch, &class);
+        break;
+    default:
+        return true;
+    }
+    merge(batch, &class, *first);
+    batch->all_local = (*first || batch->all_local) && class.verdict == ROUTER_VERDICT_LOCAL;
+    *first = false;
+    return true;
+}
+
+static enum core_batch_status scan_simple(struct core_session *s, struct proto_header h,
+                                          struct proto_span body, struct core_batch *ret)
+{
+    ret->size = PROTO_HEADER_SIZE + h.body_size;
+    ret->messages = 1;
+    ret->simple = ret->executes = ret->needs_server = true;
+    if (h.type == 'F') {
+        ret->class = (struct router_class){.verdict = ROUTER_VERDICT_WRITE,
+                                           .reason = ROUTER_REASON_FUNCTION_CALL,
+                                           .alone = true,
+                                           .writes = true,
+                                           .taints = true};
+        return CORE_BATCH_WHOLE;
+    }
+    struct proto_span text;
+    if (proto_query_read(body, &text) != PROTO_OK)
+        return CORE_BATCH_EMALFORMED;
+    ret->detail.deallocate[0] = '\0';
+    classify(s, ret, text, &ret->class, &ret->detail);
+    ret->all_local = ret->class.verdict == ROUTER_VERDICT_LOCAL;
+    return CORE_BATCH_WHOLE;
+}
+
+/* Frames before anything is classified: most calls that find half a batch end here. */
+static enum core_batch_status find_end(struct core_session *s, struct proto_span in,
+                                       struct core_batch *ret)
+{
+    struct proto_header h = {0};
+    size_t pos = 0;
+    for (;;) {
+        const struct proto_span rest = core_span_skip(in, pos);
+        if (rest.size < PROTO_HEADER_SIZE)
+            break;
+        const uint32_t max = proto_client_body_size_max(rest.base[0]);
+        if (max == UINT32_MAX)
+            return CORE_BATCH_EUNKNOWN;
+        if (proto_header_peek(rest, max, &h) != PROTO_OK)
+            return CORE_BATCH_EBADLEN;
+        const bool alone = strchr("QFXdcf", h.type) != NULL;
+        if (alone && pos > 0) { /* ends a batch that has no Sync yet, and is not part of it */
+            ret->flushes = true;
+            ret->size = (uint32_t)pos;
+            return CORE_BATCH_WHOLE;
+        }
+        if (PROTO_HEADER_SIZE + (size_t)h.body_size > rest.size)
+            break;
+        pos += PROTO_HEADER_SIZE + h.body_size;
+        if (alone || h.type == 'S' || h.type == 'H') {
+            ret->flushes = h.type == 'H';
+            ret->size = (uint32_t)pos;
+            return pos <= s->worker->limits.statement_max ? CORE_BATCH_WHOLE : CORE_BATCH_TOO_LONG;
+        }
+    }
+    /* What is here is all that can be known when the rest is too large to wait for. */
+    const uint32_t max = s->worker->limits.statement_max;
+    const bool too_long = in.size > max || (h.body_size > max && in.size >= max / 2);
+    ret->size = (uint32_t)pos;
+    return too_long ? CORE_BATCH_TOO_LONG : CORE_BATCH_MORE;
+}
+
+enum core_batch_status core_batch_scan(struct core_session *s, struct proto_span in,
+                                       struct core_batch *ret)
+{
+    memset(ret, 0, offsetof(struct core_batch, detail));
+    const enum core_batch_status status = find_end(s, in, ret);
+    if (status != CORE_BATCH_WHOLE)
+        return status;
+    struct proto_header h = {0};
+    (void)proto_header_peek(in, UINT32_MAX - 4, &h);
+    if (h.type == 'Q' || h.type == 'F')
+        return scan_simple(s, h, core_span_skip(in, PROTO_HEADER_SIZE).size >= h.body_size
+                                     ? (struct proto_span){in.base + PROTO_HEADER_SIZE, h.body_size}
+                                     : (struct proto_span){0}, ret);
+
+    struct batch_names names = {.count = 0};
+    bool first = true;
+    for (size_t pos = 0; pos < ret->size;) {
+        (void)proto_header_peek(core_span_skip(in, pos), UINT32_MAX - 4, &h);
+        const struct proto_span body = {.base = in.base + pos + PROTO_HEADER_SIZE,
+                                        .size = h.body_size};
+        if (!scan_message(s, h, body, &names, ret, &first))
+            return CORE_BATCH_EMALFORMED;
+        pos += PROTO_HEADER_SIZE + h.body_size;
+        ret->messages++;
+    }
+    if (first) /* no statement in it: at most a portal's; where there is none, any node says so */
+        ret->class = (struct router_class){.verdict = ret->needs_server ? ROUTER_VERDICT_READ
+                                                                        : ROUTER_VERDICT_LOCAL,
+                                           .reason = ROUTER_REASON_EMPTY};
+    else if (!ret->executes)
+        ret->class.writes = false; /* preparing is not doing */
+    if (ret->executes_unbound)
+        ret->class.writes = true; /* a portal that was bound before: nobody remembers what it is */
+    return CORE_BATCH_WHOLE;
+}

@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: PostgreSQL
+ *
+ * core_expect: the queue of replies that a backend still owes, and what each one is for.
+ */
+#include <stdlib.h>
+
+#include "core_internal.h"
+
+enum { EXPECT_CAPACITY_MIN = 16 };
+
+static void grow(struct core_backend *b)
+{
+    const uint32_t capacity =
+        b->expect_capacity == 0 ? EXPECT_CAPACITY_MIN : b->expect_capacity * 2;
+    struct core_expect *larger = malloc(capacity * sizeof(*larger));
+    if (larger == NULL)
+        abort();
+    const uint32_t count = core_expect_count(b);
+    for (uint32_t i = 0; i < count; i++)
+        larger[i] = b->expect[(b->expect_head + i) & (b->expect_capacity - 1)];
+    free(b->expect);
+    b->expect = larger;
+    b->expect_capacity = capacity;
+    b->expect_head = 0;
+    b->expect_tail = count;
+}
+
+struct core_expect *core_expect_push(struct core_backend *b, enum core_expect_kind kind,
+                                     enum core_expect_action action)
+{
+    if (core_expect_count(b) == b->expect_capacity)
+        grow(b);
+    struct core_expect *e = &b->expect[b->expect_tail++ & (b->expect_capacity - 1)];
+    *e = (struct core_expect){.kind = (uint8_t)kind, .action = (uint8_t)action};
+    return e;
+}
+
+static void forget(struct core_backend *b, struct core_expect *e)
+{
+    if (e->stmt != NULL)
+        core_stmt_release(b->worker, e->stmt);
+    free(e->name);
+    b->expect_head++;
+}
+
+void core_expect_pop(struct core_backend *b)
+{
+    struct core_expect *e = core_expect_head(b);
+    assert(e != NULL);
+    forget(b, e);
+}
+
+static void undo(struct core_backend *b, const struct core_expect *e)
+{
+    struct core_session *s = b->session;
+    uint8_t evicted[CORE_DIGEST_SIZE];
+    if (e->in_backend && e->kind == CORE_EXPECT_PARSE)
+        core_lru_remove(b, e->stmt->digest);
+    if (e->in_backend && e->kind == CORE_EXPECT_CLOSE &&
+        (e->stmt == NULL || core_lru_touch(b, e->stmt->digest) ||
+         core_lru_add(b, e->stmt->digest, evicted)))
+        b->broken = true; /* it still has what we believe evicted: too rare to keep books of */
+    if (e->kind == CORE_EXPECT_PARSE && e->stmt == NULL) {
+        b->unnamed_id = 0; /* an unnamed Parse that never happened, or failed */
+        if (e->action == CORE_FORWARD && s != NULL) {
+            s->unnamed_id = 0;
+            core_block_give(b->worker, &s->unnamed);
+        }
+    }
+    if (e->named_in_client && s != NULL) {
+        const struct proto_span name = core_span(e->name);
+        if (e->kind == CORE_EXPECT_PARSE) {
+            struct core_stmt *stmt = core_names_remove(s, name);
+            if (stmt != NULL)
+                core_stmt_release(b->worker, stmt);
+        } else if (core_names_find(s->names, name) == NULL) {
+            (void)core_names_set(s, name, core_stmt_hold(e->stmt));
+        }
+    }
+}
+
+void core_expect_undo(struct core_backend *b, uint32_t count)
+{
+    assert(count <= core_expect_count(b));
+    /* the newest first: a name may have been closed and given again */
+    for (uint32_t i = count; i-- > 0;)
+        undo(b, core_expect_at(b, i));
+    for (uint32_t i = 0; i < count; i++)
+        core_expect_pop(b);
+}
+
+void core_expect_fakes(struct core_backend *b, struct core_actions *a)
+{
+    struct core_sink *client = &a->client;
+    struct core_expect *e;
+    while ((e = core_expect_head(b)) != NULL && e->kind == CORE_EXPECT_FAKE) {
+        if (core_sink_full(client)) {
+            a->again_server = true;
+            return;
+        }
+        struct proto_writer w = core_sink_writer(client);
+        if (e->fake == '1')
+            proto_write_parse_complete(&w);
+        else
+            proto_write_close_complete(&w);
+        core_sink_commit(client, &w);
+        b->session->replayable = false; /* the client has something that would come again */
+        core_expect_pop(b);
+    }
+}

@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: PostgreSQL
+ *
+ * core_internal: what the files of the session core share with each other, and with nobody else.
+ */
+#ifndef CORE_INTERNAL_H
+#define CORE_INTERNAL_H
+
+#include "core.h"
+
+/* ---- core_sink.c ---- */
+
+struct core_actions *core_actions_begin(struct core_worker *w);
+bool core_sink_full(const struct core_sink *sink);
+/* Small pieces are copied together; larger ones are borrowed. */
+void core_sink_append(struct core_sink *sink, struct proto_span bytes);
+void core_sink_borrow(struct core_sink *sink, struct proto_span bytes);
+struct proto_writer core_sink_writer(struct core_sink *sink);
+void core_sink_commit(struct core_sink *sink, const struct proto_writer *writer);
+
+static inline struct proto_span core_span(const char *text)
+{
+    return (struct proto_span){.base = (const uint8_t *)text, .size = strlen(text)};
+}
+
+static inline struct proto_span core_span_skip(struct proto_span span, size_t size)
+{
+    assert(size <= span.size);
+    return (struct proto_span){.base = span.base + size, .size = span.size - size};
+}
+
+/* ---- core_expect.c ---- */
+
+static inline uint32_t core_expect_count(const struct core_backend *b)
+{
+    return b->expect_tail - b->expect_head;
+}
+static inline struct core_expect *core_expect_head(struct core_backend *b)
+{
+    return core_expect_count(b) == 0 ? NULL : &b->expect[b->expect_head & (b->expect_capacity - 1)];
+}
+struct core_expect *core_expect_push(struct core_backend *b, enum core_expect_kind kind,
+                                     enum core_expect_action action);
+/* Forgets the head after it was answered. */
+void core_expect_pop(struct core_backend *b);
+/* Undoes what the first `count` would have changed, then forgets them: the server skipped them. */
+void core_expect_undo(struct core_backend *b, uint32_t count);
+static inline struct core_expect *core_expect_at(struct core_backend *b, uint32_t nth)
+{
+    return &b->expect[(b->expect_head + nth) & (b->expect_capacity - 1)];
+}
+/* Emits made-up replies whose turn has come. */
+void core_expect_fakes(struct core_backend *b, struct core_actions *a);
+
+/* ---- core_batch.c ---- */
+
+enum core_batch_status {
+    CORE_BATCH_WHOLE,
+    CORE_BATCH_MORE,
+    CORE_BATCH_TOO_LONG,
+    CORE_BATCH_EBADLEN,
+    CORE_BATCH_EUNKNOWN,
+    CORE_BATCH_EMALFORMED,
+};
+
+/* What the front of the client's bytes is. */
+struct core_batch {
+    uint32_t size; /* bytes, when whole; what was seen, when too long */
+    uint32_t messages;
+    bool simple;   /* one Query or FunctionCall */
+    bool executes; /* an Execute, a Query or a FunctionCall is in it */
+    bool binds;
+    bool flushes;      /* ends in Flush, not in Sync */
+    bool needs_server; /* false: only Sync, Flush and Close of statements */
+    bool all_local;    /* every statement in it is one that we answer */
+    bool executes_unbound;  /* an Execute comes before any Bind */
+    bool parse_class_valid; /* its first message is an unnamed Parse, s->parse_class its class */
+    uint32_t hashes_count;
+    struct router_hash hashes[CORE_HASHES_MAX];
+    struct router_class class;
+    struct router_detail detail; /* of a simple Query on the cold path */
+};
+enum core_batch_status core_batch_scan(struct core_session *s, struct proto_span in,
+                                       struct core_batch *ret);
+
+/* The unnamed statement's block starts with this. */
+struct core_unnamed {
+    struct router_class class;
+    struct router_hash hash;
+};
+
+/* ---- core_emit.c ---- */
+
+/* Errors that are ours, provoked on the server so that its state follows (CORE_REPLACE_ERROR). */
+enum core_own_error {
+    CORE_OWN_DUPLICATE_STATEMENT,
+    CORE_OWN_NO_UNNAMED_STATEMENT,
+    CORE_OWN_TOO_MANY_STATEMENTS,
+    CORE_OWN_COUNT
+};
+/* Writes one for the client. */
+void core_own_error_write(struct core_worker *w, const struct core_expect *e,
+                          struct core_sink *client);
+
+/* Sends the batch at the front of `in` (s->batch_left bytes of it; when streaming: what is there of
+ * it) to s->backend, message by message, until it ends or the sink is full. Returns the bytes that
+ * were taken; s->emitting is false when the batch has ended. */
+size_t core_emit(struct core_session *s, struct proto_span in, struct core_actions *a);
+/* Sends a deferred BEGIN in front of what follows. */
+void core_emit_begin(struct core_session *s, struct core_actions *a);
+
+/* ---- core_session.c ---- */
+
+void core_pump(struct core_session *s, struct proto_span in, uint64_t now_ns,
+               struct core_actions *a);
+void core_attach(struct core_session *s, struct core_backend *b);
+void core_detach(struct core_session *s);
+void core_want(struct core_session *s, uint64_t now_ns, struct core_actions *a);
+/* True when what comes next must go to the backend that it has. */
+bool core_is_bound(const struct core_session *s);
+bool core_may_release(const struct core_session *s);
+void core_release(struct core_session *s, struct core_actions *a);
+/* Takes back what is in flight and asks for another node. False: it may not be sent again. */
+bool core_replay(struct core_session *s, uint8_t avoid_node, enum router_reason reason,
+                 uint64_t now_ns, struct core_actions *a);
+/* The session's backend is gone and nothing can be replayed. */
+void core_server_lost_for(struct core_session *s, uint64_t now_ns, struct core_actions *a);
+/* All replies are in: books are closed, what was kept is given back. */
+void core_flight_over(struct core_session *s, uint64_t now_ns, struct core_actions *a);
+/* Keeps the body of an unnamed Parse, so that any backend can be told it. */
+void core_unnamed_keep(struct core_session *s, struct proto_span body,
+                       const struct router_class *class, const struct router_hash *hash);
+/* A replica said that this was no read: every copy of the verdict is corrected. */
+void core_learn(struct core_session *s);
+void core_stmts_learn(struct core_stmts *t, const struct router_hash *hash);
+void core_ready_write(struct core_session *s, struct core_actions *a);
+void core_fatal(struct core_session *s, const char *sqlstate, const char *message, const char *hint,
+                struct core_actions *a);
+void core_error(struct core_session *s, const char *sqlstate, const char *message, const char *hint,
+                struct core_actions *a);
+void core_preflight_over(struct core_session *s, uint64_t now_ns, struct core_actions *a);
+
+/* ---- core_route.c ---- */
+
+void core_request_fill(const struct core_session *s, const struct router_class *class,
+                       struct router_request *ret);
+void core_route_count(struct core_session *s, enum router_target target, uint8_t node,
+                      enum router_verdict verdict, enum router_reason reason, uint64_t now_ns);
+/* For a batch that goes to the backend that the session has already. */
+void core_route_attached(struct core_session *s, const struct router_class *class, uint64_t now_ns);
+static inline uint64_t core_random(struct core_worker *w)
+{
+    uint64_t x = w->random; /* xorshift: for balancing only */
+    x ^= x << 13;
+    x ^= x >> 7;
+    x ^= x << 17;
+    return w->random = x;
+}
+
+/* ---- core_local.c ---- */
+
+/* Answers a batch that needs no server. */
+void core_local_answer(struct core_session *s, struct proto_span in, const struct core_batch *batch,
+                       uint64_t now_ns, struct core_actions *a);
+
+/* ---- core_stmt.c ---- */
+
+struct core_stmts *core_stmts_create(void);
+void core_stmts_destroy(struct core_stmts *t);
+/* Finds or makes the statement; returns one reference. */
+struct core_stmt *core_stmt_intern(struct core_worker *w, struct proto_span text,
+                                   struct proto_span types, const struct router_class *class,
+                                   const struct router_hash *hash);
+void core_stmt_release(struct core_worker *w, struct core_stmt *stmt);
+static inline struct core_stmt *core_stmt_hold(struct core_stmt *stmt)
+{
+    stmt->references++;
+    return stmt;
+}
+
+/* A client's names. */
+struct core_stmt *core_names_find(const struct core_names *names, struct proto_span name);
+/* Takes one reference of stmt. False: too many names. */
+bool core_names_set(struct core_session *s, struct proto_span name, struct core_stmt *stmt);
+/* Returns the statement with its reference, or NULL. */
+struct core_stmt *core_names_remove(struct core_session *s, struct proto_span name);
+void core_names_clear(struct core_session *s);
+
+/* What a backend has. */
+bool core_lru_touch(struct core_backend *b, const uint8_t digest[CORE_DIGEST_SIZE]);
+/* Adds; when that needs room, *ret_evicted gets the digest that fell out and true is returned. */
+bool core_lru_add(struct core_backend *b, const uint8_t digest[CORE_DIGEST_SIZE],
+                  uint8_t ret_evicted[CORE_DIGEST_SIZE]);
+void core_lru_remove(struct core_backend *b, const uint8_t digest[CORE_DIGEST_SIZE]);
+void core_lru_clear(struct core_backend *b);
+void core_server_name(const uint8_t digest[CORE_DIGEST_SIZE], char ret[CORE_SERVER_NAME_SIZE + 1]);
+
+/* ---- core_profile.c ---- */
+
+struct core_profile *core_profile_get(struct core_worker *w, struct core_group *group,
+                                      const char *settings);
+void core_profile_release(struct core_profile *p);
+/* Makes the welcome from a backend's own parameters and what `overlay` changed. */
+void core_profile_learn(struct core_profile *p, struct proto_span params,
+                        struct proto_span overlay);
+
+/* ---- core_login.c ---- */
+
+/* Everything before CORE_QUERY. Returns true when bytes may be left for the next phase. */
+void core_login_data(struct core_session *s, uint64_t now_ns, struct core_actions *a);
+void core_login_welcome(struct core_session *s, struct core_actions *a);
+void core_login_free(struct core_session *s);
+/* The server that was to tell the parameters is gone. */
+void core_login_forget(struct core_session *s);
+/* A ParameterStatus message that the client's own settings caused. */
+void core_login_parameter(struct core_session *s, struct proto_span message);
+
+#endif

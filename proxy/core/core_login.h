@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: PostgreSQL
+ *
+ * core_login: what is only needed until a client's first ReadyForQuery. Lives on the heap so that
+ * an idle client does not carry it. The session owns it.
+ */
+#ifndef CORE_LOGIN_H
+#define CORE_LOGIN_H
+
+#include "core.h"
+
+enum { CORE_SETTINGS_SIZE_MAX = 8192, CORE_LOGIN_TEXT_MAX = 256 };
+
+struct core_login {
+    char user[CORE_LOGIN_TEXT_MAX];
+    char database[CORE_LOGIN_TEXT_MAX];
+    char application[CORE_LOGIN_TEXT_MAX];
+    char settings[CORE_SETTINGS_SIZE_MAX]; /* as of struct core_profile */
+    uint32_t settings_size;
+    bool settings_failed;
+    bool ssl_asked, gss_asked;
+    bool is_admin;
+    enum core_auth auth;
+    const char *secret; /* the shell's configuration outlives the log-in */
+    uint8_t md5_salt[4];
+    uint8_t random[PROTO_SCRAM_NONCE_SIZE];
+    struct proto_scram scram;
+    struct core_block *overlay;   /* ParameterStatus messages that the settings caused */
+    struct core_session *session; /* for the callback of proto_options_split() */
+};
+
+#endif

@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: PostgreSQL
+ *
+ * core_profile: the settings that clients bring along at start-up, one record for all clients that
+ * bring the same, and the welcome (ParameterStatus messages) that such clients get.
+ */
+#include <stdlib.h>
+
+#include "core_internal.h"
+
+struct core_profile *core_profile_get(struct core_worker *w, struct core_group *group,
+                                      const char *settings)
+{
+    uint64_t hash = 0;
+    if (settings[0] != '\0') {
+        uint8_t digest[PROTO_SHA256_SIZE];
+        w->hashes->sha256((const uint8_t *)settings, strlen(settings), digest);
+        memcpy(&hash, digest, sizeof(hash));
+        hash |= 1; /* 0 means: no settings */
+    }
+    for (struct core_profile *p = group->profiles; p != NULL; p = p->next)
+        if (p->settings_hash == hash && strcmp(p->settings, settings) == 0) {
+            p->references++;
+            return p;
+        }
+    struct core_profile *p = calloc(1, sizeof(*p));
+    if (p == NULL || (p->settings = strdup(settings)) == NULL)
+        abort();
+    p->group = group;
+    p->settings_hash = hash;
+    p->references = 1;
+    p->next = group->profiles;
+    group->profiles = p;
+    return p;
+}
+
+void core_profile_release(struct core_profile *p)
+{
+    assert(p->references > 0);
+    if (--p->references > 0 || p->settings_hash == 0)
+        return; /* the plain one stays: the next client is welcomed at once */
+    struct core_profile **link = &p->group->profiles;
+    while (*link != p)
+        link = &(*link)->next;
+    *link = p->next;
+    free(p->settings);
+    free(p->welcome);
+    free(p);
+}
+
+/* The value of a parameter in a run of ParameterStatus messages; the last one wins. */
+static bool find_last(struct proto_span messages, struct proto_span name, struct proto_span *ret)
+{
+    bool found = false;
+    struct proto_header h;
+    while (proto_header_peek(messages, PROTO_BODY_SIZE_MAX, &h) == PROTO_OK &&
+           messages.size >= PROTO_HEADER_SIZE + h.body_size) {
+        const struct proto_span body = {.base = messages.base + PROTO_HEADER_SIZE,
+                                        .size = h.body_size};
+        struct proto_parameter p;
+        if (proto_parameter_read(body, &p) == PROTO_OK && p.name.size == name.size &&
+            memcmp(p.name.base, name.base, name.size) == 0) {
+            *ret = p.value;
+            found = true;
+        }
+        messages = core_span_skip(messages, PROTO_HEADER_SIZE + h.body_size);
+    }
+    return found;
+}
+
+void core_profile_learn(struct core_profile *p, struct proto_span params,
+                        struct proto_span overlay)
+{
+    const size_t capacity = params.size + overlay.size + 256;
+    uint8_t *welcome = malloc(capacity);
+    if (welcome == NULL)
+        abort();
+    struct proto_writer w = proto_writer_make(welcome, capacity);
+    struct proto_header h;
+    const struct proto_span standby = core_span("in_hot_standby");
+    while (proto_header_peek(params, PROTO_BODY_SIZE_MAX, &h) == PROTO_OK &&
+           params.size >= PROTO_HEADER_SIZE + h.body_size) {
+        const struct proto_span body = {.base = params.base + PROTO_HEADER_SIZE,
+                                        .size = h.body_size};
+        struct proto_parameter parameter;
+        if (proto_parameter_read(body, &parameter) == PROTO_OK) {
+            struct proto_span value = parameter.value;
+            (void)find_last(overlay, parameter.name, &value);
+            /* a client sees one server, and that one is the primary */
+            if (parameter.name.size == standby.size &&
+                memcmp(parameter.name.base, standby.base, standby.size) == 0)
+                value = core_span("off");
+            proto_write_parameter_status(&w, parameter.name, value);
+        }
+        params = core_span_skip(params, PROTO_HEADER_SIZE + h.body_size);
+    }
+    assert(!w.overflow);
+    free(p->welcome);
+    p->welcome = welcome;
+    p->welcome_size = (uint32_t)w.size;
+}

@@ -1,0 +1,500 @@
+/* SPDX-License-Identifier: PostgreSQL
+ *
+ * core_relay: the way of a server's bytes. Each message answers the head of the queue of expected
+ * replies, which says whether the client gets to see it.
+ *
+ * Failure modes: bytes that are no protocol (broken, FATAL to the client); an error that says "this
+ * was no read" (learn, replay on the primary); a dying node's FATAL (replay elsewhere if nothing
+ * that counts was forwarded).
+ */
+#include <stdio.h>
+
+#include "core_internal.h"
+
+enum { INSPECT_MAX = 16 * 1024 * 1024 }; /* an error may quote a whole statement */
+
+enum verdict { VERDICT_FORWARD, VERDICT_SWALLOW, VERDICT_BAD, VERDICT_STOP };
+
+static bool counts_for_replay(uint8_t type)
+{
+    return type == '1' || type == '2' || type == '3' || type == 't' || type == 'T' || type == 'n' ||
+           type == 'Z';
+}
+
+/* The head's action, once the message was found to be what the head expects. */
+static enum verdict answer(struct core_backend *b, uint8_t type, bool pop)
+{
+    struct core_session *s = b->session;
+    struct core_expect *e = core_expect_head(b);
+    const uint8_t action = e->action;
+    if (type == '1' && e->named_in_client && s != NULL)
+        s->named_answered++;
+    if (pop)
+        core_expect_pop(b);
+    if (action == CORE_REPLACE_ERROR)
+        return VERDICT_BAD; /* it was to fail */
+    if (action == CORE_SWALLOW || s == NULL)
+        return VERDICT_SWALLOW;
+    if (!counts_for_replay(type)) {
+        s->replayable = false;
+        return VERDICT_FORWARD;
+    }
+    if (s->replay_swallow > 0) {
+        s->replay_swallow--;
+        return VERDICT_SWALLOW;
+    }
+    s->forwarded++;
+    return VERDICT_FORWARD;
+}
+
+static void start_copy_in(struct core_backend *b)
+{
+    struct core_session *s = b->session;
+    if (s == NULL)
+        return;
+    s->copy_in = true;
+    /* Syncs that were sent along already will be ignored by the server. */
+    struct core_expect head = *core_expect_head(b);
+    b->expect_head++;
+    while (core_expect_head(b) != NULL && core_expect_head(b)->kind == CORE_EXPECT_SYNC) {
+        core_expect_pop(b);
+        s->syncs--;
+        s->unsynced = true;
+    }
+    b->expect[--b->expect_head & (b->expect_capacity - 1)] = head;
+}
+
+/* Messages of which the type alone says enough. */
+static enum verdict on_plain(struct core_backend *b, uint8_t type)
+{
+    struct core_expect *e = core_expect_head(b);
+    if (e == NULL)
+        return VERDICT_BAD;
+    const bool query = e->kind == CORE_EXPECT_QUERY;
+    const bool execute = e->kind == CORE_EXPECT_EXECUTE;
+    switch (type) {
+    case '1':
+        return e->kind == CORE_EXPECT_PARSE ? answer(b, type, true) : VERDICT_BAD;
+    case '2':
+        return e->kind == CORE_EXPECT_BIND ? answer(b, type, true) : VERDICT_BAD;
+    case '3':
+        return e->kind == CORE_EXPECT_CLOSE ? answer(b, type, true) : VERDICT_BAD;
+    case 't':
+        e->seen_t = true;
+        return e->kind == CORE_EXPECT_DESCRIBE ? answer(b, type, false) : VERDICT_BAD;
+    case 'n':
+        return e->kind == CORE_EXPECT_DESCRIBE ? answer(b, type, true) : VERDICT_BAD;
+    case 'T':
+        if (e->kind == CORE_EXPECT_DESCRIBE)
+            return answer(b, type, true);
+        return query ? answer(b, type, false) : VERDICT_BAD;
+    case 'C':
+    case 'I':
+        return query || execute ? answer(b, type, execute) : VERDICT_BAD;
+    case 's':
+        return execute ? answer(b, type, true) : VERDICT_BAD;
+    case 'G':
+    case 'W':
+        if (!query && !execute)
+            return VERDICT_BAD;
+        start_copy_in(b);
+        return answer(b, type, false);
+    case 'D':
+    case 'H':
+    case 'd':
+    case 'c':
+        return query || execute ? answer(b, type, false) : VERDICT_BAD;
+    case 'V':
+        return query ? answer(b, type, false) : VERDICT_BAD;
+    default:
+        return VERDICT_BAD;
+    }
+}
+
+static void finish_write(struct core_session *s, bool in_block, uint64_t now_ns,
+                         struct core_actions *a)
+{
+    if (!s->dirty_block)
+        return;
+    if (s->syncs > 0) { /* another write may be on its way: stay dirty, but remember this one */
+        s->last_write_before_ns = now_ns;
+        return;
+    }
+    s->dirty_block = false;
+    s->last_write_ns = s->rolls_back && in_block ? s->last_write_before_ns : now_ns;
+    if (s->last_write_ns == now_ns)
+        a->probe = true;
+    uint64_t *global = s->group->database->global_write_ns;
+    if (global == NULL || s->last_write_ns != now_ns)
+        return;
+    uint64_t seen = __atomic_load_n(global, __ATOMIC_RELAXED);
+    while (seen < now_ns && !__atomic_compare_exchange_n(global, &seen, now_ns, true,
+                                                         __ATOMIC_RELEASE, __ATOMIC_RELAXED))
+        continue;
+}
+
+/* A ReadyForQuery that the client gets. */
+static void on_ready_for_client(struct core_backend *b, uint64_t now_ns, struct core_actions *a)
+{
+    struct core_session *s = b->session;
+    assert(s->syncs > 0);
+    s->syncs--;
+    const bool in_block = s->block == CORE_OPEN;
+    s->block = b->status == 'I' ? CORE_NO_BLOCK : CORE_OPEN;
+    s->copy_in = false;
+    if (b->is_replica) {
+        s->floor_ns = now_ns;
+        s->floor_node = b->node;
+    }
+    if (s->drops_statements && s->syncs == 0) {
+        core_names_clear(s);
+        core_lru_clear(b);
+        b->broken = b->broken || s->error_seen; /* dropped or not? do not guess */
+        s->drops_statements = false;
+    }
+    if (b->status != 'I')
+        return;
+    s->begin = ROUTER_BEGIN_NONE;
+    s->level_local = 0xff;
+    finish_write(s, in_block, now_ns, a);
+    if (s->unpins && s->syncs == 0 && !s->error_seen) {
+        s->pin = ROUTER_REASON_NONE;
+        s->seed_set = s->unpins = false;
+        b->tainted = false;
+        b->settings_hash = 0;
+        b->unnamed_id = s->unnamed_id = 0;
+        core_block_give(s->worker, &s->unnamed);
+    }
+    s->error_seen = false;
+}
+
+static enum verdict on_ready(struct core_backend *b, struct proto_span body, uint64_t now_ns,
+                             struct core_actions *a)
+{
+    struct core_expect *e = core_expect_head(b);
+    uint8_t status;
+    if (e == NULL || (e->kind != CORE_EXPECT_QUERY && e->kind != CORE_EXPECT_SYNC) ||
+        proto_ready_read(body, &status) != PROTO_OK)
+        return VERDICT_BAD;
+    b->status = status;
+    const bool ours = e->action == CORE_SWALLOW;
+    struct core_session *s = b->session;
+    if (!ours && s != NULL)
+        on_ready_for_client(b, now_ns, a);
+    const enum verdict v = answer(b, 'Z', true);
+    if (ours && core_expect_count(b) == 0) {
+        b->resetting = false;
+        if (s != NULL && s->preflight)
+            b->preflight_done = true;
+    }
+    return v;
+}
+
+void core_learn(struct core_session *s)
+{
+    struct core_worker *w = s->worker;
+    for (uint32_t i = 0; i < s->hashes_count; i++) {
+        router_cache_learn(w->cache, &s->hashes[i]);
+        core_stmts_learn(w->stmts, &s->hashes[i]);
+    }
+    struct core_unnamed *u = s->unnamed_id != 0 ? (void *)s->unnamed->data : NULL;
+    for (uint32_t i = 0; u != NULL && i < s->hashes_count; i++) {
+        if (u->hash.low != s->hashes[i].low || u->hash.high != s->hashes[i].high)
+            continue;
+        u->class.verdict = ROUTER_VERDICT_WRITE;
+        u->class.reason = ROUTER_REASON_LEARNED;
+        u->class.writes = true;
+    }
+    w->counters.learned++;
+}
+
+/* What was sent behind the failed message will be skipped by the server: forget it, undone. */
+static void skip_to_sync(struct core_backend *b, struct core_actions *a)
+{
+    struct core_session *s = b->session;
+    const uint32_t count = core_expect_count(b);
+    bool query_skipped = false;
+    uint32_t skipped = 0;
+    for (; skipped < count; skipped++) {
+        const struct core_expect *e = core_expect_at(b, skipped);
+        if (e->kind == CORE_EXPECT_SYNC)
+            break;
+        if (e->kind == CORE_EXPECT_QUERY && e->action == CORE_FORWARD) {
+            query_skipped = query_skipped || e->behind_begin;
+            s->syncs--;
+        }
+    }
+    core_expect_undo(b, skipped);
+    if (query_skipped && skipped < count) {
+        /* our BEGIN failed, and with it batches that the client takes for several */
+        core_fatal(s, "08006", "the transaction could not be started", NULL, a);
+        return;
+    }
+    if (query_skipped) { /* behind our BEGIN a Query is skipped too: a Sync of ours ends it */
+        struct proto_writer w = core_sink_writer(&a->server);
+        proto_write_sync(&w);
+        core_sink_commit(&a->server, &w);
+        (void)core_expect_push(b, CORE_EXPECT_SYNC, CORE_FORWARD);
+        s->syncs++;
+        s->unsynced = s->executed = false;
+    } else if (skipped == count) { /* the client's Sync is still to come */
+        s->skipping = true;
+        s->emitting = s->streaming = false;
+        s->batch_left = 0;
+    }
+}
+
+static void preflight_failed(struct core_session *s, const struct proto_error *error,
+                             struct core_actions *a)
+{
+    char message[512];
+    char sqlstate[6] = "XX000";
+    if (error->sqlstate.size == 5)
+        memcpy(sqlstate, error->sqlstate.base, 5);
+    (void)snprintf(message, sizeof(message), "%.*s", (int)error->message.size,
+                   (const char *)error->message.base);
+    s->preflight = false;
+    s->backend->broken = true;
+    core_fatal(s, sqlstate, message, "A setting of the start-up packet was refused by the server.",
+               a);
+}
+
+static void judge(struct core_backend *b, const char *sqlstate, const char *routine,
+                  struct core_actions *a)
+{
+    a->outcome = breaker_judge(BREAKER_EVENT_SQLSTATE, sqlstate, routine, b->is_replica);
+    a->has_outcome = true;
+    a->outcome_node = b->node;
+    a->outcome_generation = b->generation;
+    if (a->outcome.misroute)
+        b->worker->counters.misroutes++;
+}
+
+static void span_copy(struct proto_span span, char *buf, size_t buf_size)
+{
+    const size_t size = span.size < buf_size - 1 ? span.size : buf_size - 1;
+    if (size > 0)
+        memcpy(buf, span.base, size);
+    buf[size] = '\0';
+}
+
+static enum verdict on_error(struct core_backend *b, struct proto_span body, uint64_t now_ns,
+                             struct core_actions *a)
+{
+    struct core_session *s = b->session;
+    struct proto_error error;
+    char sqlstate[6];
+    char routine[64];
+    if (proto_error_read(body, &error) != PROTO_OK)
+        return VERDICT_BAD;
+    span_copy(error.sqlstate, sqlstate, sizeof(sqlstate));
+    span_copy(error.routine, routine, sizeof(routine));
+    judge(b, sqlstate, routine, a);
+    const bool fatal = error.severity.size == 5 && (memcmp(error.severity.base, "FATAL", 5) == 0 ||
+                                                    memcmp(error.severity.base, "PANIC", 5) == 0);
+    if (fatal)
+        b->fatal_seen = b->broken = true;
+    if (s == NULL) {
+        b->broken = true;
+        return VERDICT_SWALLOW;
+    }
+    if (fatal && core_expect_count(b) > 0 &&
+        core_replay(s, b->node, ROUTER_REASON_RETRY, now_ns, a))
+        return VERDICT_STOP;
+    if (fatal && (s->preflight || (core_expect_count(b) == 0 && !core_is_bound(s))))
+        return VERDICT_SWALLOW; /* nothing of the client's is there: another will do */
+    if (s->preflight) {
+        preflight_failed(s, &error, a);
+        return VERDICT_SWALLOW;
+    }
+    struct core_expect *e = core_expect_head(b);
+    if (fatal || e == NULL)
+        return e == NULL && !fatal ? VERDICT_BAD : VERDICT_FORWARD;
+    if (b->is_replica && s->replayable && breaker_is_refusal(sqlstate, routine)) {
+        core_learn(s);
+        if (core_replay(s, ROUTER_NODE_NONE, ROUTER_REASON_LEARNED, now_ns, a))
+            return VERDICT_STOP;
+    }
+    if (b->is_replica && strcmp(sqlstate, "40001") == 0 &&
+        core_replay(s, b->node, ROUTER_REASON_RETRY, now_ns, a))
+        return VERDICT_STOP;
+    s->error_seen = true;
+    s->replayable = false;
+    if (e->kind == CORE_EXPECT_QUERY || e->kind == CORE_EXPECT_SYNC)
+        return VERDICT_FORWARD;
+    const bool replace = e->action == CORE_REPLACE_ERROR;
+    if (replace)
+        core_own_error_write(b->worker, e, &a->client);
+    s->copy_in = false;
+    skip_to_sync(b, a);
+    return replace ? VERDICT_SWALLOW : VERDICT_FORWARD;
+}
+
+/* ParameterStatus: during a log-in's preflight it becomes part of the welcome. */
+static enum verdict on_parameter(struct core_backend *b, struct proto_span message)
+{
+    struct core_session *s = b->session;
+    if (s == NULL)
+        return VERDICT_SWALLOW;
+    if (!s->preflight)
+        return VERDICT_FORWARD;
+    if (s->login != NULL)
+        core_login_parameter(s, message);
+    return VERDICT_SWALLOW;
+}
+
+static enum verdict on_message(struct core_backend *b, uint8_t type, struct proto_span message,
+                               uint64_t now_ns, struct core_actions *a)
+{
+    const struct proto_span body = core_span_skip(message, PROTO_HEADER_SIZE);
+    struct core_session *s = b->session;
+    switch (type) {
+    case 'Z':
+        return on_ready(b, body, now_ns, a);
+    case 'E':
+        return on_error(b, body, now_ns, a);
+    case 'S':
+        return on_parameter(b, message);
+    case 'N': {
+        const struct core_expect *e = core_expect_head(b);
+        const bool hidden = s == NULL || (e != NULL && e->action != CORE_FORWARD);
+        return hidden ? VERDICT_SWALLOW : VERDICT_FORWARD;
+    }
+    case 'A':
+        return s == NULL ? VERDICT_SWALLOW : VERDICT_FORWARD;
+    default:
+        return on_plain(b, type);
+    }
+}
+
+static void no_protocol(struct core_backend *b, uint64_t now_ns, struct core_actions *a)
+{
+    b->broken = true;
+    a->close_backend = CORE_CLOSE_NOW;
+    a->has_outcome = true;
+    a->outcome = breaker_judge(BREAKER_EVENT_NO_PROTOCOL, NULL, "", b->is_replica);
+    a->outcome_node = b->node;
+    a->outcome_generation = b->generation;
+    struct core_session *s = b->session;
+    if (s == NULL)
+        return;
+    if (core_expect_count(b) > 0 && !s->preflight)
+        core_fatal(s, "08P01", "the server sent something that is no protocol",
+                   "The outcome of the statement that was running is unknown.", a);
+    core_server_lost_for(s, now_ns, a);
+}
+
+static size_t relay(struct core_backend *b, struct proto_span in, uint64_t now_ns,
+                    struct core_actions *a)
+{
+    size_t pos = 0;
+    if (b->session != NULL)
+        core_expect_fakes(b, a); /* more than one step could write */
+    while (pos < in.size) {
+        const struct proto_span rest = core_span_skip(in, pos);
+        if (core_sink_full(&a->client)) {
+            a->again_server = true;
+            break;
+        }
+        if (b->body_left > 0) {
+            const size_t size = rest.size < b->body_left ? rest.size : b->body_left;
+            if (!b->body_swallow)
+                core_sink_append(&a->client, (struct proto_span){.base = rest.base, .size = size});
+            b->body_left -= (uint32_t)size;
+            pos += size;
+            continue;
+        }
+        struct proto_header h;
+        const enum proto_status status = proto_header_peek(rest, PROTO_BODY_SIZE_MAX, &h);
+        if (status == PROTO_MORE)
+            break;
+        if (status != PROTO_OK) {
+            no_protocol(b, now_ns, a);
+            return in.size;
+        }
+        const size_t size = PROTO_HEADER_SIZE + (size_t)h.body_size;
+        const bool inspect = h.type == 'Z' || h.type == 'E' || h.type == 'S';
+        if (inspect && rest.size < size && size <= INSPECT_MAX)
+            break;
+        if (inspect && rest.size < size) { /* absurd for these three */
+            no_protocol(b, now_ns, a);
+            return in.size;
+        }
+        const size_t here = rest.size < size ? rest.size : size;
+        const struct proto_span message = {.base = rest.base, .size = here};
+        const struct core_session *served = b->session;
+        const enum verdict v = on_message(b, h.type, message, now_ns, a);
+        if (v == VERDICT_BAD) {
+            no_protocol(b, now_ns, a);
+            return in.size;
+        }
+        if (v == VERDICT_STOP)
+            return in.size;
+        assert(b->session == served);
+        const bool forward = v == VERDICT_FORWARD && b->session->phase != CORE_DOOMED;
+        if (forward)
+            core_sink_append(&a->client, message);
+        b->body_left = (uint32_t)(size - here);
+        b->body_swallow = !forward;
+        pos += here;
+        if (b->session != NULL)
+            core_expect_fakes(b, a);
+    }
+    return pos;
+}
+
+struct core_actions *core_server_data(struct core_backend *b, struct proto_span in, uint64_t now_ns)
+{
+    struct core_worker *w = b->worker;
+    struct core_actions *a = core_actions_begin(w);
+    a->backend = b;
+    const uint32_t owed = core_expect_count(b);
+    if (b->hold == NULL) {
+        const size_t taken = relay(b, in, now_ns, a);
+        core_block_append(w, &b->hold, core_span_skip(in, taken));
+    } else {
+        core_block_append(w, &b->hold, in);
+        const size_t taken = relay(b, core_block_span(b->hold), now_ns, a);
+        core_block_consume(w, &b->hold, (uint32_t)taken);
+    }
+    struct core_session *s = b->session;
+    if (s == NULL || s->phase == CORE_DOOMED)
+        return a;
+    if (b->preflight_done) {
+        b->preflight_done = false;
+        core_preflight_over(s, now_ns, a);
+    } else if (core_expect_count(b) == 0 && !b->fatal_seen && !s->preflight) {
+        if (owed > 0 && !s->emitting)
+            core_flight_over(s, now_ns, a);
+        a->settle = true;
+    } else if (s->copy_in && s->hold != NULL) {
+        core_pump(s, (struct proto_span){0}, now_ns, a); /* what came before the COPY began */
+    }
+    a->backend = b;
+    return a;
+}
+
+struct core_actions *core_server_lost(struct core_backend *b, uint64_t now_ns)
+{
+    struct core_actions *a = core_actions_begin(b->worker);
+    struct core_session *s = b->session;
+    const bool running = core_expect_count(b) > 0;
+    a->backend = b;
+    a->has_outcome = !b->broken;
+    a->outcome = breaker_judge(running ? BREAKER_EVENT_LOST_RUNNING : BREAKER_EVENT_LOST_IDLE, NULL,
+                               "", b->is_replica);
+    a->outcome_node = b->node;
+    a->outcome_generation = b->generation;
+    a->close_backend = CORE_CLOSE_NOW;
+    b->broken = true;
+    if (s == NULL) {
+        while (core_expect_count(b) > 0)
+            core_expect_pop(b);
+        return a;
+    }
+    if (running && core_replay(s, b->node, ROUTER_REASON_RETRY, now_ns, a))
+        return a;
+    core_server_lost_for(s, now_ns, a);
+    a->backend = b;
+    return a;
+}

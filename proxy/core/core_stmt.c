@@ -1,0 +1,364 @@
+/* SPDX-License-Identifier: PostgreSQL
+ *
+ * core_stmt: prepared statements without a home: their texts, the names that clients gave them, and
+ * what each backend has of them. Cold but for the look-ups.
+ */
+#include <stdlib.h>
+
+#include "core_internal.h"
+
+/* ---- texts ---- */
+
+enum { STMT_BUCKETS = 4096 };
+
+struct core_stmts {
+    struct core_stmt *buckets[STMT_BUCKETS];
+    uint32_t count;
+};
+
+struct core_stmts *core_stmts_create(void)
+{
+    return calloc(1, sizeof(struct core_stmts));
+}
+
+void core_stmts_destroy(struct core_stmts *t)
+{
+    if (t == NULL)
+        return;
+    assert(t->count == 0); /* a reference leaked */
+    free(t);
+}
+
+static struct core_stmt **bucket_of(struct core_stmts *t, const uint8_t digest[CORE_DIGEST_SIZE])
+{
+    return &t->buckets[(proto_load_u32(digest)) % STMT_BUCKETS];
+}
+
+void core_server_name(const uint8_t digest[CORE_DIGEST_SIZE], char ret[CORE_SERVER_NAME_SIZE + 1])
+{
+    static const char hex[] = "0123456789abcdef";
+    memcpy(ret, "sg_", 3);
+    for (uint32_t i = 0; i < CORE_DIGEST_SIZE; i++) {
+        ret[3 + 2 * i] = hex[digest[i] >> 4];
+        ret[4 + 2 * i] = hex[digest[i] & 15];
+    }
+    ret[CORE_SERVER_NAME_SIZE] = '\0';
+}
+
+struct core_stmt *core_stmt_intern(struct core_worker *w, struct proto_span text,
+                                   struct proto_span types, const struct router_class *class,
+                                   const struct router_hash *hash)
+{
+    struct core_stmt *stmt = malloc(sizeof(*stmt) + text.size + types.size + 1);
+    if (stmt == NULL)
+        abort();
+    memset(stmt, 0, sizeof(*stmt));
+    memcpy(stmt->data, text.base, text.size);
+    stmt->data[text.size] = 0; /* separates text from types in the digest; types follow it */
+    if (types.size > 0)
+        memcpy(stmt->data + text.size + 1, types.base, types.size);
+    uint8_t digest[PROTO_SHA256_SIZE];
+    w->hashes->sha256(stmt->data, text.size + 1 + types.size, digest);
+
+    struct core_stmt **bucket = bucket_of(w->stmts, digest);
+    for (struct core_stmt *found = *bucket; found != NULL; found = found->next)
+        if (memcmp(found->digest, digest, CORE_DIGEST_SIZE) == 0) {
+            free(stmt);
+            found->references++;
+            return found;
+        }
+    memcpy(stmt->digest, digest, CORE_DIGEST_SIZE);
+    core_server_name(stmt->digest, stmt->server_name);
+    stmt->references = 1;
+    stmt->class = *class;
+    stmt->hash = *hash;
+    stmt->text_size = (uint32_t)text.size;
+    stmt->types_size = (uint32_t)types.size;
+    stmt->next = *bucket;
+    *bucket = stmt;
+    w->stmts->count++;
+    return stmt;
+}
+
+void core_stmt_release(struct core_worker *w, struct core_stmt *stmt)
+{
+    assert(stmt->references > 0);
+    if (--stmt->references > 0)
+        return;
+    struct core_stmt **link = bucket_of(w->stmts, stmt->digest);
+    while (*link != stmt)
+        link = &(*link)->next;
+    *link = stmt->next;
+    w->stmts->count--;
+    free(stmt);
+}
+
+void core_stmts_learn(struct core_stmts *t, const struct router_hash *hash)
+{
+    for (uint32_t i = 0; i < STMT_BUCKETS; i++)
+        for (struct core_stmt *stmt = t->buckets[i]; stmt != NULL; stmt = stmt->next)
+            if (stmt->hash.low == hash->low && stmt->hash.high == hash->high) {
+                stmt->class.verdict = ROUTER_VERDICT_WRITE;
+                stmt->class.reason = ROUTER_REASON_LEARNED;
+                stmt->class.writes = true;
+            }
+}
+
+/* ---- a client's names ---- */
+
+struct core_names {
+    uint32_t count;
+    uint32_t capacity; /* power of two; at most half full */
+    struct core_name {
+        char *name; /* NULL: free */
+        struct core_stmt *stmt;
+        uint32_t size;
+        uint32_t hash;
+    } slots[];
+};
+
+static uint32_t name_hash(struct proto_span name)
+{
+    uint32_t h = 2166136261u;
+    for (size_t i = 0; i < name.size; i++)
+        h = (h ^ name.base[i]) * 16777619u;
+    return h;
+}
+
+static struct core_name *slot_of(struct core_names *names, struct proto_span name, uint32_t hash)
+{
+    for (uint32_t i = hash;; i++) {
+        struct core_name *slot = &names->slots[i & (names->capacity - 1)];
+        if (slot->name == NULL || (slot->hash == hash && slot->size == name.size &&
+                                   memcmp(slot->name, name.base, name.size) == 0))
+            return slot;
+    }
+}
+
+struct core_stmt *core_names_find(const struct core_names *names, struct proto_span name)
+{
+    if (names == NULL)
+        return NULL;
+    union { /* slot_of() serves writers too */
+        const struct core_names *in;
+        struct core_names *out;
+    } cast = {.in = names};
+    return slot_of(cast.out, name, name_hash(name))->stmt;
+}
+
+static struct core_names *names_resize(struct core_names *old, uint32_t capacity)
+{
+    struct core_names *names =
+        calloc(1, sizeof(*names) + (size_t)capacity * sizeof(names->slots[0]));
+    if (names == NULL)
+        abort();
+    names->capacity = capacity;
+    for (uint32_t i = 0; old != NULL && i < old->capacity; i++) {
+        const struct core_name *from = &old->slots[i];
+        if (from->name == NULL)
+            continue;
+        const struct proto_span name = {.base = (const uint8_t *)from->name, .size = from->size};
+        *slot_of(names, name, from->hash) = *from;
+        names->count++;
+    }
+    free(old);
+    return names;
+}
+
+bool core_names_set(struct core_session *s, struct proto_span name, struct core_stmt *stmt)
+{
+    const uint32_t count = s->names != NULL ? s->names->count : 0;
+    if (count >= s->worker->limits.prepared_max * 16) {
+        core_stmt_release(s->worker, stmt);
+        return false;
+    }
+    if (s->names == NULL)
+        s->names = names_resize(NULL, 8);
+    else if ((count + 1) * 2 > s->names->capacity)
+        s->names = names_resize(s->names, s->names->capacity * 2);
+    struct core_name *slot = slot_of(s->names, name, name_hash(name));
+    assert(slot->name == NULL);
+    char *copy = malloc(name.size + 1);
+    if (copy == NULL)
+        abort();
+    memcpy(copy, name.base, name.size);
+    copy[name.size] = '\0';
+    *slot = (struct core_name){
+        .name = copy, .stmt = stmt, .size = (uint32_t)name.size, .hash = name_hash(name)};
+    s->names->count++;
+    return true;
+}
+
+struct core_stmt *core_names_remove(struct core_session *s, struct proto_span name)
+{
+    if (s->names == NULL)
+        return NULL;
+    struct core_name *slot = slot_of(s->names, name, name_hash(name));
+    if (slot->name == NULL)
+        return NULL;
+    struct core_stmt *stmt = slot->stmt;
+    free(slot->name);
+    *slot = (struct core_name){0};
+    s->names->count--;
+    /* close the gap, so that no chain of the probing is broken */
+    const uint32_t mask = s->names->capacity - 1;
+    for (uint32_t i = (uint32_t)(slot - s->names->slots) + 1; s->names->slots[i & mask].name != NULL;
+         i++) {
+        const struct core_name moved = s->names->slots[i & mask];
+        s->names->slots[i & mask] = (struct core_name){0};
+        const struct proto_span span = {.base = (const uint8_t *)moved.name, .size = moved.size};
+        *slot_of(s->names, span, moved.hash) = moved;
+    }
+    return stmt;
+}
+
+void core_names_clear(struct core_session *s)
+{
+    if (s->names == NULL)
+        return;
+    for (uint32_t i = 0; i < s->names->capacity; i++) {
+        if (s->names->slots[i].name == NULL)
+            continue;
+        core_stmt_release(s->worker, s->names->slots[i].stmt);
+        free(s->names->slots[i].name);
+    }
+    free(s->names);
+    s->names = NULL;
+}
+
+/* ---- what a backend has ---- */
+
+enum { LRU_NONE = 0xffff };
+
+struct core_lru {
+    uint16_t capacity;
+    uint16_t count;
+    uint16_t newest;
+    uint16_t oldest;
+    uint16_t free; /* chained by `chain` */
+    uint16_t heads[256];
+    struct core_lru_entry {
+        uint8_t digest[CORE_DIGEST_SIZE];
+        uint16_t newer, older, chain;
+    } entries[];
+};
+
+static void lru_reset(struct core_lru *lru)
+{
+    lru->count = 0;
+    lru->newest = lru->oldest = LRU_NONE;
+    for (uint32_t i = 0; i < 256; i++)
+        lru->heads[i] = LRU_NONE;
+    for (uint32_t i = 0; i < lru->capacity; i++)
+        lru->entries[i].chain = i + 1u < lru->capacity ? (uint16_t)(i + 1) : LRU_NONE;
+    lru->free = 0;
+}
+
+static struct core_lru *lru_of(struct core_backend *b)
+{
+    if (b->stmts != NULL)
+        return b->stmts;
+    const uint32_t capacity = b->worker->limits.prepared_max;
+    assert(capacity > 0 && capacity < LRU_NONE);
+    b->stmts = malloc(sizeof(*b->stmts) + capacity * sizeof(b->stmts->entries[0]));
+    if (b->stmts == NULL)
+        abort();
+    b->stmts->capacity = (uint16_t)capacity;
+    lru_reset(b->stmts);
+    return b->stmts;
+}
+
+static uint16_t lru_find(const struct core_lru *lru, const uint8_t digest[CORE_DIGEST_SIZE])
+{
+    uint16_t i = lru->heads[digest[0]];
+    while (i != LRU_NONE && memcmp(lru->entries[i].digest, digest, CORE_DIGEST_SIZE) != 0)
+        i = lru->entries[i].chain;
+    return i;
+}
+
+static void lru_unlink(struct core_lru *lru, uint16_t i)
+{
+    const struct core_lru_entry *e = &lru->entries[i];
+    if (e->newer != LRU_NONE)
+        lru->entries[e->newer].older = e->older;
+    else
+        lru->newest = e->older;
+    if (e->older != LRU_NONE)
+        lru->entries[e->older].newer = e->newer;
+    else
+        lru->oldest = e->newer;
+}
+
+static void lru_link_newest(struct core_lru *lru, uint16_t i)
+{
+    struct core_lru_entry *e = &lru->entries[i];
+    e->newer = LRU_NONE;
+    e->older = lru->newest;
+    if (lru->newest != LRU_NONE)
+        lru->entries[lru->newest].newer = i;
+    else
+        lru->oldest = i;
+    lru->newest = i;
+}
+
+bool core_lru_touch(struct core_backend *b, const uint8_t digest[CORE_DIGEST_SIZE])
+{
+    struct core_lru *lru = b->stmts;
+    if (lru == NULL)
+        return false;
+    const uint16_t i = lru_find(lru, digest);
+    if (i == LRU_NONE)
+        return false;
+    if (lru->newest != i) {
+        lru_unlink(lru, i);
+        lru_link_newest(lru, i);
+    }
+    return true;
+}
+
+void core_lru_remove(struct core_backend *b, const uint8_t digest[CORE_DIGEST_SIZE])
+{
+    struct core_lru *lru = b->stmts;
+    if (lru == NULL)
+        return;
+    uint16_t *link = &lru->heads[digest[0]];
+    while (*link != LRU_NONE &&
+           memcmp(lru->entries[*link].digest, digest, CORE_DIGEST_SIZE) != 0)
+        link = &lru->entries[*link].chain;
+    if (*link == LRU_NONE)
+        return;
+    const uint16_t i = *link;
+    *link = lru->entries[i].chain;
+    lru_unlink(lru, i);
+    lru->entries[i].chain = lru->free;
+    lru->free = i;
+    lru->count--;
+}
+
+bool core_lru_add(struct core_backend *b, const uint8_t digest[CORE_DIGEST_SIZE],
+                  uint8_t ret_evicted[CORE_DIGEST_SIZE])
+{
+    struct core_lru *lru = lru_of(b);
+    assert(lru_find(lru, digest) == LRU_NONE);
+    bool evicted = false;
+    if (lru->free == LRU_NONE) {
+        memcpy(ret_evicted, lru->entries[lru->oldest].digest, CORE_DIGEST_SIZE);
+        core_lru_remove(b, ret_evicted);
+        evicted = true;
+    }
+    const uint16_t i = lru->free;
+    struct core_lru_entry *e = &lru->entries[i];
+    lru->free = e->chain;
+    memcpy(e->digest, digest, CORE_DIGEST_SIZE);
+    e->chain = lru->heads[digest[0]];
+    lru->heads[digest[0]] = i;
+    lru_link_newest(lru, i);
+    lru->count++;
+    return evicted;
+}
+
+void core_lru_clear(struct core_backend *b)
+{
+    if (b->stmts != NULL)
+        lru_reset(b->stmts);
+}
