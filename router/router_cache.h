@@ -21,7 +21,7 @@ void router_cache_destroy(struct router_cache *cache);
 
 struct router_cache_stats {
     uint64_t hits;
-    uint64_t misses; /* parsed, then stored */
+    uint64_t misses;      /* parsed, then stored */
     uint64_t uncacheable; /* parsed each time */
     uint64_t evictions;
 };

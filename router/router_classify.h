@@ -26,11 +26,11 @@ enum router_begin {
 /* Statements that the proxy itself answers, or that change only the proxy's own state. */
 enum router_local {
     ROUTER_LOCAL_NONE,
-    ROUTER_LOCAL_EMPTY,         /* nothing but blanks, comments and semicolons */
-    ROUTER_LOCAL_SHOW,          /* SHOW switchgear.<name> */
-    ROUTER_LOCAL_SET,           /* SET [SESSION] switchgear.<name> = <value>; value "" for DEFAULT */
-    ROUTER_LOCAL_SET_LOCAL,     /* SET LOCAL switchgear.<name> = <value> */
-    ROUTER_LOCAL_RESET,         /* RESET switchgear.<name> */
+    ROUTER_LOCAL_EMPTY,     /* nothing but blanks, comments and semicolons */
+    ROUTER_LOCAL_SHOW,      /* SHOW switchgear.<name> */
+    ROUTER_LOCAL_SET,       /* SET [SESSION] switchgear.<name> = <value>; value "" for DEFAULT */
+    ROUTER_LOCAL_SET_LOCAL, /* SET LOCAL switchgear.<name> = <value> */
+    ROUTER_LOCAL_RESET,     /* RESET switchgear.<name> */
     ROUTER_LOCAL_EXPLAIN_ROUTE, /* EXPLAIN (ROUTE) <statement>: the body is at text + body_offset */
 };
 
@@ -38,26 +38,37 @@ enum { ROUTER_LOCAL_NAME_SIZE = 32, ROUTER_LOCAL_VALUE_SIZE = 96 };
 
 /* Small enough to be a cache's value and to be copied freely. */
 struct router_class {
-    uint8_t verdict;  /* enum router_verdict */
-    uint8_t reason;   /* enum router_reason: of the first thing that decided */
-    uint8_t begin;    /* enum router_begin: the text *is exactly one* BEGIN */
-    uint8_t local;    /* enum router_local: the text is exactly one such statement */
-    bool cacheable;   /* literals, comments and settings cannot change it */
-    bool alone;       /* exactly one statement in the text */
-    bool ends;        /* exactly one COMMIT/END (without AND CHAIN) */
-    bool rolls_back;  /* exactly one ROLLBACK/ABORT (without TO, without AND CHAIN) */
-    bool writes;      /* makes the session dirty for read-your-writes: everything that is not a
-                         read and not transaction, session or local; multi-statement with one too */
-    bool taints;      /* ran code of unknown effect on session state: CALL, DO, functions that are
-                         unknown or volatile and not on the allow-list */
-    bool unpins;      /* exactly one DISCARD ALL: nothing is bound to the backend any more */
+    uint8_t verdict;    /* enum router_verdict */
+    uint8_t reason;     /* enum router_reason: of the first thing that decided */
+    uint8_t begin;      /* enum router_begin: the text *is exactly one* BEGIN */
+    uint8_t local;      /* enum router_local: the text is exactly one such statement */
+    bool cacheable;     /* literals, comments and settings cannot change it */
+    bool alone;         /* exactly one statement in the text */
+    bool ends;          /* exactly one COMMIT/END (without AND CHAIN) */
+    bool rolls_back;    /* exactly one ROLLBACK/ABORT (without TO, without AND CHAIN) */
+    bool writes;        /* makes the session dirty for read-your-writes: everything that is not a
+                           read and not transaction, session or local; multi-statement with one too */
+    bool taints;        /* ran code of unknown effect on session state: CALL, DO, functions that are
+                           unknown or volatile and not on the allow-list */
+    bool unpins;        /* exactly one DISCARD ALL: nothing is bound to the backend any more */
     bool set_read_only; /* exactly one SET TRANSACTION READ ONLY / SET transaction_read_only = on */
     bool has_transaction; /* multi-statement text with BEGIN/COMMIT/... inside */
-    bool changes_seed;  /* setseed: random() is no longer a read in this session */
+    bool changes_seed;    /* setseed: random() is no longer a read in this session */
     bool uses_random;
-    bool by_node_type; /* a write by its node type: no hint can make it a read */
-    bool hinted;       /* a hint decided */
+    bool by_node_type;       /* a write by its node type: no hint can make it a read */
+    bool hinted;             /* a hint decided */
     bool forgets_statements; /* DEALLOCATE ALL or DISCARD ALL somewhere in the text */
+};
+
+/* Hints of one text: comments of the form  switchgear: key=value, key=value  and sqlcommenter's
+ * key='value' pairs with the keys route, max_lag, tenant, consistency. See router_hint.h. */
+enum router_route { ROUTER_ROUTE_AUTO, ROUTER_ROUTE_PRIMARY, ROUTER_ROUTE_REPLICA };
+
+struct router_hint {
+    uint8_t route;    /* enum router_route: already in the class's verdict */
+    char max_lag[24]; /* these as written, "" when absent */
+    char consistency[16];
+    char tenant[64];
 };
 
 /* Details that do not fit a cache's value; filled where c->local or a hint needs them. */
@@ -66,7 +77,12 @@ struct router_detail {
     char value[ROUTER_LOCAL_VALUE_SIZE]; /* without quotes */
     uint32_t body_offset;                /* EXPLAIN (ROUTE): where the statement begins */
     char deallocate[64];                 /* name in a single DEALLOCATE <name>, else "" */
+    struct router_hint hint;             /* what the text's comments ask for */
 };
+
+/* A longer text, or one that nests deeper, is a write (reason too_long) without being parsed: a
+ * kilobyte takes up to 0.3 ms, in which the worker serves nobody else. */
+enum { ROUTER_TEXT_SIZE_MAX = 256 * 1024, ROUTER_DEPTH_MAX = 2000 };
 
 /*
  * Classifies one query string (a simple Query's or a Parse's, possibly several statements). `text`
@@ -75,9 +91,5 @@ struct router_detail {
  */
 void router_classify(const char *text, size_t size, struct router_class *ret,
                      struct router_detail *ret_detail);
-
-/* Hints of one statement: comments of the form  switchgear: key=value, key=value  and
- * sqlcommenter's key='value' pairs with the keys route, max_lag, tenant, consistency. */
-enum router_route { ROUTER_ROUTE_AUTO, ROUTER_ROUTE_PRIMARY, ROUTER_ROUTE_REPLICA };
 
 #endif

@@ -49,17 +49,17 @@ static inline struct router_lexer router_lexer_make(const char *text, size_t siz
     return (struct router_lexer){.text = text, .size = size, .pos = 0};
 }
 
-/* The next token, blanks skipped, comments returned. At the end ROUTER_TOKEN_END, again and again. */
+/* The next token, blanks skipped, comments returned; at the end ROUTER_TOKEN_END, ever again. */
 struct router_token router_lexer_next(struct router_lexer *lexer);
 
 /* What the hash pass saw on its way. */
 struct router_scan {
     struct router_hash hash;
-    bool whole;      /* false: a lexical error, do not cache */
-    bool has_hint;   /* a comment that may be a hint: not cacheable by this hash alone */
+    bool whole;           /* false: a lexical error, do not cache */
+    bool has_hint;        /* a comment that may be a hint: not cacheable by this hash alone */
     bool literal_matters; /* words were seen whose literals may change the class (set_config,
                              EXPLAIN, SET, SHOW ...): not cacheable */
-    uint32_t tokens; /* without comments */
+    uint32_t tokens;      /* without comments */
 };
 
 /* Hashes the tokens of a text: words folded to lower case, literals as a placeholder, a list of

@@ -25,6 +25,13 @@ static void write_own_error(struct core_sink *client, enum core_own_error error,
         (void)snprintf(message, sizeof(message),
                        "too many prepared statements in this session, \"%s\" is one too many", name);
         break;
+    case CORE_OWN_TOO_MANY_PINS:
+        text.sqlstate = "53300";
+        text.message = "this statement would bind the session to a server connection, and "
+                       "pin_limit allows no more of them";
+        text.hint = "Raise pool_size or pin_limit, or look with SHOW PINS and SHOW CLIENTS in the "
+                    "admin console for sessions that SET, LISTEN or lock.";
+        break;
     case CORE_OWN_NO_UNNAMED_STATEMENT:
     case CORE_OWN_COUNT:
         text.sqlstate = "26000";
@@ -335,6 +342,22 @@ static void emit_close(struct core_session *s, struct proto_span message, struct
     core_sink_append(&a->server, message);
 }
 
+/* The batch would pin and may not: the server is made to fail it. True: the message is replaced. */
+static bool deny_pin(struct core_session *s, uint8_t type, struct core_actions *a)
+{
+    s->pin_denied = false;
+    provoke(s, a, CORE_OWN_TOO_MANY_PINS, core_span(""));
+    if (type != 'Q')
+        return false; /* the server skips the rest, up to the batch's own Sync */
+    struct proto_writer w = core_sink_writer(&a->server);
+    proto_write_sync(&w);
+    core_sink_commit(&a->server, &w);
+    (void)core_expect_push(s->backend, CORE_EXPECT_SYNC, CORE_FORWARD);
+    s->syncs++;
+    s->unsynced = s->executed = false;
+    return true;
+}
+
 /* One whole message. */
 static void emit_message(struct core_session *s, struct proto_header h, struct proto_span message,
                          struct core_actions *a)
@@ -344,6 +367,8 @@ static void emit_message(struct core_session *s, struct proto_header h, struct p
     const bool behind_begin = s->block == CORE_DEFERRED;
     if (behind_begin)
         core_emit_begin(s, a);
+    if (s->pin_denied && deny_pin(s, h.type, a))
+        return;
     if (h.type != 'Q' && h.type != 'F' && h.type != 'S')
         s->unsynced = true;
     switch (h.type) {

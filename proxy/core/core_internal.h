@@ -95,6 +95,7 @@ enum core_own_error {
     CORE_OWN_DUPLICATE_STATEMENT,
     CORE_OWN_NO_UNNAMED_STATEMENT,
     CORE_OWN_TOO_MANY_STATEMENTS,
+    CORE_OWN_TOO_MANY_PINS,
     CORE_OWN_COUNT
 };
 /* Writes one for the client. */
@@ -138,6 +139,14 @@ void core_fatal(struct core_session *s, const char *sqlstate, const char *messag
 void core_error(struct core_session *s, const char *sqlstate, const char *message, const char *hint,
                 struct core_actions *a);
 void core_preflight_over(struct core_session *s, uint64_t now_ns, struct core_actions *a);
+
+/* ---- core_pin.c ---- */
+
+/* Before a batch is sent: would it pin the session, and is there a pin left? */
+void core_pin_ask(struct core_session *s);
+/* As it is sent. */
+void core_pin_take(struct core_session *s, const struct router_class *class);
+void core_pin_drop(struct core_session *s);
 
 /* ---- core_route.c ---- */
 

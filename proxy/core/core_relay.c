@@ -158,7 +158,7 @@ static void on_ready_for_client(struct core_backend *b, uint64_t now_ns, struct 
     s->level_local = 0xff;
     finish_write(s, in_block, now_ns, a);
     if (s->unpins && s->syncs == 0 && !s->error_seen) {
-        s->pin = ROUTER_REASON_NONE;
+        core_pin_drop(s);
         s->seed_set = s->unpins = false;
         b->tainted = false;
         b->settings_hash = 0;

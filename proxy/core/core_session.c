@@ -57,6 +57,7 @@ void core_session_init(struct core_session *s, struct core_worker *w, void *shel
 void core_session_deinit(struct core_session *s)
 {
     assert(s->backend == NULL && !s->waiting);
+    core_pin_drop(s);
     core_block_give(s->worker, &s->hold);
     core_block_give(s->worker, &s->kept);
     core_block_give(s->worker, &s->unnamed);
@@ -190,19 +191,6 @@ static bool may_follow(const struct core_session *s, const struct router_class *
     return class->verdict == ROUTER_VERDICT_READ;
 }
 
-static void pin_for(struct core_session *s, const struct router_class *class)
-{
-    if (s->pin != ROUTER_REASON_NONE)
-        return;
-    const bool pins = class->verdict == ROUTER_VERDICT_PIN ||
-                      (class->verdict == ROUTER_VERDICT_SESSION &&
-                       !(class->alone && class->forgets_statements));
-    if (!pins)
-        return;
-    s->pin = class->reason;
-    s->worker->counters.pins[class->reason]++;
-}
-
 /* What a batch changes about the session, at the moment its first byte leaves. */
 static void start_batch(struct core_session *s, uint64_t now_ns)
 {
@@ -219,7 +207,7 @@ static void start_batch(struct core_session *s, uint64_t now_ns)
         s->dirty_block = true;
         s->last_write_ns = ROUTER_NEVER_NS;
     }
-    pin_for(s, class);
+    core_pin_take(s, class);
     b->tainted = b->tainted || class->taints;
     s->seed_set = s->seed_set || class->changes_seed;
     s->drops_statements = s->drops_statements || class->forgets_statements;
@@ -391,6 +379,7 @@ static size_t dispose(struct core_session *s, struct proto_span in, const struct
 {
     s->class = batch->class;
     s->batch_size = batch->size;
+    core_pin_ask(s);
     s->parse_class_valid = batch->parse_class_valid;
     if (batch->flushes && batch->binds && s->class.verdict == ROUTER_VERDICT_READ &&
         s->block == CORE_NO_BLOCK) {
@@ -810,6 +799,8 @@ struct core_actions *core_refused(struct core_session *s, const struct proto_err
     struct core_actions *a = core_actions_begin(s->worker);
     assert(s->waiting);
     s->waiting = false;
+    if (s->pin == ROUTER_REASON_NONE)
+        core_pin_drop(s); /* it was counted for what is not sent */
     const bool ends_session = s->phase != CORE_QUERY || s->streaming ||
                               s->block == CORE_DEFERRED || s->replay_swallow > 0 ||
                               strcmp(error->severity, "FATAL") == 0;

@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: PostgreSQL
+# The front door: each target installs what it needs (scripts/setup.sh) and does one thing.
+
+PYTHON = /usr/bin/python3
+BUILD = build
+
+.PHONY: all build setup demo test test-quick sanitize-asan sanitize-tsan fuzz fuzz-long bench check \
+	clean
+
+all: build
+
+setup:
+	@scripts/setup.sh build
+
+build: setup
+	@test -f $(BUILD)/build.ninja || CC=gcc meson setup $(BUILD)
+	@meson compile -C $(BUILD)
+
+# A primary, two replicas and the proxy: where statements go, and what happens when a replica dies.
+demo: build
+	@scripts/setup.sh test
+	@$(PYTHON) scripts/demo.py $(if $(filter 1 yes,$(STAY)),--stay)
+
+# Everything; the last line is "N passed, N failed".
+test:
+	@scripts/setup.sh test
+	@$(PYTHON) scripts/test.py
+
+# The unit tests, the simulation and the core of the integration tests: a few minutes less.
+test-quick:
+	@scripts/setup.sh test
+	@$(PYTHON) scripts/test.py quick
+
+sanitize-asan:
+	@scripts/setup.sh test
+	@$(PYTHON) scripts/test.py asan
+
+sanitize-tsan:
+	@scripts/setup.sh test
+	@$(PYTHON) scripts/test.py tsan
+
+fuzz:
+	@scripts/setup.sh test
+	@$(PYTHON) scripts/test.py fuzz
+
+# Each fuzz target for FUZZ_SECONDS (10 minutes); new inputs stay in build-fuzz/corpus.
+fuzz-long:
+	@scripts/setup.sh test
+	@FUZZ_SECONDS=$${FUZZ_SECONDS:-600} $(PYTHON) scripts/test.py fuzz
+
+bench: build
+	@scripts/setup.sh bench
+	@$(PYTHON) bench/compare.py
+
+check: build
+	@scripts/setup.sh check
+	@scripts/check.sh
+
+clean:
+	rm -rf build build-asan build-tsan build-fuzz build-clang

@@ -1,0 +1,486 @@
+/* SPDX-License-Identifier: PostgreSQL
+ *
+ * proxy_client: a client's socket. Readiness comes from uv_poll; bytes go through the worker's
+ * scratch to the session core and back; only what a slow client has not taken is kept.
+ *
+ * Happy path: client_open -> on_client_event -> core_client_data -> worker_apply.
+ * Failure modes: EOF and errors end in client_close(); everything a client holds is given back
+ * there, its memory goes when the handle has closed.
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "proto_base64.h"
+#include "proxy_log.h"
+#include "proxy_worker.h"
+
+/* ---- cancel keys ---- */
+
+enum { SLOT_BITS = 24 };
+
+static void slot_take(struct client *c)
+{
+    struct worker *w = c->worker;
+    for (uint32_t i = 0; i < w->slots_count; i++) {
+        const uint32_t slot = (w->slots_free + i) % w->slots_count;
+        if (w->slots[slot] == NULL) {
+            w->slots[slot] = c;
+            c->slot = slot;
+            w->slots_free = slot + 1;
+            return;
+        }
+    }
+    const uint32_t count = w->slots_count == 0 ? 64 : w->slots_count * 2;
+    struct client **slots = realloc(w->slots, count * sizeof(struct client *));
+    if (slots == NULL)
+        abort();
+    memset(slots + w->slots_count, 0, (count - w->slots_count) * sizeof(struct client *));
+    c->slot = w->slots_count;
+    slots[c->slot] = c;
+    w->slots_free = c->slot + 1;
+    w->slots = slots;
+    w->slots_count = count;
+}
+
+/* ---- events ---- */
+
+static void on_client_event(uv_poll_t *poll, int status, int events);
+
+void client_events_update(struct client *c)
+{
+    if (c->closing)
+        return;
+    int events = 0;
+    if (!core_client_paused(&c->core) && !c->close_after_flush)
+        events |= UV_READABLE;
+    if (c->out != NULL)
+        events |= UV_WRITABLE;
+    if (events == c->events)
+        return;
+    c->events = (uint8_t)events;
+    const int r = events != 0 ? uv_poll_start(&c->poll, events, on_client_event)
+                              : uv_poll_stop(&c->poll);
+    assert(r == 0);
+}
+
+/* ---- writing ---- */
+
+static ssize_t send_spans(int fd, const struct proto_span *spans, uint32_t count)
+{
+    if (count == 1)
+        return send(fd, spans[0].base, spans[0].size, MSG_NOSIGNAL);
+    struct iovec iov[CORE_SPANS_MAX];
+    for (uint32_t i = 0; i < count; i++) {
+        union {
+            const uint8_t *in;
+            void *out;
+        } cast = {.in = spans[i].base}; /* sendmsg() takes no const */
+        iov[i] = (struct iovec){.iov_base = cast.out, .iov_len = spans[i].size};
+    }
+    const struct msghdr message = {.msg_iov = iov, .msg_iovlen = count};
+    return sendmsg(fd, &message, MSG_NOSIGNAL);
+}
+
+/* What the socket does not take is kept, and counted in client_pending. */
+void client_write(struct client *c, struct core_sink *sink)
+{
+    if (c->closing || c->close_after_flush)
+        return;
+    size_t sent = 0;
+    if (c->out == NULL) {
+        const ssize_t n = send_spans(c->fd, sink->spans, sink->count);
+        if (n >= 0)
+            sent = (size_t)n;
+        else if (errno != EAGAIN && errno != EINTR)
+            sent = sink->size; /* it is gone: its EOF comes with the next event */
+    }
+    if (c->core.group != NULL) {
+        struct group *g = (struct group *)c->core.group;
+        shared_add(&c->worker->database_stats[g->database].bytes_out, sink->size);
+    }
+    if (sent == sink->size)
+        return;
+    for (uint32_t i = 0; i < sink->count; i++) {
+        const struct proto_span span = sink->spans[i];
+        const size_t skip = sent < span.size ? sent : span.size;
+        sent -= skip;
+        core_block_append(&c->worker->core, &c->out,
+                          (struct proto_span){span.base + skip, span.size - skip});
+    }
+    c->core.client_pending = core_block_span(c->out).size;
+    client_events_update(c);
+    if (c->core.client_pending > WORKER_OUT_HIGH && c->core.backend != NULL) {
+        struct server *v = c->core.backend->shell;
+        c->server_stopped = true;
+        v->stopped = true;
+        server_events_update(v);
+    }
+}
+
+static void flush(struct client *c, uint64_t now_ns)
+{
+    struct worker *w = c->worker;
+    const struct proto_span span = core_block_span(c->out);
+    const ssize_t n = send(c->fd, span.base, span.size, MSG_NOSIGNAL);
+    if (n < 0 && errno != EAGAIN && errno != EINTR) {
+        client_close(c, "write failed");
+        return;
+    }
+    if (n > 0)
+        core_block_consume(&w->core, &c->out, (uint32_t)n);
+    c->core.client_pending = core_block_span(c->out).size;
+    if (c->server_stopped && c->core.client_pending < WORKER_OUT_LOW) {
+        c->server_stopped = false;
+        if (c->core.backend != NULL) {
+            struct server *v = c->core.backend->shell;
+            v->stopped = false;
+            server_events_update(v);
+        }
+    }
+    if (c->out != NULL)
+        return;
+    if (c->close_after_flush) {
+        client_close(c, "done");
+        return;
+    }
+    client_events_update(c);
+    worker_apply(w, c, core_client_drained(&c->core, now_ns), now_ns);
+}
+
+/* ---- reading ---- */
+
+static void on_client_event(uv_poll_t *poll, int status, int events)
+{
+    struct client *c = poll->data;
+    struct worker *w = c->worker;
+    assert(!c->closing);
+    if (status < 0) {
+        client_close(c, "poll failed");
+        return;
+    }
+    worker_topology_refresh(w);
+    if ((events & UV_WRITABLE) != 0 && c->out != NULL) {
+        flush(c, uv_hrtime());
+        if (c->closing)
+            return;
+    }
+    if ((events & UV_READABLE) == 0 || (c->events & UV_READABLE) == 0)
+        return;
+    const ssize_t n = recv(c->fd, w->scratch, WORKER_READ_SIZE, 0);
+    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        return;
+    if (n <= 0) {
+        client_close(c, n == 0 ? "client closed the connection" : "read failed");
+        return;
+    }
+    const uint64_t now_ns = uv_hrtime();
+    if (c->core.group != NULL) {
+        struct group *g = (struct group *)c->core.group;
+        shared_add(&w->database_stats[g->database].bytes_in, (uint64_t)n);
+    }
+    const struct proto_span in = {.base = w->scratch, .size = (size_t)n};
+    worker_apply(w, c, core_client_data(&c->core, in, now_ns), now_ns);
+    if (!c->closing)
+        client_events_update(c);
+}
+
+/* ---- life ---- */
+
+void client_open(struct worker *w, struct mail_client *mail)
+{
+    struct client *c = calloc(1, sizeof(*c));
+    if (c == NULL || uv_poll_init(&w->loop, &c->poll, mail->fd) != 0) {
+        log_error("client_refused", "reason=\"no resources\"");
+        (void)close(mail->fd);
+        free(c);
+        ck_pr_dec_64(&w->proxy->client_count);
+        shared_add(&w->stats.left, 1);
+        return;
+    }
+    c->worker = w;
+    c->poll.data = c;
+    c->fd = mail->fd;
+    c->is_unix = mail->is_unix;
+    c->is_admin_socket = mail->is_admin_socket;
+    c->port = mail->port;
+    if (!mail->is_unix && inet_pton(AF_INET6, mail->address, &c->address) != 1) {
+        c->address = (struct in6_addr){.s6_addr = {[10] = 0xff, [11] = 0xff}};
+        (void)inet_pton(AF_INET, mail->address, &c->address.s6_addr[12]);
+    }
+    c->accepted_ns = uv_hrtime();
+    core_session_init(&c->core, &w->core, c);
+    slot_take(c);
+    proxy_random(&c->core.cancel_secret, sizeof(c->core.cancel_secret));
+    c->core.cancel_pid = (w->index << SLOT_BITS | c->slot) + 1;
+    c->logging_in = true;
+    TAILQ_INSERT_TAIL(&w->logins, c, link);
+    w->clients_count++;
+    shared_set(&w->stats.clients, w->clients_count);
+    shared_add(&w->stats.accepted, 1);
+    client_events_update(c);
+}
+
+static void on_client_closed(uv_handle_t *handle)
+{
+    struct client *c = handle->data;
+    struct worker *w = c->worker;
+    core_block_give(&w->core, &c->out);
+    core_session_deinit(&c->core);
+    w->slots[c->slot] = NULL;
+    w->clients_count--;
+    shared_set(&w->stats.clients, w->clients_count);
+    ck_pr_dec_64(&w->proxy->client_count);
+    shared_add(&w->stats.left, 1);
+    free(c);
+}
+
+/* Takes the client out of everything that it is in, but for its descriptor. */
+static void leave(struct client *c)
+{
+    struct worker *w = c->worker;
+    const uint64_t now_ns = uv_hrtime();
+    const bool had_pin = c->core.pin != ROUTER_REASON_NONE;
+    c->closing = true;
+    struct core_actions *a = core_client_gone(&c->core, now_ns);
+    worker_apply(w, c, a, now_ns);
+    pool_forget_waiter(c);
+    if (had_pin && c->pin_seen != 0)
+        shared_set(&w->stats.pinned_now[c->pin_seen], w->stats.pinned_now[c->pin_seen] - 1);
+    if (c->logging_in)
+        TAILQ_REMOVE(&w->logins, c, link);
+    else
+        TAILQ_REMOVE(&w->clients, c, link);
+    if (!c->logging_in && c->core.group != NULL) {
+        struct group *g = (struct group *)c->core.group;
+        g->clients--;
+        struct stats_database *d = &w->database_stats[g->database];
+        shared_set(&d->clients, d->clients - 1);
+    }
+    uv_close((uv_handle_t *)&c->poll, on_client_closed);
+}
+
+void client_close(struct client *c, const char *why)
+{
+    if (c->closing)
+        return;
+    log_debug("client_closed", "client=%llu reason=\"%s\"", (unsigned long long)c->core.id, why);
+    leave(c);
+    (void)close(c->fd);
+}
+
+void client_close_after_flush(struct client *c)
+{
+    if (c->closing)
+        return;
+    if (c->out == NULL) {
+        client_close(c, "done");
+        return;
+    }
+    c->close_after_flush = true;
+    client_events_update(c);
+}
+
+void client_address_text(const struct client *c, char *buf, size_t buf_size)
+{
+    if (c->is_unix) {
+        (void)snprintf(buf, buf_size, "unix");
+        return;
+    }
+    const bool v4 = IN6_IS_ADDR_V4MAPPED(&c->address);
+    const void *source = v4 ? (const void *)&c->address.s6_addr[12] : (const void *)&c->address;
+    if (inet_ntop(v4 ? AF_INET : AF_INET6, source, buf, (socklen_t)buf_size) == NULL)
+        buf[0] = '\0';
+}
+
+void client_logged_in(struct client *c)
+{
+    struct worker *w = c->worker;
+    struct group *g = (struct group *)c->core.group;
+    assert(c->logging_in);
+    TAILQ_REMOVE(&w->logins, c, link);
+    TAILQ_INSERT_TAIL(&w->clients, c, link);
+    c->logging_in = false;
+    g->clients++;
+    struct stats_database *d = &w->database_stats[g->database];
+    shared_set(&d->clients, d->clients + 1);
+    shared_add(&w->stats.logins, 1);
+}
+
+/* ---- log-in ---- */
+
+/* The user's secret, in SCRAM's form where it is clear text: made once, as it costs a millisecond. */
+static const char *scram_of(struct worker *w, const struct config_user *user)
+{
+    if (strncmp(user->secret, "SCRAM-SHA-256$", 14) == 0 || strncmp(user->secret, "md5", 3) == 0)
+        return user->secret;
+    if (w->scram_of != w->config) {
+        for (uint32_t i = 0; w->scram != NULL && i < w->scram_of->users_count; i++)
+            free(w->scram[i]);
+        free(w->scram);
+        w->scram = calloc(w->config->users_count, sizeof(char *));
+        w->scram_of = w->config;
+        if (w->scram == NULL)
+            abort();
+    }
+    char **cached = &w->scram[user - w->config->users];
+    if (*cached != NULL)
+        return *cached;
+    struct proto_scram_secret secret;
+    uint8_t salt[16];
+    char salt64[64], stored64[64], server64[64];
+    proxy_random(salt, sizeof(salt));
+    proto_scram_secret_make(&proxy_hashes,
+                            (struct proto_span){(const uint8_t *)user->secret, strlen(user->secret)},
+                            salt, sizeof(salt), PROTO_SCRAM_ITERATIONS, &secret);
+    salt64[proto_base64_encode((struct proto_span){salt, sizeof(salt)}, salt64)] = '\0';
+    stored64[proto_base64_encode((struct proto_span){secret.stored_key, 32}, stored64)] = '\0';
+    server64[proto_base64_encode((struct proto_span){secret.server_key, 32}, server64)] = '\0';
+    char text[256];
+    (void)snprintf(text, sizeof(text), "SCRAM-SHA-256$%u:%s$%s:%s", PROTO_SCRAM_ITERATIONS, salt64,
+                   stored64, server64);
+    *cached = strdup(text);
+    if (*cached == NULL)
+        abort();
+    return *cached;
+}
+
+static bool is_admin_database(const char *name)
+{
+    return strcmp(name, "switchgear") == 0 || strcmp(name, "pgbouncer") == 0;
+}
+
+static enum core_auth auth_of(struct worker *w, const struct config_user *user,
+                              struct core_login_answer *answer)
+{
+    switch ((enum config_auth)w->config->switchgear.auth_type) {
+    case CONFIG_AUTH_TRUST:
+        return CORE_AUTH_TRUST;
+    case CONFIG_AUTH_MD5:
+        answer->secret = user != NULL ? user->secret : NULL;
+        if (user == NULL || strncmp(user->secret, "SCRAM-SHA-256$", 14) != 0)
+            return CORE_AUTH_MD5;
+        return CORE_AUTH_SCRAM;
+    case CONFIG_AUTH_SCRAM:
+        answer->secret = user != NULL ? scram_of(w, user) : NULL;
+        return CORE_AUTH_SCRAM;
+    case CONFIG_AUTH_CERT:
+    case CONFIG_AUTH_HBA:
+        break;
+    }
+    return CORE_AUTH_REJECT;
+}
+
+void client_login_answer(struct client *c, uint64_t now_ns)
+{
+    struct worker *w = c->worker;
+    const struct config *config = w->config;
+    const char *user_name = core_login_user_name(&c->core);
+    const char *database_name = core_login_database(&c->core);
+    struct core_login_answer answer = {.auth = CORE_AUTH_REJECT};
+    struct proto_error_text error = {.severity = "FATAL"};
+    char message[512];
+    error.message = message;
+    proxy_random(answer.random, sizeof(answer.random));
+    memcpy(answer.server_key, w->proxy->server_key, sizeof(answer.server_key));
+    const struct config_user *user = config_user_find(config, user_name);
+    const struct config_database *database = config_database_find(config, database_name);
+    answer.is_admin = c->is_admin_socket || is_admin_database(database_name);
+
+    answer.auth = auth_of(w, user, &answer);
+    if (c->is_admin_socket) {
+        answer.auth = CORE_AUTH_TRUST; /* the socket's permissions and peer credentials decide */
+        if (!is_admin_database(database_name)) {
+            error.sqlstate = "3D000";
+            error.hint = "The admin socket serves the database switchgear only.";
+            (void)snprintf(message, sizeof(message), "database \"%s\" does not exist",
+                           database_name);
+            answer.error = &error;
+        }
+    } else if (answer.is_admin && !config_list_has(config->switchgear.admin_users, user_name) &&
+               !config_list_has(config->switchgear.stats_users, user_name)) {
+        error.sqlstate = "42501";
+        error.hint = "Name the user in admin_users or stats_users.";
+        (void)snprintf(message, sizeof(message), "user \"%s\" may not use the admin console",
+                       user_name);
+        answer.error = &error;
+    } else if (!answer.is_admin && database == NULL) {
+        error.sqlstate = "3D000";
+        (void)snprintf(message, sizeof(message), "database \"%s\" does not exist", database_name);
+        answer.error = &error;
+    } else if (!answer.is_admin) {
+        const uint32_t index = (uint32_t)(database - config->databases);
+        answer.group = &worker_group(w, index, database_name, user_name)->core;
+    }
+    if (!c->is_admin_socket &&
+        ck_pr_load_64(&w->proxy->client_count) > config->switchgear.max_client_conn) {
+        error.sqlstate = "53300";
+        error.hint = "Raise max_client_conn.";
+        (void)snprintf(message, sizeof(message), "no more connections allowed (max_client_conn)");
+        answer.error = &error;
+    }
+    if (ck_pr_load_64(&w->proxy->shutting_down) != 0) {
+        error.sqlstate = "57P01";
+        (void)snprintf(message, sizeof(message), "the proxy is shutting down");
+        answer.error = &error;
+    }
+    worker_apply(w, c, core_login_user(&c->core, &answer, now_ns), now_ns);
+}
+
+void client_hand_to_admin(struct client *c)
+{
+    struct worker *w = c->worker;
+    const struct proto_span rest = core_block_span(c->core.hold);
+    struct mail_admin_client *mail = calloc(1, sizeof(*mail) + rest.size);
+    if (mail == NULL || c->out != NULL) {
+        free(mail);
+        client_close(c, "admin console: no resources");
+        return;
+    }
+    mail->mail.kind = MAIL_ADMIN_CLIENT;
+    mail->fd = c->fd;
+    const char *user = core_login_user_name(&c->core);
+    mail->may_change =
+        c->is_admin_socket || config_list_has(w->config->switchgear.admin_users, user);
+    (void)snprintf(mail->user, sizeof(mail->user), "%s", user);
+    (void)snprintf(mail->database, sizeof(mail->database), "%s", core_login_database(&c->core));
+    (void)snprintf(mail->application, sizeof(mail->application), "%s",
+                   core_login_application(&c->core));
+    client_address_text(c, mail->address, sizeof(mail->address));
+    mail->port = c->port;
+    mail->rest_size = (uint32_t)rest.size;
+    if (rest.size > 0)
+        memcpy(mail->rest, rest.base, rest.size);
+    (void)uv_poll_stop(&c->poll);
+    const int fd = c->fd;
+    leave(c);
+    if (!mailbox_post(w->proxy->supervisor_mail, &mail->mail)) {
+        (void)close(fd);
+        free(mail);
+    }
+}
+
+void clients_tick(struct worker *w, uint64_t now_ns)
+{
+    const uint64_t limit_ns = w->config->switchgear.client_login_timeout_ns;
+    struct client *c;
+    struct client *next;
+    TAILQ_EACH_SAFE (c, &w->logins, link, next) {
+        if (limit_ns == 0 || now_ns - c->accepted_ns < limit_ns)
+            break; /* oldest first */
+        static const struct proto_error_text error = {
+            .severity = "FATAL",
+            .sqlstate = "57014",
+            .message = "canceling authentication due to client_login_timeout"};
+        shared_add(&w->stats.logins_failed, 1);
+        if (c->core.waiting)
+            worker_apply(w, c, core_refused(&c->core, &error, now_ns), now_ns);
+        else
+            worker_apply(w, c, core_client_fatal(&c->core, &error), now_ns);
+        if (!c->closing && !c->close_after_flush)
+            client_close(c, "client_login_timeout");
+    }
+}

@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: PostgreSQL
+ *
+ * proxy_mailbox: ck_ring with many producers, and a uv_async that wakes the one consumer. The only
+ * file that uses the many-producer ring.
+ */
+#include "proxy_mailbox.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+/*
+ * ThreadSanitizer does not see libck's fences: the two functions that touch the ring are not
+ * instrumented, and what they order is declared on the mail itself.
+ */
+#if defined(__SANITIZE_THREAD__)
+#define MAILBOX_TSAN 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define MAILBOX_TSAN 1
+#endif
+#endif
+
+#ifdef MAILBOX_TSAN
+void __tsan_acquire(void *address);
+void __tsan_release(void *address);
+#define HAPPENS_BEFORE(address) __tsan_release(address)
+#define HAPPENS_AFTER(address) __tsan_acquire(address)
+#define UNSEEN __attribute__((no_sanitize("thread"), noinline))
+#else
+#define HAPPENS_BEFORE(address) ((void)(address))
+#define HAPPENS_AFTER(address) ((void)(address))
+#define UNSEEN
+#endif
+
+UNSEEN static bool ring_put(struct mailbox *m, struct mail *mail)
+{
+    return ck_ring_enqueue_mpsc(&m->ring, m->buffer, mail);
+}
+
+UNSEEN static struct mail *ring_take(struct mailbox *m)
+{
+    void *mail = NULL;
+    return ck_ring_dequeue_mpsc(&m->ring, m->buffer, &mail) ? mail : NULL;
+}
+
+static void on_async(uv_async_t *async)
+{
+    struct mailbox *m = async->data;
+
+    /* At most a ring full a turn, so that busy senders cannot hold up the rest of the loop. */
+    uint32_t left = ck_ring_capacity(&m->ring);
+    struct mail *mail;
+    while (left > 0 && !uv_is_closing((uv_handle_t *)async) && (mail = ring_take(m)) != NULL) {
+        HAPPENS_AFTER(mail);
+        m->on_mail(m->owner, mail);
+        left--;
+    }
+    if (uv_is_closing((uv_handle_t *)async))
+        return;
+    if (left == 0)
+        uv_async_send(async);
+    if (m->on_wake != NULL)
+        m->on_wake(m->owner);
+}
+
+int mailbox_init(struct mailbox *m, uv_loop_t *loop, uint32_t size, void *owner,
+                 void (*on_mail)(void *owner, struct mail *mail), void (*on_wake)(void *owner))
+{
+    assert(size >= 4 && (size & (size - 1)) == 0); /* ck_ring wants a power of two */
+    assert(on_mail != NULL);
+
+    memset(m, 0, sizeof(*m));
+    m->buffer = calloc(size, sizeof(*m->buffer));
+    if (m->buffer == NULL)
+        return UV_ENOMEM;
+    ck_ring_init(&m->ring, size);
+    m->owner = owner;
+    m->on_mail = on_mail;
+    m->on_wake = on_wake;
+    const int r = uv_async_init(loop, &m->async, on_async);
+    if (r != 0) {
+        free(m->buffer);
+        m->buffer = NULL;
+        return r;
+    }
+    m->async.data = m;
+    return 0;
+}
+
+bool mailbox_post(struct mailbox *m, struct mail *mail)
+{
+    assert(mail != NULL);
+    HAPPENS_BEFORE(mail);
+    if (!ring_put(m, mail))
+        return false;
+    uv_async_send(&m->async); /* after the mail is in: a wake-up never comes too early */
+    return true;
+}
+
+void mailbox_wake(struct mailbox *m)
+{
+    uv_async_send(&m->async);
+}
+
+void mailbox_close(struct mailbox *m)
+{
+    if (m->buffer != NULL && !uv_is_closing((uv_handle_t *)&m->async))
+        uv_close((uv_handle_t *)&m->async, NULL);
+}
+
+void mailbox_deinit(struct mailbox *m, void (*drop)(struct mail *mail))
+{
+    if (m->buffer == NULL)
+        return;
+    struct mail *mail;
+    while ((mail = ring_take(m)) != NULL) {
+        HAPPENS_AFTER(mail);
+        if (drop != NULL)
+            drop(mail);
+    }
+    free(m->buffer);
+    m->buffer = NULL;
+}

@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: PostgreSQL
+ *
+ * proxy_metrics_nodes: metrics of nodes, pools and the process.
+ */
+#include <dirent.h>
+#include <math.h>
+#include <stdio.h>
+#include <sys/resource.h>
+#include <sys/types.h>
+
+#include "proxy_metrics.h"
+#include "proxy_sum.h"
+
+/* ---- nodes ---- */
+
+/* One gauge or counter a node. */
+static void write_each(struct metrics *m, const struct supervisor *s,
+                       double (*value)(const struct node_state *n, uint64_t now_ns),
+                       uint64_t now_ns)
+{
+    for (uint32_t i = 0; i < s->nodes_count; i++) {
+        const double v = value(&s->nodes[i], now_ns);
+        if (!isnan(v)) /* unknown: no sample is better than a wrong one */
+            metrics_real(m,
+                         METRICS_LABELS("node", s->proxy->config->nodes[i].name, "shard",
+                                        s->proxy->config->nodes[i].shard),
+                         v);
+    }
+}
+
+static double lag_s(const struct node_state *n, uint64_t now_ns)
+{
+    const uint64_t lag_ns = probes_lag_ns(n, now_ns);
+    if (n->role != ROUTER_ROLE_REPLICA || lag_ns == UINT64_MAX)
+        return NAN;
+    return (double)lag_ns / 1e9;
+}
+
+static double lag_bytes(const struct node_state *n, uint64_t now_ns)
+{
+    (void)now_ns;
+    return n->role == ROUTER_ROLE_REPLICA && n->probed_ns != 0 ? (double)n->lag_bytes : NAN;
+}
+
+static double transitions(const struct node_state *n, uint64_t now_ns)
+{
+    (void)now_ns;
+    return (double)n->breaker.transitions;
+}
+
+static double drained(const struct node_state *n, uint64_t now_ns)
+{
+    (void)now_ns;
+    return n->drained ? 1 : 0;
+}
+
+static double probed_s_ago(const struct node_state *n, uint64_t now_ns)
+{
+    if (n->probed_ns == 0)
+        return NAN;
+    return now_ns > n->probed_ns ? (double)(now_ns - n->probed_ns) / 1e9 : 0;
+}
+
+static void write_one_hot(struct metrics *m, const struct supervisor *s)
+{
+    static const char *const roles[] = {"unknown", "primary", "replica"};
+    metrics_family(m, "switchgear_breaker_state", METRICS_GAUGE, "",
+                   "1 for the state that the breaker of a node is in.");
+    for (uint32_t i = 0; i < s->nodes_count; i++) {
+        const enum breaker_state state = breaker_effective(&s->nodes[i].breaker);
+        for (int is = 0; is < BREAKER_STATE_COUNT; is++)
+            metrics_integer(m,
+                            METRICS_LABELS("node", s->proxy->config->nodes[i].name, "state",
+                                           breaker_state_text((enum breaker_state)is)),
+                            (int)state == is);
+    }
+    metrics_family(m, "switchgear_node_role", METRICS_GAUGE, "",
+                   "1 for the role that a node was last seen in.");
+    for (uint32_t i = 0; i < s->nodes_count; i++) {
+        for (int is = 0; is <= ROUTER_ROLE_REPLICA; is++)
+            metrics_integer(
+                m, METRICS_LABELS("node", s->proxy->config->nodes[i].name, "role", roles[is]),
+                (int)s->nodes[i].role == is);
+    }
+    metrics_family(m, "switchgear_gate_shut", METRICS_GAUGE, "",
+                   "1 while the lag gate of a node is shut, for this reason.");
+    for (uint32_t i = 0; i < s->nodes_count; i++) {
+        for (int is = BREAKER_GATE_OPEN + 1; is < BREAKER_GATE_COUNT; is++)
+            metrics_integer(m,
+                            METRICS_LABELS("node", s->proxy->config->nodes[i].name, "reason",
+                                           breaker_gate_text((enum breaker_gate_reason)is)),
+                            s->nodes[i].gate.reason == is);
+    }
+}
+
+static void write_counters(struct metrics *m, const struct supervisor *s)
+{
+    static const char *const outcomes[] = {"success", "neutral", "failure", "fatal"};
+    metrics_family(m, "switchgear_probes", METRICS_COUNTER, "", "Probes of nodes, by result.");
+    for (uint32_t i = 0; i < s->nodes_count; i++) {
+        const struct node_state *n = &s->nodes[i];
+        const char *name = s->proxy->config->nodes[i].name;
+        const uint64_t good = n->probes > n->probes_failed ? n->probes - n->probes_failed : 0;
+        metrics_integer(m, METRICS_LABELS("node", name, "result", "ok"), good);
+        metrics_integer(m, METRICS_LABELS("node", name, "result", "failed"), n->probes_failed);
+    }
+    metrics_family(m, "switchgear_outcomes", METRICS_COUNTER, "",
+                   "What the work on a node told its breaker.");
+    for (uint32_t i = 0; i < s->nodes_count; i++) {
+        for (uint32_t o = 0; o < 4; o++)
+            metrics_integer(
+                m, METRICS_LABELS("node", s->proxy->config->nodes[i].name, "outcome", outcomes[o]),
+                s->nodes[i].faults[o]);
+    }
+}
+
+void metrics_write_nodes(struct metrics *m, const struct supervisor *s, uint64_t now_ns)
+{
+    write_one_hot(m, s);
+    write_counters(m, s);
+    metrics_family(m, "switchgear_breaker_transitions", METRICS_COUNTER, "",
+                   "Changes of state of a breaker.");
+    write_each(m, s, transitions, now_ns);
+    metrics_family(m, "switchgear_node_drained", METRICS_GAUGE, "", "1 while a node is drained.");
+    write_each(m, s, drained, now_ns);
+    metrics_family(m, "switchgear_replica_lag_seconds", METRICS_GAUGE, "seconds",
+                   "How far a replica may be behind the primary, now.");
+    write_each(m, s, lag_s, now_ns);
+    metrics_family(m, "switchgear_replica_lag_bytes", METRICS_GAUGE, "bytes",
+                   "WAL that a replica had not replayed when it was probed.");
+    write_each(m, s, lag_bytes, now_ns);
+    metrics_family(m, "switchgear_probe_age_seconds", METRICS_GAUGE, "seconds",
+                   "Time since a probe of a node was last answered.");
+    write_each(m, s, probed_s_ago, now_ns);
+}
+
+/* ---- pools ---- */
+
+static void write_pool_samples(struct metrics *m, const struct supervisor *s, uint64_t now_ns,
+                               const char *state, size_t offset)
+{
+    const struct config *c = s->proxy->config;
+    for (const struct shared_pool *p = sum_pools_first(s->proxy); p != NULL; p = p->next) {
+        if (p->node >= c->nodes_count)
+            continue;
+        struct sum_pool sum;
+        uint64_t value;
+        sum_pool(s->proxy, p, now_ns, &sum);
+        memcpy(&value, (const char *)&sum + offset, sizeof value);
+        const char *const labels[] = {"database",
+                                      p->client_database,
+                                      "user",
+                                      p->user,
+                                      "node",
+                                      c->nodes[p->node].name,
+                                      state != NULL ? "state" : NULL,
+                                      state,
+                                      NULL};
+        metrics_integer(m, labels, value);
+    }
+}
+
+void metrics_write_pools(struct metrics *m, const struct supervisor *s, uint64_t now_ns)
+{
+    const struct config *c = s->proxy->config;
+    metrics_family(m, "switchgear_pool_size", METRICS_GAUGE, "",
+                   "Server connections that a pool may have.");
+    for (const struct shared_pool *p = sum_pools_first(s->proxy); p != NULL; p = p->next) {
+        if (p->node < c->nodes_count && p->database < c->databases_count)
+            metrics_integer(m,
+                            METRICS_LABELS("database", p->client_database, "user", p->user, "node",
+                                           c->nodes[p->node].name),
+                            c->databases[p->database].pool_size);
+    }
+    metrics_family(m, "switchgear_pool_connections", METRICS_GAUGE, "",
+                   "Server connections of a pool, by what they do.");
+    write_pool_samples(m, s, now_ns, "active", offsetof(struct sum_pool, active));
+    write_pool_samples(m, s, now_ns, "idle", offsetof(struct sum_pool, idle));
+    write_pool_samples(m, s, now_ns, "opening", offsetof(struct sum_pool, opening));
+    write_pool_samples(m, s, now_ns, "tested", offsetof(struct sum_pool, tested));
+    metrics_family(m, "switchgear_pool_used", METRICS_GAUGE, "",
+                   "Server connections of a pool that count against its size.");
+    write_pool_samples(m, s, now_ns, NULL, offsetof(struct sum_pool, connections));
+    metrics_family(m, "switchgear_pool_waiting", METRICS_GAUGE, "",
+                   "Clients that wait for a connection of a pool.");
+    write_pool_samples(m, s, now_ns, NULL, offsetof(struct sum_pool, waiting));
+}
+
+/* ---- the process ---- */
+
+static uint32_t open_files(void)
+{
+    uint32_t count = 0;
+    DIR *directory = opendir("/proc/self/fd");
+    if (directory == NULL)
+        return 0;
+    while (readdir(directory) != NULL)
+        count++;
+    closedir(directory);
+    return count > 3 ? count - 3 : 0; /* itself, . and .. */
+}
+
+static double seconds(const struct timeval *t)
+{
+    return (double)t->tv_sec + (double)t->tv_usec / 1e6;
+}
+
+void metrics_write_process(struct metrics *m, const struct supervisor *s, uint64_t now_ns)
+{
+    struct rusage usage;
+    size_t resident = 0;
+    getrusage(RUSAGE_SELF, &usage);
+    uv_resident_set_memory(&resident);
+    metrics_family(m, "switchgear_build", METRICS_INFO, "", "The version that runs.");
+    metrics_integer(m, METRICS_LABELS("version", SWITCHGEAR_VERSION), 1);
+    metrics_family(m, "switchgear_uptime_seconds", METRICS_GAUGE, "seconds",
+                   "Time since the start.");
+    metrics_real(m, METRICS_NO_LABELS, (double)(now_ns - s->proxy->started_ns) / 1e9);
+    metrics_family(m, "switchgear_workers", METRICS_GAUGE, "", "Threads that serve clients.");
+    metrics_integer(m, METRICS_NO_LABELS, s->proxy->workers_count);
+    metrics_family(m, "switchgear_reloads", METRICS_COUNTER, "",
+                   "Times that the configuration was read again.");
+    metrics_integer(m, METRICS_LABELS("result", "ok"), s->reloads);
+    metrics_integer(m, METRICS_LABELS("result", "failed"), s->reloads_failed);
+    metrics_family(m, "switchgear_topologies", METRICS_COUNTER, "", "Topologies published.");
+    metrics_integer(m, METRICS_NO_LABELS, s->generation);
+    metrics_family(m, "switchgear_process_resident_memory_bytes", METRICS_GAUGE, "bytes",
+                   "Resident memory.");
+    metrics_integer(m, METRICS_NO_LABELS, resident);
+    metrics_family(m, "switchgear_process_open_fds", METRICS_GAUGE, "", "Open descriptors.");
+    metrics_integer(m, METRICS_NO_LABELS, open_files());
+    metrics_family(m, "switchgear_process_cpu_seconds", METRICS_COUNTER, "seconds",
+                   "Time on processors, in the program and in the kernel for it.");
+    metrics_real(m, METRICS_NO_LABELS, seconds(&usage.ru_utime) + seconds(&usage.ru_stime));
+}

@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: PostgreSQL
+ *
+ * proxy_probe_connect: what libpq is told of a node: its options first, so that what we know wins.
+ */
+#include "proxy_probe_link.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { KEYWORDS_MAX = 64 };
+
+/* The keywords of one attempt. The texts that they point to live as long as this struct. */
+struct keywords {
+    const char *names[KEYWORDS_MAX + 1];
+    const char *values[KEYWORDS_MAX + 1];
+    int count;
+    PQconninfoOption *options;
+    char hosts[1024], ports[128], settings[512];
+};
+
+static void keyword(struct keywords *k, const char *name, const char *value)
+{
+    if (value == NULL || value[0] == '\0')
+        return;
+    assert(k->count < KEYWORDS_MAX);
+    k->names[k->count] = name;
+    k->values[k->count] = value;
+    k->count++;
+    k->names[k->count] = k->values[k->count] = NULL;
+}
+
+static const char *keyword_find(const struct keywords *k, const char *name)
+{
+    for (int i = 0; i < k->count; i++) {
+        if (strcmp(k->names[i], name) == 0)
+            return k->values[i];
+    }
+    return "";
+}
+
+/* libpq wants one host and one port for each address. */
+static void repeat(char *to, size_t to_size, const char *text, const char *addresses)
+{
+    size_t size = 0;
+    const char *p = addresses;
+    do {
+        size += (size_t)snprintf(to + size, to_size - size, "%s%s", size > 0 ? "," : "", text);
+        p = strchr(p, ',');
+        if (size >= to_size)
+            return;
+    } while (p++ != NULL);
+}
+
+static void fill(struct keywords *k, const struct config_node *node,
+                 const struct config_probe *probe, const char *addresses)
+{
+    char port[16];
+
+    for (PQconninfoOption *o = k->options; o != NULL && o->keyword != NULL; o++) {
+        if (k->count < KEYWORDS_MAX / 2)
+            keyword(k, o->keyword, o->val);
+    }
+    /* Roles may have defaults that a standby refuses, or that would end a slow probe. */
+    snprintf(k->settings, sizeof(k->settings),
+             "%s -c default_transaction_isolation=read\\ committed -c statement_timeout=0",
+             keyword_find(k, "options"));
+    snprintf(port, sizeof(port), "%llu", (unsigned long long)node->port);
+    repeat(k->hosts, sizeof(k->hosts), node->host, addresses);
+    repeat(k->ports, sizeof(k->ports), port, addresses);
+    if (keyword_find(k, "user")[0] == '\0') {
+        keyword(k, "user", probe->user);
+        keyword(k, "password", probe->password);
+    }
+    keyword(k, "dbname", probe->dbname);
+    keyword(k, "host", k->hosts);
+    keyword(k, "hostaddr", addresses);
+    keyword(k, "port", k->ports);
+    keyword(k, "options", k->settings);
+    keyword(k, "gssencmode", "disable");
+    keyword(k, "application_name", "switchgear-probe");
+}
+
+PGconn *link_start(const struct config_node *node, const struct config_probe *probe,
+                   const char *addresses, char *error, size_t error_size)
+{
+    struct keywords k = {.count = 0};
+    char *complaint = NULL;
+
+    k.options = node->options[0] != '\0' ? PQconninfoParse(node->options, &complaint) : NULL;
+    if (complaint != NULL) {
+        snprintf(error, error_size, "%s", complaint);
+        PQfreemem(complaint);
+        return NULL;
+    }
+    fill(&k, node, probe, addresses);
+    PGconn *conn = PQconnectStartParams(k.names, k.values, 0);
+    PQconninfoFree(k.options);
+    if (conn == NULL)
+        snprintf(error, error_size, "no memory");
+    return conn;
+}

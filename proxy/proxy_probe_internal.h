@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: PostgreSQL
+ *
+ * proxy_probe_internal: what the files of the prober share. All on the supervisor's thread.
+ *
+ *   proxy_probe.c         when to ask whom; the public functions
+ *   proxy_probe_judge.c   what an answer changes: role, freshness, gate, breaker
+ *   proxy_probe_failure.c what its absence changes
+ *   proxy_probe_publish.c the topology that workers see, trial permits, weights
+ *   proxy_probe_link.c    one connection to one node
+ *   proxy_marks.c, proxy_evidence.c: pure
+ */
+#ifndef PROXY_PROBE_INTERNAL_H
+#define PROXY_PROBE_INTERNAL_H
+
+#include "proxy_evidence.h"
+#include "proxy_marks.h"
+#include "proxy_probe_link.h"
+#include "proxy_supervisor.h"
+
+#define PROBE_MS UINT64_C(1000000)
+#define PROBE_NEVER UINT64_MAX
+
+struct probe {
+    struct supervisor *s;
+    struct link link;
+    struct evidence evidence;
+    uint64_t due_ns;     /* next full question */
+    uint64_t early_ns;   /* next question before that; PROBE_NEVER: none */
+    bool early_full;     /* the early one is a full one */
+    uint64_t backoff_ns; /* between early ones, while the replica is behind the newest mark */
+    uint64_t success_ns; /* when the breaker was last fed a success */
+    uint32_t refusals;   /* in a row */
+    bool is_fenced;      /* out of recovery, but not the shard's primary */
+    bool is_failing;     /* the last probe failed: one line a change is logged */
+    uint32_t granted;    /* trial permits in the shared word when it was last set */
+    uint32_t granted_generation;
+    char *target; /* what the link is for: another one after a reload means another link */
+};
+
+struct probe_shard {
+    struct marks marks;    /* of the primary's history */
+    uint8_t primary;       /* ROUTER_NODE_NONE: none known */
+    uint32_t timeline;     /* the highest one that a primary of this shard had */
+    bool has_promoted;     /* another timeline began while we looked */
+    uint64_t round_due_ns; /* next question to the primary for a mark */
+    bool is_wanted;        /* workers wait for a mark later than now */
+    bool is_waited_for;    /* ... and for a replica that has reached wanted_ns */
+    uint64_t wanted_ns;    /* when they last said so */
+    uint64_t primary_asked_ns;
+};
+
+struct probes {
+    struct supervisor *s;
+    uv_timer_t timer;
+    struct probe_shard shards[CONFIG_SHARDS_MAX];
+    struct probe nodes[CONFIG_NODES_MAX];
+    uint64_t random;
+    bool is_stopping;
+    bool is_running; /* probe_schedule() is not entered twice */
+    bool runs_again;
+};
+
+static inline struct probe_shard *probe_shard_of(const struct supervisor *s, uint32_t node)
+{
+    return &s->probes->shards[s->proxy->config->nodes[node].shard_index];
+}
+
+/* ---- proxy_probe.c ---- */
+
+/* Looks at the clock, asks what is due, arms the timer. After anything that may change that. */
+void probe_schedule(struct supervisor *s);
+/* A full question as soon as possible, for instance on a new connection. */
+void probe_soon(struct probe *p, uint64_t at_ns, bool full);
+uint64_t probe_random(struct supervisor *s);
+
+/* ---- proxy_probe_judge.c ---- */
+
+void probe_judge_answer(struct supervisor *s, uint32_t node, const struct evidence_answer *answer);
+void probe_judge_failure(struct supervisor *s, uint32_t node, const struct link_failure *failure);
+/* Steps the breaker and logs a change. True when workers must see it. */
+bool probe_step(struct supervisor *s, uint32_t node, enum breaker_input input,
+                enum breaker_reason reason, uint32_t generation);
+/* What is known of its freshness holds no longer. True when something was known. */
+bool probe_void(struct supervisor *s, uint32_t node, const char *why);
+bool probe_primary_is_alive(const struct supervisor *s, const struct probe_shard *shard);
+/* Time alone makes evidence too old: true when lag_hard changed. */
+bool probe_age(struct supervisor *s, uint32_t node, uint64_t now_ns);
+
+/* ---- proxy_probe_publish.c ---- */
+
+void probe_breaker_config(const struct config *config, struct breaker_config *ret);
+/* Brings the shared word and the breaker's leases together. */
+void probe_permits_sync(struct supervisor *s, uint32_t node, uint64_t now_ns);
+
+void workers_wake(struct proxy *p); /* proxy_worker.h */
+
+#endif

@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: PostgreSQL
+ *
+ * proxy_run: `switchgear serve` from start to end.
+ */
+#ifndef PROXY_RUN_H
+#define PROXY_RUN_H
+
+#include "proxy_config_load.h"
+
+/* Takes the config. Returns the exit code: 0 clean stop, 3 cannot start. */
+int run_serve(const struct config_input *input, struct config *config);
+
+#endif

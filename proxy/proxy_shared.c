@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: PostgreSQL
+ *
+ * proxy_shared: histograms, trial permits and the list of pools. What each thread may touch is in
+ * the header.
+ */
+#include "proxy_shared.h"
+
+#include <assert.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define FIRST_BOUND_NS UINT64_C(32000)
+
+double histogram_bound_s(uint32_t bucket)
+{
+    assert(bucket < PROXY_HISTOGRAM_BUCKETS);
+    if (bucket == PROXY_HISTOGRAM_BUCKETS - 1)
+        return INFINITY;
+    return (double)(FIRST_BOUND_NS << bucket) / 1e9;
+}
+
+void histogram_observe(struct histogram *h, uint64_t sample_ns)
+{
+    const uint64_t units = sample_ns / FIRST_BOUND_NS;
+    uint32_t bucket = units == 0 ? 0 : 64 - (uint32_t)__builtin_clzll(units);
+
+    if (bucket >= PROXY_HISTOGRAM_BUCKETS)
+        bucket = PROXY_HISTOGRAM_BUCKETS - 1;
+    shared_add(&h->buckets[bucket], 1);
+    shared_add(&h->sum_ns, sample_ns);
+    shared_add(&h->count, 1);
+}
+
+bool shared_permit_take(struct shared_node *node, uint32_t generation)
+{
+    uint64_t word = ck_pr_load_64(&node->permits);
+
+    while ((uint32_t)(word >> 32) == generation && (uint32_t)word > 0) {
+        if (ck_pr_cas_64_value(&node->permits, word, word - 1, &word))
+            return true;
+    }
+    return false;
+}
+
+static struct shared_pool *pool_find(struct shared_pool *pool, uint32_t database,
+                                     const char *dbname, const char *user, uint8_t node)
+{
+    for (; pool != NULL; pool = pool->next) {
+        if (pool->database == database && pool->node == node && strcmp(pool->user, user) == 0 &&
+            strcmp(pool->dbname, dbname) == 0)
+            return pool;
+    }
+    return NULL;
+}
+
+static struct shared_pool *pool_create(uint32_t database, const char *client_database,
+                                       const char *dbname, const char *user, uint8_t node)
+{
+    static_assert(sizeof(struct shared_pool) % _Alignof(struct shared_pool) == 0,
+                  "aligned_alloc wants whole multiples");
+    struct shared_pool *pool = aligned_alloc(_Alignof(struct shared_pool), sizeof(*pool));
+    if (pool == NULL)
+        return NULL;
+    memset(pool, 0, sizeof(*pool));
+    pool->database = database;
+    pool->node = node;
+    memcpy(pool->user, user, strlen(user) + 1);
+    memcpy(pool->dbname, dbname, strlen(dbname) + 1);
+    memcpy(pool->client_database, client_database, strlen(client_database) + 1);
+    return pool;
+}
+
+struct shared_pool *shared_pool_get(struct proxy *p, uint32_t database, const char *client_database,
+                                    const char *dbname, const char *user, uint8_t node)
+{
+    const struct shared_pool *sizes = NULL;
+    if (strlen(user) >= sizeof(sizes->user) || strlen(dbname) >= sizeof(sizes->dbname) ||
+        strlen(client_database) >= sizeof(sizes->client_database))
+        return NULL;
+
+    uv_mutex_lock(&p->pools_lock);
+    struct shared_pool *pool = pool_find(p->pools, database, dbname, user, node);
+    if (pool == NULL) {
+        pool = pool_create(database, client_database, dbname, user, node);
+        if (pool != NULL) {
+            pool->next = p->pools;
+            ck_pr_fence_store(); /* the contents before the pointer: others read without the lock */
+            ck_pr_store_ptr(&p->pools, pool);
+        }
+    }
+    uv_mutex_unlock(&p->pools_lock);
+    return pool;
+}

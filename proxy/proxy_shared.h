@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: PostgreSQL
+ *
+ * proxy_shared: what threads share, and who writes what. Each datum has one writer; others read it
+ * relaxed (shared_load). Exceptions are words that are changed by compare-and-swap or
+ * fetch-and-add, and say so.
+ */
+#ifndef PROXY_SHARED_H
+#define PROXY_SHARED_H
+
+#include <ck_pr.h>
+#include <uv.h>
+
+#include "core.h"
+#include "proxy_mailbox.h"
+#include "proxy_topology.h"
+
+enum {
+    PROXY_WORKERS_MAX = 64,
+    PROXY_HISTOGRAM_BUCKETS = 24, /* bucket i: below 2^i * 32 us; the last one: everything above */
+    PROXY_SQLSTATE_CLASSES = 36 * 36,
+};
+
+static inline uint64_t shared_load(const uint64_t *p)
+{
+    return ck_pr_load_64(p);
+}
+/* The owner's thread only. */
+static inline void shared_add(uint64_t *p, uint64_t n)
+{
+    ck_pr_store_64(p, *p + n);
+}
+static inline void shared_set(uint64_t *p, uint64_t v)
+{
+    ck_pr_store_64(p, v);
+}
+
+struct histogram {
+    uint64_t buckets[PROXY_HISTOGRAM_BUCKETS];
+    uint64_t sum_ns;
+    uint64_t count;
+};
+/* Upper bound of a bucket in seconds; the last one is infinite. */
+double histogram_bound_s(uint32_t bucket);
+void histogram_observe(struct histogram *h, uint64_t sample_ns); /* owner's thread */
+
+/* Per worker and [database] section. Writer: the worker. */
+struct stats_database {
+    uint64_t routes[CORE_ROUTE_COUNTERS];
+    uint64_t transactions;        /* ended: idle ReadyForQuery after work */
+    uint64_t queries;             /* batches that were answered */
+    uint64_t bytes_in, bytes_out; /* from and to clients */
+    uint64_t transaction_ns, query_ns, wait_ns;
+    uint64_t clients; /* gauge: logged in */
+    uint64_t client_errors, wait_timeouts, login_failures;
+    struct histogram latency[2]; /* by target: 0 primary, 1 replica */
+    struct histogram wait;
+    struct histogram connect;
+};
+
+/* Per worker. Writer: the worker. */
+struct stats_worker {
+    uint64_t clients, clients_max, logins, logins_failed, accepted;
+    uint64_t servers, waiting, pinned;        /* gauges */
+    uint64_t pins[ROUTER_REASON_COUNT];       /* counters */
+    uint64_t pinned_now[ROUTER_REASON_COUNT]; /* gauges */
+    uint64_t retries, learned, misroutes, statements, batches;
+    uint64_t parses_injected, preflights, begins_deferred, local_answers, reads_missed;
+    uint64_t migrations_out, cancels, errors_made;
+    uint64_t sqlstate_classes[PROXY_SQLSTATE_CLASSES]; /* errors that servers sent, by class */
+    uint64_t cache_hits, cache_misses, cache_uncacheable;
+    uint64_t loop_turns;
+    uint64_t memory_blocks;
+    uint64_t left; /* clients that are gone, of all that were dealt to this worker */
+};
+
+/* Per node. */
+struct shared_node {
+    /* HALF_OPEN: permits that workers may still take (fetch-and-add below zero is given back).
+     * Set by the supervisor together with the generation: high 32 bits generation, low 32 bits
+     * count; changed by compare-and-swap. */
+    uint64_t permits CK_CC_CACHELINE;
+};
+/* Worker: takes one under this generation. */
+bool shared_permit_take(struct shared_node *node, uint32_t generation);
+
+/* One pool over all workers: (database section, name at the server, user, node). */
+struct shared_pool {
+    struct shared_pool *next;
+    uint32_t database; /* index into config->databases */
+    uint8_t node;
+    bool welcome_only;
+    char user[256];
+    char dbname[256];                     /* at the server */
+    char client_database[256];            /* as clients name it */
+    uint64_t pins_used; /* pinned sessions of (database, user): counted in the pool of node 0 */
+    uint64_t budget_used CK_CC_CACHELINE; /* connections open or opening; fetch-and-add */
+    struct shared_pool_worker {
+        uint64_t oldest_waiter_ns;                       /* 0: none waits. Writer: that worker */
+        uint64_t idle, active, opening, waiting, tested; /* gauges */
+        uint64_t clients_active;
+    } workers[PROXY_WORKERS_MAX];
+};
+
+/* The work on a node, for its breaker; worker -> supervisor, one single-producer ring a worker. */
+struct outcome_record {
+    uint8_t node;
+    uint8_t input;  /* enum breaker_input */
+    uint8_t reason; /* enum breaker_reason */
+    bool probe_now;
+    bool permit; /* the work held a trial permit */
+    uint32_t generation;
+};
+
+struct worker;     /* proxy_worker.h */
+struct supervisor; /* proxy_supervisor.h */
+
+/* The whole process. */
+struct proxy {
+    struct config *config; /* the supervisor's; workers read it through the topology */
+    struct topology_box box;
+    struct worker *workers; /* array */
+    uint32_t workers_count;
+    struct supervisor *supervisor;
+    struct mailbox *supervisor_mail;
+    struct shared_node nodes[CONFIG_NODES_MAX];
+    const char *node_names[CONFIG_NODES_MAX];
+    uint8_t reads[CONFIG_DATABASES_MAX];            /* enum router_reads; writer: supervisor */
+    uint64_t global_write_ns[CONFIG_DATABASES_MAX]; /* raised by compare-and-swap */
+    uint64_t probe_wanted; /* 1: some worker wants fresher evidence; exchanged by the supervisor */
+    uint64_t client_count; /* over all workers; fetch-and-add */
+    uint64_t shutting_down;
+    uint64_t paused[CONFIG_DATABASES_MAX];
+    struct shared_pool *pools; /* prepended under pools_lock, never removed; read without it */
+    uv_mutex_t pools_lock;     /* cold path: the first connection of a (database, user, node) */
+    uint64_t started_ns;
+    uint8_t cache_key[ROUTER_KEY_SIZE];
+    uint8_t server_key[32];
+};
+
+struct shared_pool *shared_pool_get(struct proxy *p, uint32_t database, const char *client_database,
+                                    const char *dbname, const char *user, uint8_t node);
+
+/* ---- mail ---- */
+
+enum mail_kind {
+    /* to a worker */
+    MAIL_CLIENT,   /* struct mail_client: a new connection */
+    MAIL_BACKEND,  /* struct mail_backend (proxy_pool.h): a backend changes worker */
+    MAIL_STEAL,    /* struct mail_steal: give one idle backend of a pool away */
+    MAIL_CANCEL,   /* struct mail_cancel: a cancel request for one of your sessions */
+    MAIL_SNAPSHOT, /* struct mail_snapshot: describe your clients and servers */
+    MAIL_KILL,     /* struct mail_kill */
+    MAIL_STOP,     /* struct mail_stop */
+    /* to the supervisor */
+    MAIL_ADMIN_CLIENT,  /* struct mail_admin_client: logged in for the admin console */
+    MAIL_SNAPSHOT_DONE, /* struct mail_snapshot again, filled */
+    MAIL_WORKER_STOPPED /* struct mail_stop again */
+};
+
+struct mail_client {
+    struct mail mail;
+    int fd;
+    bool is_unix;
+    bool is_admin_socket; /* admin console without a password: peer credentials were checked */
+    char address[64];
+    uint16_t port;
+};
+
+struct mail_cancel {
+    struct mail mail;
+    uint32_t pid;
+    uint32_t secret;
+};
+
+struct mail_stop {
+    struct mail mail;
+    uint8_t how; /* 0 when all transactions have ended, 1 now */
+    uint32_t worker;
+};
+
+/* A client that logged in for the admin database: the descriptor changes hands. What is already
+ * read behind its log-in comes along. AuthenticationOk was sent, nothing after it. */
+struct mail_admin_client {
+    struct mail mail;
+    int fd;
+    bool may_change; /* admin_users; else SHOW only (stats_users) */
+    char user[64];
+    char database[64];
+    char application[64];
+    char address[64];
+    uint16_t port;
+    uint32_t rest_size;
+    uint8_t rest[];
+};
+
+/* One row a client or server, filled by the worker that owns it. */
+struct snapshot_row {
+    bool is_client;
+    bool is_replica;
+    char user[64];
+    char database[64];
+    char application[64];
+    char address[64];
+    char local_address[64];
+    char state[12]; /* client: active, waiting, idle; server: active, idle, used, login, ... */
+    char node[64];
+    char pin[24]; /* client: reason, "" when not pinned */
+    uint16_t port, local_port;
+    uint64_t id;                             /* of the client or server */
+    uint64_t link;                           /* id of the other side, 0: none */
+    uint64_t connect_time_s, request_time_s; /* Unix time; 0: none */
+    uint64_t wait_us;
+    uint32_t remote_pid;
+    uint32_t prepared;
+    bool tls;
+    uint64_t statements;
+    int64_t last_write_ms_ago; /* client; -1: never */
+};
+
+struct mail_snapshot {
+    struct mail mail;
+    uint32_t worker;
+    uint64_t request_id; /* the admin's */
+    bool want_clients, want_servers;
+    struct snapshot_row *rows; /* malloc'd by the worker, freed by the supervisor */
+    uint32_t rows_count;
+};
+
+#endif

@@ -1,0 +1,416 @@
+/* SPDX-License-Identifier: PostgreSQL
+ *
+ * proxy_supervisor: start and stop of the whole, signals, outcomes of the workers, and the commands
+ * of the admin console.
+ */
+#include "proxy_supervisor.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "proxy_config_load.h"
+#include "proxy_listen.h"
+#include "proxy_log.h"
+#include "proxy_run.h"
+#include "proxy_worker.h"
+
+enum { RETIRED_MAX = 1024 };
+
+/* What only the life of the process needs. */
+struct run {
+    struct supervisor supervisor;
+    struct proxy proxy;
+    struct config_input input;
+    uv_loop_t loop;
+    uv_signal_t signals[4];
+    uv_check_t check;
+    uv_timer_t stop_timer;
+    uint32_t workers_left;
+    bool interrupted;
+    struct config *retired[RETIRED_MAX]; /* a reload's former ones: workers may still name them */
+    uint32_t retired_count;
+};
+
+static struct run *run_of(struct supervisor *s)
+{
+    return (struct run *)(void *)s; /* its first member */
+}
+
+/* ---- outcomes ---- */
+
+static void take_outcomes(struct supervisor *s)
+{
+    struct proxy *p = s->proxy;
+    for (uint32_t i = 0; i < p->workers_count; i++) {
+        struct worker *w = &p->workers[i];
+        void *record;
+        while (ck_ring_dequeue_spsc(&w->outcomes, w->outcomes_buffer, &record)) {
+            probes_outcome(s, record);
+            free(record);
+        }
+    }
+}
+
+static void on_wake(void *owner)
+{
+    struct supervisor *s = owner;
+    take_outcomes(s);
+    if (ck_pr_load_64(&s->proxy->probe_wanted) != 0)
+        probes_wanted(s, ROUTER_NODE_NONE);
+}
+
+/* ---- stopping ---- */
+
+static void close_all(struct run *run)
+{
+    struct supervisor *s = &run->supervisor;
+    http_stop(s);
+    admin_stop(s);
+    probes_stop(s);
+    for (int i = 0; i < 4; i++)
+        uv_close((uv_handle_t *)&run->signals[i], NULL);
+    uv_close((uv_handle_t *)&run->check, NULL);
+    mailbox_close(&s->mail);
+}
+
+static void on_mail(void *owner, struct mail *mail)
+{
+    struct supervisor *s = owner;
+    struct run *run = run_of(s);
+    switch ((enum mail_kind)mail->kind) {
+    case MAIL_ADMIN_CLIENT:
+        admin_take_client(s, (struct mail_admin_client *)(void *)mail);
+        break;
+    case MAIL_SNAPSHOT_DONE:
+        admin_take_snapshot(s, (struct mail_snapshot *)(void *)mail);
+        break;
+    case MAIL_WORKER_STOPPED:
+        free(mail);
+        if (--run->workers_left == 0)
+            close_all(run);
+        break;
+    case MAIL_CLIENT:
+    case MAIL_BACKEND:
+    case MAIL_STEAL:
+    case MAIL_CANCEL:
+    case MAIL_SNAPSHOT:
+    case MAIL_KILL:
+    case MAIL_STOP:
+        free(mail);
+        break;
+    }
+}
+
+void supervisor_shutdown(struct supervisor *s, int how)
+{
+    struct proxy *p = s->proxy;
+    log_info("shutdown", "how=%s", how == 0 ? "\"when transactions have ended\"" : "now");
+    ck_pr_store_64(&p->shutting_down, 1);
+    s->stopping = true;
+    listen_stop(s);
+    for (uint32_t i = 0; i < p->workers_count; i++) {
+        struct mail_stop *mail = calloc(1, sizeof(*mail));
+        if (mail == NULL)
+            abort();
+        mail->mail.kind = MAIL_STOP;
+        mail->how = (uint8_t)how;
+        while (!worker_post(p, i, &mail->mail))
+            (void)uv_sleep(1);
+    }
+}
+
+static void on_signal(uv_signal_t *signal, int number)
+{
+    struct run *run = signal->data;
+    struct supervisor *s = &run->supervisor;
+    char error[512];
+    if (number == SIGHUP) {
+        (void)supervisor_reload(s, error, sizeof(error)); /* says itself what went wrong */
+        return;
+    }
+    const bool now = number == SIGQUIT || (number == SIGINT && run->interrupted);
+    run->interrupted = run->interrupted || number == SIGINT;
+    if (!s->stopping || now)
+        supervisor_shutdown(s, now ? 1 : 0);
+}
+
+/* ---- commands ---- */
+
+static struct node_state *node_find(struct supervisor *s, const char *name, char *error)
+{
+    for (uint32_t i = 0; i < s->nodes_count; i++)
+        if (strcasecmp(s->proxy->node_names[i], name) == 0)
+            return &s->nodes[i];
+    (void)snprintf(error, 256, "there is no node \"%.100s\": see SHOW NODES", name);
+    return NULL;
+}
+
+bool supervisor_breaker(struct supervisor *s, const char *node, enum breaker_override override,
+                        char *error)
+{
+    struct node_state *n = node_find(s, node, error);
+    if (n == NULL)
+        return false;
+    (void)breaker_force(&n->breaker, override, uv_hrtime());
+    log_info("breaker_forced", "node=%s state=%s", node,
+             breaker_state_text(breaker_effective(&n->breaker)));
+    probes_publish(s, true);
+    return true;
+}
+
+bool supervisor_drain(struct supervisor *s, const char *node, bool drained, char *error)
+{
+    struct node_state *n = node_find(s, node, error);
+    if (n == NULL)
+        return false;
+    n->drained = drained;
+    log_info(drained ? "drained" : "undrained", "node=%s", node);
+    probes_publish(s, true);
+    return true;
+}
+
+bool supervisor_reads(struct supervisor *s, const char *database, enum router_reads reads,
+                      char *error)
+{
+    static const char *const texts[] = {"auto", "primary", "replicas"};
+    const struct config *config = s->proxy->config;
+    for (uint32_t i = 0; i < config->databases_count; i++)
+        if (strcmp(config->databases[i].name, database) == 0) {
+            __atomic_store_n(&s->proxy->reads[i], (uint8_t)reads, __ATOMIC_RELAXED);
+            log_info("reads_flipped", "database=\"%s\" to=%s", database, texts[reads]);
+            probes_publish(s, true);
+            return true;
+        }
+    (void)snprintf(error, 256, "there is no database \"%.100s\": see SHOW DATABASES", database);
+    return false;
+}
+
+/* Workers know databases by their index: a reload may change what they say, not which there are. */
+static void check_databases(const struct config *from, const struct config *to,
+                            struct config_problems *problems, const char *file)
+{
+    bool same = from->databases_count == to->databases_count;
+    for (uint32_t i = 0; same && i < from->databases_count; i++)
+        same = strcmp(from->databases[i].name, to->databases[i].name) == 0;
+    if (!same)
+        config_problem_add(problems, file, 0,
+                           "adding, removing or reordering [database] sections needs a restart");
+}
+
+bool supervisor_reload(struct supervisor *s, char *error, size_t error_size)
+{
+    struct run *run = run_of(s);
+    struct proxy *p = s->proxy;
+    struct config_problems problems;
+    config_problems_init(&problems);
+    struct config *next = config_load(&run->input, &problems);
+    if (next != NULL) {
+        config_diff(p->config, next, &problems);
+        check_databases(p->config, next, &problems,
+                        run->input.path != NULL ? run->input.path : "environment");
+    }
+    bool good = next != NULL && problems.errors == 0 && run->retired_count < RETIRED_MAX;
+    if (!good) {
+        const struct config_problem *first = NULL;
+        for (uint32_t i = 0; i < problems.count; i++) {
+            const struct config_problem *problem = &problems.items[i];
+            if (first == NULL && !problem->warning)
+                first = problem;
+            log_error("reload_refused", "file=\"%s\" line=%u error=\"%s\"", problem->file,
+                      problem->line, problem->message);
+        }
+        (void)snprintf(error, error_size, "nothing was changed: %s:%u: %s",
+                       first != NULL ? first->file : "", first != NULL ? first->line : 0,
+                       first != NULL ? first->message : "too many reloads: restart");
+        config_destroy(next);
+        s->reloads_failed++;
+    } else {
+        run->retired[run->retired_count++] = p->config;
+        p->config = next;
+        for (uint32_t i = 0; i < next->nodes_count; i++)
+            p->node_names[i] = next->nodes[i].name;
+        log_configure((enum config_log_level)next->switchgear.log_level,
+                      (enum config_log_format)next->switchgear.log_format);
+        probes_config_changed(s);
+        probes_publish(s, true);
+        s->reloads++;
+        log_info("reloaded", "file=\"%s\"", run->input.path != NULL ? run->input.path : "");
+    }
+    config_problems_deinit(&problems);
+    return good;
+}
+
+/* ---- starting ---- */
+
+static void on_check(uv_check_t *check)
+{
+    take_outcomes(check->data);
+}
+
+static uint32_t workers_wanted(const struct config *config)
+{
+    uint64_t count = config->switchgear.workers;
+    if (count == 0) {
+        const long cores = sysconf(_SC_NPROCESSORS_ONLN);
+        count = cores > 0 ? (uint64_t)cores : 1;
+    }
+    return count > PROXY_WORKERS_MAX ? PROXY_WORKERS_MAX : (uint32_t)count;
+}
+
+static void raise_descriptor_limit(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return;
+    limit.rlim_cur = limit.rlim_max;
+    (void)setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+static void proxy_init(struct run *run, struct config *config)
+{
+    struct proxy *p = &run->proxy;
+    struct supervisor *s = &run->supervisor;
+    p->config = config;
+    p->supervisor = s;
+    p->supervisor_mail = &s->mail;
+    p->started_ns = uv_hrtime();
+    for (uint32_t i = 0; i < config->nodes_count; i++)
+        p->node_names[i] = config->nodes[i].name;
+    proxy_random(p->cache_key, sizeof(p->cache_key));
+    proxy_random(p->server_key, sizeof(p->server_key));
+    topology_box_init(&p->box);
+    s->proxy = p;
+    s->loop = &run->loop;
+    s->nodes_count = config->nodes_count;
+    s->config_path = run->input.path;
+}
+
+static bool signals_start(struct run *run)
+{
+    static const int numbers[] = {SIGHUP, SIGTERM, SIGINT, SIGQUIT};
+    (void)signal(SIGPIPE, SIG_IGN);
+    for (int i = 0; i < 4; i++) {
+        run->signals[i].data = run;
+        if (uv_signal_init(&run->loop, &run->signals[i]) != 0 ||
+            uv_signal_start(&run->signals[i], on_signal, numbers[i]) != 0)
+            return false;
+    }
+    return true;
+}
+
+static int workers_start(struct run *run)
+{
+    struct proxy *p = &run->proxy;
+    const uint32_t count = workers_wanted(p->config);
+    p->workers = aligned_alloc(64, (count * sizeof(struct worker) + 63) / 64 * 64);
+    if (p->workers == NULL)
+        return UV_ENOMEM;
+    for (uint32_t i = 0; i < count; i++) {
+        const int r = worker_start(&p->workers[i], p, i);
+        if (r != 0)
+            return r;
+        p->workers_count = i + 1;
+    }
+    run->workers_left = count;
+    return 0;
+}
+
+static void ready(struct run *run)
+{
+    const struct proxy *p = &run->proxy;
+    log_info("ready", "version=%s listen=\"%s\" admin_socket=\"%s\" http=\"%s\" workers=%u nodes=%u",
+             SWITCHGEAR_VERSION, p->config->switchgear.listen, run->supervisor.admin_socket,
+             p->config->switchgear.http_listen, p->workers_count, p->config->nodes_count);
+}
+
+static void drop_mail(struct mail *mail)
+{
+    free(mail);
+}
+
+static void finish(struct run *run)
+{
+    struct proxy *p = &run->proxy;
+    for (uint32_t i = 0; i < p->workers_count; i++)
+        worker_join(&p->workers[i]);
+    (void)uv_run(&run->loop, UV_RUN_DEFAULT);
+    mailbox_deinit(&run->supervisor.mail, drop_mail);
+    const int r = uv_loop_close(&run->loop);
+    assert(r == 0); /* a handle leaked */
+    topology_box_deinit(&p->box);
+    while (p->pools != NULL) {
+        struct shared_pool *pool = p->pools;
+        p->pools = pool->next;
+        free(pool);
+    }
+    uv_mutex_destroy(&p->pools_lock);
+    free(p->workers);
+    config_destroy(p->config);
+    for (uint32_t i = 0; i < run->retired_count; i++)
+        config_destroy(run->retired[i]);
+}
+
+/* Everything is up but the listeners and HTTP; those may find their port taken. */
+static int start_parts(struct run *run)
+{
+    struct supervisor *s = &run->supervisor;
+    int r = uv_loop_init(&run->loop);
+    if (r == 0)
+        r = uv_mutex_init(&run->proxy.pools_lock);
+    if (r == 0)
+        r = mailbox_init(&s->mail, &run->loop, 4096, s, on_mail, on_wake);
+    if (r == 0)
+        r = uv_check_init(&run->loop, &run->check);
+    if (r == 0)
+        r = signals_start(run) ? 0 : UV_EIO;
+    if (r != 0)
+        return r;
+    run->check.data = s;
+    (void)uv_check_start(&run->check, on_check);
+    r = probes_start(s); /* publishes the first topology: workers need one */
+    if (r == 0)
+        r = workers_start(run);
+    if (r == 0)
+        r = admin_start(s);
+    return r;
+}
+
+int run_serve(const struct config_input *input, struct config *config)
+{
+    struct run *run = aligned_alloc(64, (sizeof(*run) + 63) / 64 * 64);
+    char error[512] = "";
+    if (run == NULL)
+        return 3;
+    memset(run, 0, sizeof(*run));
+    run->input = *input;
+    log_configure((enum config_log_level)config->switchgear.log_level,
+                  (enum config_log_format)config->switchgear.log_format);
+    raise_descriptor_limit();
+    proxy_init(run, config);
+    const int r = start_parts(run);
+    if (r != 0) {
+        log_error("start_failed", "error=\"%s\"", uv_strerror(r));
+        _exit(3); /* threads may be half-way up: nothing to be saved */
+    }
+    int exit_code = 0;
+    if (listen_start(&run->supervisor, error, sizeof(error)) != 0) {
+        log_error("start_failed", "error=\"%s\"", error);
+        exit_code = 3;
+    } else if (http_start(&run->supervisor) != 0) {
+        log_error("start_failed", "error=\"cannot listen on http_listen %s\"",
+                  config->switchgear.http_listen);
+        exit_code = 3;
+    }
+    if (exit_code != 0)
+        supervisor_shutdown(&run->supervisor, 1);
+    else
+        ready(run);
+    (void)uv_run(&run->loop, UV_RUN_DEFAULT);
+    finish(run);
+    log_info("stopped", "code=%d", exit_code);
+    free(run);
+    return exit_code;
+}

@@ -1,0 +1,612 @@
+/* SPDX-License-Identifier: PostgreSQL
+ *
+ * proxy_worker: the thread, its loop, and the one place where the session core's wishes are
+ * executed (worker_apply).
+ */
+#include "proxy_worker.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "proxy_log.h"
+
+/* ---- what the supervisor knows ---- */
+
+static void databases_init(struct worker *w)
+{
+    const struct config *config = w->config;
+    for (uint32_t i = 0; i < config->databases_count; i++) {
+        const struct config_database *d = &config->databases[i];
+        w->databases[i] = (struct core_database){
+            .name = d->name,
+            .shard = (uint8_t)d->shard_first,
+            .level = (uint8_t)d->consistency,
+            .pool_mode = (uint8_t)d->pool_mode,
+            .fallback_allowed = d->read_fallback == CONFIG_FALLBACK_PRIMARY,
+            .reads = &w->proxy->reads[i],
+            .max_lag_ns = d->max_lag_ns,
+            .routes = w->database_stats[i].routes,
+            .global_write_ns = &w->proxy->global_write_ns[i],
+        };
+    }
+}
+
+void worker_topology_refresh(struct worker *w)
+{
+    if (topology_generation(w->reader.box) == w->topology.generation)
+        return;
+    const struct topology *t = topology_read_begin(&w->reader);
+    const bool admission_changed = t->admission != w->admission;
+    w->topology = t->route;
+    const bool config_changed = w->config != t->config;
+    w->config = t->config;
+    w->admission = t->admission;
+    topology_read_end(&w->reader);
+    if (config_changed)
+        databases_init(w);
+    w->core.trial_ok = 0;
+    for (uint32_t i = 0; i < w->topology.nodes_count; i++)
+        if ((uint32_t)shared_load(&w->proxy->nodes[i].permits) > 0)
+            w->core.trial_ok |= 1u << i;
+    w->topology_changed = w->topology_changed || admission_changed;
+    w->topology_fresher = true;
+}
+
+void worker_want_probe(struct worker *w)
+{
+    if (ck_pr_load_64(&w->proxy->probe_wanted) != 0)
+        return; /* somebody has asked already */
+    ck_pr_store_64(&w->proxy->probe_wanted, 1);
+    mailbox_wake(w->proxy->supervisor_mail);
+}
+
+static bool outcome_send(struct worker *w, const struct outcome_record *record)
+{
+    struct outcome_record *copy = malloc(sizeof(*copy));
+    if (copy == NULL)
+        return false;
+    *copy = *record;
+    if (ck_ring_enqueue_spsc(&w->outcomes, w->outcomes_buffer, copy))
+        return true;
+    free(copy);
+    return false;
+}
+
+/* Faults go at once and wake the supervisor; successes only matter to a breaker that is not quiet:
+ * one in 50 ms a node is enough to end a row of failures. */
+void worker_outcome(struct worker *w, const struct outcome_record *record)
+{
+    const bool plain = record->input == BREAKER_SUCCESS && !record->permit && !record->probe_now;
+    if (plain) {
+        const uint64_t now_ns = uv_now(&w->loop) * 1000000u;
+        if (now_ns - w->success_sent_ns[record->node] < 50000000u)
+            return;
+        w->success_sent_ns[record->node] = now_ns;
+        (void)outcome_send(w, record); /* full: faults matter more */
+        return;
+    }
+    if (record->input == BREAKER_NEUTRAL && !record->permit && !record->probe_now)
+        return;
+    for (uint32_t tries = 0; tries < 1000 && !outcome_send(w, record); tries++)
+        mailbox_wake(w->proxy->supervisor_mail);
+    mailbox_wake(w->proxy->supervisor_mail);
+}
+
+/* ---- groups ---- */
+
+struct group *worker_group(struct worker *w, uint32_t database, const char *client_database,
+                           const char *user)
+{
+    struct group *g;
+    TAILQ_FOREACH(g, &w->groups, link)
+    if (g->database == database && strcmp(g->user, user) == 0 &&
+        strcmp(g->client_database, client_database) == 0)
+        return g;
+    g = calloc(1, sizeof(*g));
+    if (g == NULL)
+        abort();
+    const struct config_database *d = &w->config->databases[database];
+    g->worker = w;
+    g->database = database;
+    (void)snprintf(g->user, sizeof(g->user), "%s", user);
+    (void)snprintf(g->client_database, sizeof(g->client_database), "%s", client_database);
+    (void)snprintf(g->dbname, sizeof(g->dbname), "%s",
+                   d->dbname[0] != '\0' ? d->dbname : client_database);
+    (void)snprintf(g->server_user, sizeof(g->server_user), "%s",
+                   d->user[0] != '\0' ? d->user : user);
+    const struct config_user *known = config_user_find(w->config, user);
+    if (d->password[0] != '\0')
+        g->password = strdup(d->password);
+    else if (d->user[0] == '\0' && known != NULL && strncmp(known->secret, "SCRAM-", 6) != 0 &&
+             strncmp(known->secret, "md5", 3) != 0)
+        g->password = strdup(known->secret); /* the client's own, where it is known in clear */
+    g->core.database = &w->databases[database];
+    g->core.user = g->user;
+    g->core.shell = g;
+    for (int list = 0; list < GROUP_LISTS; list++)
+        TAILQ_INIT(&g->waiters[list]);
+    pool_init(&g->pools[0], g, 0);
+    const uint64_t share = d->pool_size * d->pin_limit_permille / 1000;
+    const uint64_t spare = d->pool_size > 1 ? d->pool_size - 1 : d->pool_size;
+    g->core.pins_used = &g->pools[0].shared->pins_used;
+    g->core.pins_max = share < spare ? share : spare;
+    TAILQ_INSERT_TAIL(&w->groups, g, link);
+    return g;
+}
+
+static void group_destroy(struct group *g)
+{
+    for (struct core_profile *p = g->core.profiles, *next; p != NULL; p = next) {
+        next = p->next;
+        free(p->settings);
+        free(p->welcome);
+        free(p);
+    }
+    union {
+        const char *in;
+        char *out;
+    } cast = {.in = g->password};
+    free(cast.out);
+    free(g);
+}
+
+/* ---- executing what a step asked for ---- */
+
+static void cancel_for(struct worker *w, uint32_t pid, uint32_t secret)
+{
+    const uint32_t slot = (pid - 1) & ((1u << 24) - 1);
+    if (slot >= w->slots_count)
+        return;
+    struct client *c = w->slots[slot];
+    if (c == NULL || c->closing || c->core.cancel_secret != secret ||
+        c->core.phase != CORE_QUERY)
+        return;
+    if (c->queued) { /* it waits: it leaves the queue with the error that PostgreSQL would give */
+        static const struct proto_error_text error = {
+            .severity = "ERROR",
+            .sqlstate = "57014",
+            .message = "canceling statement due to user request"};
+        const uint64_t now_ns = uv_hrtime();
+        worker_topology_refresh(w);
+        pool_forget_waiter(c);
+        worker_apply(w, c, core_refused(&c->core, &error, now_ns), now_ns);
+        return;
+    }
+    if (c->core.backend != NULL && c->core.syncs > 0)
+        server_cancel(c->core.backend->shell);
+}
+
+static void cancel_request(struct worker *w, const struct client *c)
+{
+    const uint32_t owner = (c->core.cancel_pid - 1) >> 24;
+    if (c->core.cancel_pid == 0 || owner >= w->proxy->workers_count)
+        return;
+    if (owner == w->index) {
+        cancel_for(w, c->core.cancel_pid, c->core.cancel_secret);
+        return;
+    }
+    struct mail_cancel *mail = malloc(sizeof(*mail));
+    if (mail == NULL)
+        return;
+    *mail = (struct mail_cancel){{MAIL_CANCEL}, c->core.cancel_pid, c->core.cancel_secret};
+    if (!worker_post(w->proxy, owner, &mail->mail))
+        free(mail);
+}
+
+static void outcome_of(struct worker *w, const struct core_actions *a)
+{
+    struct outcome_record record = {.node = a->outcome_node,
+                                    .input = (uint8_t)a->outcome.input,
+                                    .reason = (uint8_t)a->outcome.reason,
+                                    .probe_now = a->outcome.probe_now,
+                                    .generation = a->outcome_generation};
+    if (a->backend != NULL && a->backend->trial) {
+        record.permit = true;
+        a->backend->trial = false;
+    }
+    worker_outcome(w, &record);
+}
+
+static void count_ended(struct worker *w, struct client *c, const struct core_actions *a)
+{
+    struct group *g = (struct group *)c->core.group;
+    if (g == NULL || a->latency_ns == 0)
+        return;
+    struct stats_database *d = &w->database_stats[g->database];
+    const bool replica = a->backend != NULL && a->backend->is_replica;
+    shared_add(&d->queries, 1);
+    shared_add(&d->query_ns, a->latency_ns);
+    if (c->core.block == CORE_NO_BLOCK)
+        shared_add(&d->transactions, 1);
+    histogram_observe(&d->latency[replica ? 1 : 0], a->latency_ns);
+}
+
+static void note_pin(struct worker *w, struct client *c)
+{
+    if (c->pin_seen == c->core.pin)
+        return;
+    if (c->pin_seen != 0)
+        shared_set(&w->stats.pinned_now[c->pin_seen], w->stats.pinned_now[c->pin_seen] - 1);
+    c->pin_seen = c->core.pin;
+    if (c->pin_seen != 0) {
+        shared_add(&w->stats.pins[c->pin_seen], 1);
+        shared_add(&w->stats.pinned_now[c->pin_seen], 1);
+    }
+}
+
+/* Backends: close, or back to the pool. */
+static void apply_backend(struct worker *w, const struct core_actions *a, uint64_t now_ns)
+{
+    struct core_backend *b = a->backend;
+    if (b == NULL || (a->close_backend == CORE_KEEP && !a->release))
+        return;
+    struct server *v = b->shell;
+    if (b->trial) { /* nothing came of its permit */
+        const struct outcome_record record = {.node = b->node,
+                                              .input = BREAKER_NEUTRAL,
+                                              .permit = true,
+                                              .generation = b->generation};
+        b->trial = false;
+        worker_outcome(w, &record);
+    }
+    if (a->close_backend != CORE_KEEP)
+        server_close(v, "broken or in use when its client left");
+    else
+        pool_release(w, v, now_ns);
+}
+
+/* One round; what comes next is returned, or NULL. */
+static struct core_actions *apply_once(struct worker *w, struct client *c, struct core_actions *a,
+                                       uint64_t now_ns)
+{
+    if (a->server.size > 0 && a->backend != NULL && a->close_backend == CORE_KEEP)
+        server_write(a->backend->shell, &a->server);
+    if (a->client.size > 0 && c != NULL)
+        client_write(c, &a->client);
+    if (a->has_outcome)
+        outcome_of(w, a);
+    if (a->probe)
+        worker_want_probe(w);
+    if (c != NULL) {
+        count_ended(w, c, a);
+        note_pin(w, c);
+    }
+    /* the actions are the worker's only ones: keep what is needed before the next step */
+    const bool want = a->want, again = a->again, again_server = a->again_server;
+    const bool settle = a->settle;
+    struct core_backend *b = a->backend;
+    const bool kept = b != NULL && a->close_backend == CORE_KEEP && !a->release;
+    const uint8_t close_client = a->close_client;
+    if (a->cancel_want && c != NULL)
+        pool_forget_waiter(c);
+    if (a->cancel_request)
+        cancel_request(w, c);
+    if (a->login_done)
+        client_logged_in(c);
+    const bool login_want_user = a->login_want_user, is_admin = a->is_admin;
+    apply_backend(w, a, now_ns);
+    if (c == NULL)
+        return again_server && kept
+                   ? core_server_data(b, (struct proto_span){0}, now_ns)
+                   : NULL;
+    if (c->closing)
+        return NULL;
+    if (login_want_user) {
+        client_login_answer(c, now_ns);
+        return NULL;
+    }
+    if (is_admin) {
+        client_hand_to_admin(c);
+        return NULL;
+    }
+    if (close_client == CORE_CLOSE_NOW) {
+        client_close(c, "ended");
+        return NULL;
+    }
+    if (close_client == CORE_CLOSE_AFTER_FLUSH) {
+        client_close_after_flush(c);
+        return NULL;
+    }
+    if (want) {
+        pool_want(w, c, now_ns);
+        return NULL;
+    }
+    if (again_server && kept)
+        return core_server_data(b, (struct proto_span){0}, now_ns);
+    if (again && c->core.client_pending < WORKER_OUT_HIGH)
+        return core_resume(&c->core, now_ns);
+    if (settle && c->core.client_pending == 0)
+        return core_client_drained(&c->core, now_ns);
+    return NULL;
+}
+
+void worker_apply(struct worker *w, struct client *c, struct core_actions *a, uint64_t now_ns)
+{
+    while (a != NULL)
+        a = apply_once(w, c, a, now_ns);
+}
+
+/* ---- mail ---- */
+
+static void publish_core_counters(struct worker *w)
+{
+    const struct core_counters *from = &w->core.counters;
+    struct stats_worker *to = &w->stats;
+    const struct router_cache_stats *cache = router_cache_stats(w->core.cache);
+    shared_set(&to->retries, from->retries);
+    shared_set(&to->learned, from->learned);
+    shared_set(&to->misroutes, from->misroutes);
+    shared_set(&to->batches, from->batches);
+    shared_set(&to->parses_injected, from->parses_injected);
+    shared_set(&to->preflights, from->preflights);
+    shared_set(&to->begins_deferred, from->begins_deferred);
+    shared_set(&to->local_answers, from->local_answers);
+    shared_set(&to->reads_missed, from->reads_missed);
+    shared_set(&to->errors_made, from->errors_made);
+    shared_set(&to->cache_hits, cache->hits);
+    shared_set(&to->cache_misses, cache->misses);
+    shared_set(&to->cache_uncacheable, cache->uncacheable);
+    shared_set(&to->memory_blocks, w->core.blocks_out);
+}
+
+static void kill_all(struct worker *w, const char *message)
+{
+    const struct proto_error_text error = {
+        .severity = "FATAL", .sqlstate = "57P01", .message = message};
+    struct client_list *lists[] = {&w->clients, &w->logins};
+    for (int i = 0; i < 2; i++) {
+        struct client *c;
+        struct client *next;
+        TAILQ_EACH_SAFE (c, lists[i], link, next) {
+            const bool busy = c->core.backend != NULL || c->core.waiting || c->core.hold != NULL ||
+                              c->core.block != CORE_NO_BLOCK;
+            if (c->closing || (busy && !w->stop_now))
+                continue;
+            worker_apply(w, c, core_client_fatal(&c->core, &error), uv_hrtime());
+            if (!c->closing && w->stop_now)
+                client_close(c, "shutdown");
+        }
+    }
+}
+
+static void close_servers(struct worker *w)
+{
+    struct group *g;
+    TAILQ_FOREACH(g, &w->groups, link)
+    for (uint32_t n = 0; n < CONFIG_NODES_MAX; n++) {
+        struct server *v;
+        struct server *next;
+        if (g->pools[n].shared == NULL)
+            continue;
+        TAILQ_EACH_SAFE (v, &g->pools[n].idle, link, next)
+            server_close(v, "shutdown");
+        TAILQ_EACH_SAFE (v, &g->pools[n].others, link, next)
+            if (v->core.session == NULL)
+                server_close(v, "shutdown");
+    }
+}
+
+static void close_handle(uv_handle_t *handle)
+{
+    if (!uv_is_closing(handle))
+        uv_close(handle, NULL);
+}
+
+/* Once a turn while stopping: when nobody is left, the loop runs dry. */
+static void stop_step(struct worker *w)
+{
+    kill_all(w, "terminating connection because the proxy is shutting down");
+    if (w->clients_count > 0 || w->stopped)
+        return;
+    close_servers(w);
+    if (w->servers_count > 0)
+        return;
+    w->stopped = true;
+    mailbox_close(&w->mail);
+    close_handle((uv_handle_t *)&w->check);
+    close_handle((uv_handle_t *)&w->tick);
+}
+
+static void on_mail(void *owner, struct mail *mail)
+{
+    struct worker *w = owner;
+    worker_topology_refresh(w);
+    switch ((enum mail_kind)mail->kind) {
+    case MAIL_CLIENT:
+        client_open(w, (struct mail_client *)(void *)mail);
+        free(mail);
+        break;
+    case MAIL_BACKEND:
+        pool_take_backend(w, ((struct mail_backend *)(void *)mail)->server);
+        free(mail);
+        break;
+    case MAIL_STEAL: {
+        const struct mail_steal *steal = (const struct mail_steal *)(void *)mail;
+        pool_steal(w, steal->pool, steal->thief);
+        free(mail);
+        break;
+    }
+    case MAIL_CANCEL: {
+        const struct mail_cancel *cancel = (const struct mail_cancel *)(void *)mail;
+        cancel_for(w, cancel->pid, cancel->secret);
+        free(mail);
+        break;
+    }
+    case MAIL_SNAPSHOT:
+        worker_snapshot(w, (struct mail_snapshot *)(void *)mail);
+        break;
+    case MAIL_STOP: {
+        const struct mail_stop *stop = (const struct mail_stop *)(void *)mail;
+        w->stopping = true;
+        w->stop_now = w->stop_now || stop->how != 0;
+        free(mail);
+        break;
+    }
+    case MAIL_KILL:
+    case MAIL_ADMIN_CLIENT:
+    case MAIL_SNAPSHOT_DONE:
+    case MAIL_WORKER_STOPPED:
+        free(mail);
+        break;
+    }
+}
+
+static void drop_mail(struct mail *mail)
+{
+    free(mail);
+}
+
+/* ---- the loop ---- */
+
+/* Only woken: a new topology, or room in a shared budget. */
+static void on_wake(void *owner)
+{
+    struct worker *w = owner;
+    struct group *g;
+    worker_topology_refresh(w);
+    TAILQ_FOREACH(g, &w->groups, link)
+    if (g->waiting > 0 && !g->dirty) {
+        g->dirty = true;
+        TAILQ_INSERT_TAIL(&w->dirty, g, dirty_link);
+    }
+}
+
+static void on_check(uv_check_t *check)
+{
+    struct worker *w = check->data;
+    if (w->topology_changed) {
+        w->topology_changed = false;
+        pools_topology_changed(w, uv_hrtime());
+    }
+    if (w->topology_fresher) {
+        w->topology_fresher = false;
+        pools_warm(w, uv_hrtime());
+    }
+    if (!TAILQ_EMPTY(&w->dirty))
+        pools_match(w, uv_hrtime());
+    if (w->stopping)
+        stop_step(w);
+}
+
+static void on_tick(uv_timer_t *timer)
+{
+    struct worker *w = timer->data;
+    const uint64_t now_ns = uv_hrtime();
+    worker_topology_refresh(w);
+    clients_tick(w, now_ns);
+    pools_tick(w, now_ns);
+    publish_core_counters(w);
+    shared_add(&w->stats.loop_turns, 1);
+}
+
+static void worker_main(void *arg)
+{
+    struct worker *w = arg;
+    const int alive = uv_run(&w->loop, UV_RUN_DEFAULT); /* until every handle has closed */
+    assert(alive == 0);
+    publish_core_counters(w);
+    struct group *g;
+    while ((g = TAILQ_FIRST(&w->groups)) != NULL) {
+        TAILQ_REMOVE(&w->groups, g, link);
+        group_destroy(g);
+    }
+    core_worker_deinit(&w->core);
+    free(w->slots);
+    for (uint32_t i = 0; w->scram != NULL && i < w->scram_of->users_count; i++)
+        free(w->scram[i]);
+    free(w->scram);
+    struct mail_stop *mail = w->stop_mail;
+    mail->mail.kind = MAIL_WORKER_STOPPED;
+    mail->worker = w->index;
+    while (!mailbox_post(w->proxy->supervisor_mail, &mail->mail))
+        (void)uv_sleep(1);
+}
+
+static bool memory_init(struct worker *w, const struct config *config)
+{
+    const struct core_limits limits = {
+        .statement_max = (uint32_t)config->switchgear.statement_max,
+        .retry_keep = (uint32_t)config->switchgear.retry_keep,
+        .prepared_max = (uint32_t)config->switchgear.max_prepared_statements,
+        .hold_max = (uint32_t)config->switchgear.statement_max * 2,
+    };
+    uint64_t seed;
+    proxy_random(&seed, sizeof(seed));
+    w->scratch = malloc(WORKER_READ_SIZE);
+    w->outcomes_buffer = calloc(WORKER_OUTCOMES_SIZE, sizeof(*w->outcomes_buffer));
+    w->database_stats = calloc(CONFIG_DATABASES_MAX, sizeof(*w->database_stats));
+    w->stop_mail = calloc(1, sizeof(*w->stop_mail));
+    return w->scratch != NULL && w->outcomes_buffer != NULL && w->database_stats != NULL &&
+           w->stop_mail != NULL &&
+           core_worker_init(&w->core, &limits, (uint32_t)config->switchgear.verdict_cache_entries,
+                            w->proxy->cache_key, seed);
+}
+
+int worker_start(struct worker *w, struct proxy *p, uint32_t index)
+{
+    memset(w, 0, sizeof(*w));
+    w->proxy = p;
+    w->index = index;
+    TAILQ_INIT(&w->clients);
+    TAILQ_INIT(&w->logins);
+    TAILQ_INIT(&w->groups);
+    TAILQ_INIT(&w->dirty);
+    if (!memory_init(w, p->config))
+        return UV_ENOMEM;
+    ck_ring_init(&w->outcomes, WORKER_OUTCOMES_SIZE);
+    topology_reader_init(&w->reader, &p->box);
+    w->topology.generation = UINT64_MAX;
+    worker_topology_refresh(w);
+    w->core.topology = &w->topology;
+    w->core.hashes = &proxy_hashes;
+    w->core.node_names = p->node_names;
+    int r = uv_loop_init(&w->loop);
+    if (r == 0)
+        r = mailbox_init(&w->mail, &w->loop, 4096, w, on_mail, on_wake);
+    if (r == 0)
+        r = uv_check_init(&w->loop, &w->check);
+    if (r == 0)
+        r = uv_timer_init(&w->loop, &w->tick);
+    if (r != 0)
+        return r;
+    w->check.data = w->tick.data = w;
+    (void)uv_check_start(&w->check, on_check);
+    (void)uv_timer_start(&w->tick, on_tick, WORKER_TICK_MS, WORKER_TICK_MS);
+    return uv_thread_create(&w->thread, worker_main, w);
+}
+
+void worker_join(struct worker *w)
+{
+    (void)uv_thread_join(&w->thread);
+    mailbox_deinit(&w->mail, drop_mail);
+    const int r = uv_loop_close(&w->loop);
+    assert(r == 0); /* UV_EBUSY here means a handle leaked */
+    void *record;
+    while (ck_ring_dequeue_spsc(&w->outcomes, w->outcomes_buffer, &record))
+        free(record);
+    free(w->outcomes_buffer);
+    free(w->database_stats);
+    free(w->scratch);
+}
+
+bool worker_post(struct proxy *p, uint32_t worker, struct mail *mail)
+{
+    return mailbox_post(&p->workers[worker].mail, mail);
+}
+
+void workers_wake(struct proxy *p)
+{
+    for (uint32_t i = 0; i < p->workers_count; i++)
+        mailbox_wake(&p->workers[i].mail);
+}
+
+const struct stats_worker *worker_stats(const struct proxy *p, uint32_t worker)
+{
+    return &p->workers[worker].stats;
+}
+
+const struct stats_database *worker_database_stats(const struct proxy *p, uint32_t worker,
+                                                   uint32_t database)
+{
+    return &p->workers[worker].database_stats[database];
+}

@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: PostgreSQL
+ *
+ * proxy_worker: one thread that serves clients. It owns its clients, its server connections, its
+ * part of every pool, its verdict cache and its counters; nothing of it is touched by another
+ * thread but its mailbox and, for reading, its counters.
+ */
+#ifndef PROXY_WORKER_H
+#define PROXY_WORKER_H
+
+#include <libpq-fe.h>
+#include <netinet/in.h>
+#include <openssl/ssl.h>
+#include <sys/queue.h>
+
+#include "proxy_shared.h"
+
+enum {
+    WORKER_READ_SIZE = 128 * 1024,
+    WORKER_OUTCOMES_SIZE = 4096,
+    WORKER_OUT_HIGH = 256 * 1024, /* a peer that has not taken this much stops the other side */
+    WORKER_OUT_LOW = 64 * 1024,
+    WORKER_TICK_MS = 100,
+};
+static_assert(WORKER_OUT_LOW < WORKER_OUT_HIGH, "the marks are in order");
+
+/* glibc's sys/queue.h lacks it: the element may be removed in the body. */
+#define TAILQ_EACH_SAFE(var, head, field, next)                                                    \
+    for ((var) = TAILQ_FIRST(head); (var) != NULL && ((next) = TAILQ_NEXT(var, field), 1);         \
+         (var) = (next))
+
+/* ---- a client ---- */
+
+struct client {
+    struct core_session core;
+    uv_poll_t poll;
+    struct worker *worker;
+    TAILQ_ENTRY(client) link;   /* worker->clients, worker->logins */
+    TAILQ_ENTRY(client) waiter; /* a group's waiters */
+    struct core_block *out;     /* what the client has not taken yet */
+    uint64_t accepted_ns;
+    uint64_t request_ns; /* when the transaction began that runs or waits now */
+    uint32_t slot;       /* in worker->slots; the cancel key names it */
+    uint32_t want_mask;
+    int fd;
+    uint8_t want_list;   /* enum group_list */
+    uint8_t events;      /* armed in poll */
+    bool logging_in;     /* is in worker->logins */
+    bool is_admin_socket;
+    bool closing;
+    bool close_after_flush;
+    bool server_stopped; /* its server is not read until it has taken more */
+    bool queued;         /* is among a group's waiters */
+    uint16_t port;       /* of the client, for SHOW CLIENTS */
+    uint8_t pin_seen;    /* what the gauges know of its pin */
+    bool is_unix;
+    struct in6_addr address; /* v4-mapped for IPv4 */
+};
+TAILQ_HEAD(client_list, client);
+
+/* ---- a server connection ---- */
+
+enum server_state {
+    SERVER_RESOLVING,
+    SERVER_CONNECTING,
+    SERVER_WARMING,   /* a replica that no probe has vouched for since it was opened */
+    SERVER_IDLE,
+    SERVER_ACTIVE,
+    SERVER_RESETTING,
+    SERVER_CLOSING,
+};
+
+struct server {
+    struct core_backend core;
+    struct worker *worker;
+    struct pool *pool;
+    TAILQ_ENTRY(server) link; /* the pool's list of its state */
+    PGconn *conn;
+    SSL *ssl;            /* of conn, NULL: plain */
+    uv_poll_t *poll;     /* its own memory: it may outlive the move to another worker */
+    uv_getaddrinfo_t *resolver;
+    struct core_block *out;
+    uint64_t id;
+    uint64_t started_ns; /* of the connection attempt */
+    uint64_t since_ns;   /* in this state */
+    int fd;
+    uint8_t state;
+    uint8_t events;
+    bool stopped;        /* not read: its client takes nothing */
+    bool refused_once;
+    bool closing;
+    bool retire;         /* close it at its next release */
+    char hostaddr[INET6_ADDRSTRLEN];
+};
+TAILQ_HEAD(server_list, server);
+
+/* ---- pools ---- */
+
+/* One worker's part of a pool: connections to one node. */
+struct pool {
+    struct group *group;
+    struct shared_pool *shared;
+    uint8_t node;
+    struct server_list idle;   /* newest first */
+    struct server_list others; /* every other state */
+    uint32_t idle_count, active_count, opening_count, warming_count;
+    uint32_t failures_row;     /* of connection attempts */
+    uint64_t retry_at_ns;
+    char error_sqlstate[6];    /* of the last failed attempt, "" when the server said nothing */
+    char error_message[256];
+};
+
+enum group_list { GROUP_PRIMARY, GROUP_REPLICA, GROUP_HOMELESS, GROUP_LISTS };
+
+/* All pools of one (database section, database name, user). */
+struct group {
+    struct core_group core;
+    TAILQ_ENTRY(group) link;
+    TAILQ_ENTRY(group) dirty_link;
+    struct worker *worker;
+    uint32_t database; /* index of its section */
+    bool dirty;        /* to be matched in this loop turn */
+    uint32_t waiting;
+    uint32_t clients;
+    struct client_list waiters[GROUP_LISTS]; /* oldest first */
+    struct pool pools[CONFIG_NODES_MAX];
+    char user[256];
+    char client_database[256];
+    char dbname[256];      /* at the servers */
+    char server_user[256];
+    const char *password;  /* towards the servers; NULL: none known */
+};
+TAILQ_HEAD(group_list_head, group);
+
+/* ---- the worker ---- */
+
+struct worker {
+    struct proxy *proxy;
+    uint32_t index;
+    uv_thread_t thread;
+    uv_loop_t loop;
+    struct mailbox mail;
+    uv_check_t check;
+    uv_timer_t tick;
+    struct core_worker core;
+    struct topology_reader reader;
+    struct router_topology topology; /* copied out of the published one */
+    const struct config *config;
+    uint64_t admission;
+    struct ck_ring outcomes; /* to the supervisor */
+    struct ck_ring_buffer *outcomes_buffer;
+    uint64_t successes[CONFIG_NODES_MAX]; /* that did not fit: added up */
+    uint64_t success_sent_ns[CONFIG_NODES_MAX];
+    struct client_list clients;
+    struct client_list logins; /* oldest first */
+    struct group_list_head groups;
+    struct group_list_head dirty;
+    struct client **slots; /* by cancel key */
+    uint32_t slots_count, slots_free; /* slots_free: head of a chain of odd pointers */
+    uint32_t servers_count, clients_count;
+    uint64_t dealt; /* clients given to this worker; the supervisor's */
+    uint64_t next_server_id;
+    uint8_t *scratch; /* one read */
+    char **scram;     /* per configured user: its secret in SCRAM's form, made when first needed */
+    const struct config *scram_of;
+    bool stopping, stop_now, stopped;
+    bool topology_changed; /* who may be chosen changed: waiters decide again */
+    bool topology_fresher; /* new evidence: warming connections may be vouched for */
+    struct mail_stop *stop_mail;
+    struct core_database databases[CONFIG_DATABASES_MAX];
+    struct stats_worker stats CK_CC_CACHELINE;
+    struct stats_database *database_stats; /* one a section */
+};
+
+/* Starts and stops; the supervisor's thread. 0 or a libuv error. */
+int worker_start(struct worker *w, struct proxy *p, uint32_t index);
+void worker_join(struct worker *w);
+bool worker_post(struct proxy *p, uint32_t worker, struct mail *mail);
+void workers_wake(struct proxy *p);
+
+/* Readers in any thread; relaxed. */
+const struct stats_worker *worker_stats(const struct proxy *p, uint32_t worker);
+const struct stats_database *worker_database_stats(const struct proxy *p, uint32_t worker,
+                                                   uint32_t database);
+
+/* ---- between the files of the worker; its own thread ---- */
+
+/* proxy_worker.c */
+void worker_topology_refresh(struct worker *w);
+void worker_outcome(struct worker *w, const struct outcome_record *record);
+void worker_want_probe(struct worker *w);
+/* Executes what a step asked for; c may be NULL when no client is concerned. */
+void worker_apply(struct worker *w, struct client *c, struct core_actions *a, uint64_t now_ns);
+struct group *worker_group(struct worker *w, uint32_t database, const char *client_database,
+                           const char *user);
+
+/* proxy_client.c */
+void client_open(struct worker *w, struct mail_client *mail);
+void client_write(struct client *c, struct core_sink *sink);
+void client_close(struct client *c, const char *why);
+void client_close_after_flush(struct client *c);
+void client_events_update(struct client *c);
+void client_login_answer(struct client *c, uint64_t now_ns);
+void client_hand_to_admin(struct client *c);
+void client_logged_in(struct client *c);
+void clients_tick(struct worker *w, uint64_t now_ns);
+void client_address_text(const struct client *c, char *buf, size_t buf_size);
+
+/* proxy_server.c */
+void server_open(struct pool *pool, uint64_t now_ns);
+void server_write(struct server *v, struct core_sink *sink);
+void server_close(struct server *v, const char *why);
+void server_events_update(struct server *v);
+bool server_watch(struct server *v); /* registers with its worker's loop */
+void server_cancel(struct server *v);
+void server_unwatch(struct server *v);
+void server_connect_timeout(struct server *v);
+
+/* proxy_pool.c */
+void pool_init(struct pool *pool, struct group *g, uint8_t node);
+void pool_want(struct worker *w, struct client *c, uint64_t now_ns);
+void pool_forget_waiter(struct client *c);
+void pool_release(struct worker *w, struct server *v, uint64_t now_ns);
+void pool_opened(struct server *v, uint64_t now_ns);
+void pool_open_failed(struct pool *pool, const char *sqlstate, const char *message,
+                      uint64_t now_ns);
+void pool_gone(struct server *v); /* its connection has ended: the budget is free */
+void pool_take_backend(struct worker *w, struct server *v);
+void pool_steal(struct worker *w, struct shared_pool *shared, uint32_t thief);
+void pools_match(struct worker *w, uint64_t now_ns);
+void pools_topology_changed(struct worker *w, uint64_t now_ns);
+void pools_tick(struct worker *w, uint64_t now_ns);
+void pools_warm(struct worker *w, uint64_t now_ns);
+void pool_move(struct server *v, enum server_state state, uint64_t now_ns);
+
+/* proxy_snapshot.c */
+void worker_snapshot(struct worker *w, struct mail_snapshot *mail);
+
+struct mail_backend {
+    struct mail mail;
+    struct server *server;
+};
+
+struct mail_steal {
+    struct mail mail;
+    struct shared_pool *pool;
+    uint32_t thief;
+};
+
+/* proxy_crypto.c */
+extern const struct proto_hashes proxy_hashes;
+void proxy_random(void *buf, size_t size);
+
+#endif

@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: PostgreSQL
+ *
+ * router_classify: the cold path. Hints and limits by our lexer, then libpg_query's tree, then each
+ * statement by its node type, then all of them together.
+ */
+#include "router_classify.h"
+
+#include <assert.h>
+#include <pg_query.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "router_statement.h"
+#include "router_survey.h"
+#include "router_tree.h"
+
+/* A write without a look inside: nothing that may be in it may be forgotten. */
+static struct router_class blind_write(enum router_reason reason)
+{
+    return (struct router_class){
+        .verdict = ROUTER_VERDICT_WRITE,
+        .reason = (uint8_t)reason,
+        .writes = true,
+        .taints = true,
+        .by_node_type = true,
+    };
+}
+
+static void merge_statement(struct router_class *ret, const struct router_statement *s)
+{
+    struct router_finding all = {.verdict = ret->verdict, .reason = ret->reason};
+    router_finding_add(&all, s->finding.verdict, s->finding.reason);
+    ret->verdict = all.verdict;
+    ret->reason = all.reason;
+    ret->cacheable = ret->cacheable && s->finding.cacheable;
+    ret->writes = ret->writes || s->finding.writes;
+    ret->taints = ret->taints || s->finding.taints;
+    ret->changes_seed = ret->changes_seed || s->finding.changes_seed;
+    ret->uses_random = ret->uses_random || s->finding.uses_random;
+    ret->by_node_type = ret->by_node_type || s->finding.by_node_type;
+    ret->forgets_statements = ret->forgets_statements || s->forgets_statements;
+    ret->has_transaction = ret->has_transaction || s->is_transaction;
+}
+
+/* Several statements decide together; what only a single one can be is given up. */
+static void settle_many(struct router_class *ret, struct router_detail *detail)
+{
+    if (ret->verdict == ROUTER_VERDICT_LOCAL || ret->reason == ROUTER_REASON_SWITCHGEAR) {
+        ret->verdict = ROUTER_VERDICT_SESSION; /* ours, but not alone: the server shall say no */
+        ret->by_node_type = true;
+    }
+    if (ret->verdict == ROUTER_VERDICT_TRANSACTION)
+        ret->reason = ROUTER_REASON_MULTI_STATEMENT;
+    *detail = (struct router_detail){0};
+}
+
+static void settle_one(struct router_class *ret, const struct router_statement *s)
+{
+    ret->alone = true;
+    ret->begin = s->begin;
+    ret->local = s->local;
+    ret->ends = s->ends;
+    ret->rolls_back = s->rolls_back;
+    ret->unpins = s->unpins;
+    ret->set_read_only = s->set_read_only;
+    ret->has_transaction = false;
+}
+
+static struct router_class classify_tree(const struct router_tree *tree,
+                                         struct router_detail *detail)
+{
+    struct router_class ret = {.verdict = ROUTER_VERDICT_LOCAL, .cacheable = true};
+    const uint32_t statements = router_tree_field(tree, 0, "stmts");
+    if (statements == ROUTER_TREE_NONE)
+        return blind_write(ROUTER_REASON_UNKNOWN_NODE);
+    const uint32_t count = router_tree_size(tree, statements);
+    if (count == 0) {
+        ret.reason = ROUTER_REASON_EMPTY;
+        ret.local = ROUTER_LOCAL_EMPTY;
+        return ret;
+    }
+    struct router_statement s = {0};
+    bool own = false; /* a setting of the proxy's among others */
+    for (uint32_t i = statements + 1; i < tree->nodes[statements].end; i = tree->nodes[i].end) {
+        const uint32_t stmt = router_tree_field(tree, i, "stmt");
+        if (stmt == ROUTER_TREE_NONE || !router_tree_is_node(tree, stmt + 1))
+            return blind_write(ROUTER_REASON_UNKNOWN_NODE);
+        router_statement_classify(tree, stmt + 1, &s, detail);
+        own = own || s.local != ROUTER_LOCAL_NONE;
+        merge_statement(&ret, &s);
+    }
+    if (count == 1)
+        settle_one(&ret, &s);
+    else
+        settle_many(&ret, detail);
+    if (own && count > 1 && ret.verdict == ROUTER_VERDICT_READ) {
+        ret.verdict = ROUTER_VERDICT_SESSION;
+        ret.reason = ROUTER_REASON_MULTI_STATEMENT;
+    }
+    return ret;
+}
+
+static struct router_class parse(const char *text, size_t size, struct router_detail *detail)
+{
+    char *copy = malloc(size + 1);
+    if (copy == NULL)
+        return blind_write(ROUTER_REASON_PARSE_ERROR);
+    memcpy(copy, text, size);
+    copy[size] = '\0';
+    struct router_class ret = blind_write(ROUTER_REASON_PARSE_ERROR);
+    PgQueryParseResult parsed = pg_query_parse(copy);
+    struct router_tree tree;
+    if (parsed.error == NULL && parsed.parse_tree != NULL &&
+        router_tree_init(&tree, parsed.parse_tree, strlen(parsed.parse_tree))) {
+        ret = classify_tree(&tree, detail);
+        router_tree_deinit(&tree);
+    }
+    pg_query_free_parse_result(parsed);
+    free(copy);
+    return ret;
+}
+
+/* A hint may send anything to the primary, and to a replica only what is in doubt. */
+static void apply_hint(struct router_class *ret, const struct router_hint *hint)
+{
+    ret->cacheable = false;
+    if (hint->route == ROUTER_ROUTE_PRIMARY && ret->verdict == ROUTER_VERDICT_READ) {
+        ret->verdict = ROUTER_VERDICT_WRITE; /* by content still a read: it makes nothing dirty */
+        ret->by_node_type = true;
+    } else if (hint->route == ROUTER_ROUTE_REPLICA && ret->verdict == ROUTER_VERDICT_WRITE &&
+               !ret->by_node_type) {
+        ret->verdict = ROUTER_VERDICT_READ;
+        ret->writes = false;
+    } else {
+        return;
+    }
+    ret->reason = ROUTER_REASON_HINT;
+    ret->hinted = true;
+}
+
+void router_classify(const char *text, size_t size, struct router_class *ret,
+                     struct router_detail *ret_detail)
+{
+    assert(text != NULL || size == 0);
+    assert(ret != NULL);
+    struct router_detail unwanted;
+    struct router_detail *detail = ret_detail != NULL ? ret_detail : &unwanted;
+    *detail = (struct router_detail){0};
+    if (size > ROUTER_TEXT_SIZE_MAX) {
+        *ret = blind_write(ROUTER_REASON_TOO_LONG);
+        return;
+    }
+    struct router_survey survey;
+    router_survey(text, size, &survey);
+    if (survey.broken || (size > 0 && memchr(text, '\0', size) != NULL)) {
+        *ret = blind_write(ROUTER_REASON_PARSE_ERROR);
+    } else if (survey.body_offset > 0) {
+        *ret = (struct router_class){.verdict = ROUTER_VERDICT_LOCAL,
+                                     .reason = ROUTER_REASON_SWITCHGEAR,
+                                     .local = ROUTER_LOCAL_EXPLAIN_ROUTE,
+                                     .alone = true};
+    } else if (survey.depth > ROUTER_DEPTH_MAX) {
+        *ret = blind_write(ROUTER_REASON_TOO_LONG);
+    } else {
+        *ret = parse(text, size, detail);
+    }
+    ret->cacheable = ret->cacheable && !survey.uescape;
+    detail->hint = survey.hint;
+    detail->body_offset = survey.body_offset;
+    if (survey.hinted)
+        apply_hint(ret, &survey.hint);
+}

@@ -1,0 +1,518 @@
+/* SPDX-License-Identifier: PostgreSQL
+ *
+ * router_lexer: the main rules are re2c's, what lies between quotes is searched by hand.
+ *
+ * The text need not end with NUL: YYPEEK() gives a NUL at the end, which no rule but the one for an
+ * embedded NUL takes, so a token always stops there. The rules have the names and the order that
+ * the manual and flex give them: the longest match wins, then the first.
+ */
+#include "router_lexer.h"
+
+#include <assert.h>
+#include <string.h>
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#include "router_hint.h"
+
+/* What a literal is to the grammar: '1' may stand where 1 may not, so they hash apart. */
+enum literal {
+    LITERAL_NONE,
+    LITERAL_INTEGER,
+    LITERAL_FLOAT,
+    LITERAL_STRING,
+    LITERAL_UNICODE_STRING, /* may be followed by UESCAPE */
+    LITERAL_NATIONAL_STRING,
+    LITERAL_BITS,
+    LITERAL_HEX,
+    LITERAL_PARAMETER,
+};
+
+struct scanned {
+    struct router_token token;
+    enum literal literal;
+};
+
+static size_t skip_blanks(const char *text, size_t size, size_t pos, bool *newline)
+{
+    for (; pos < size; pos++) {
+        const char c = text[pos];
+        if (c == '\n' || c == '\r') {
+            *newline = true;
+        } else if (c == '-' && size - pos >= 2 && text[pos + 1] == '-') {
+            while (pos + 1 < size && text[pos + 1] != '\n' && text[pos + 1] != '\r')
+                pos++;
+        } else if (c != ' ' && c != '\t' && c != '\f') {
+            break;
+        }
+    }
+    return pos;
+}
+
+/*
+ * A string goes on when nothing but blanks, line comments and at least one newline lie between two
+ * quotes. Returns the position behind the opening quote of the next part, or 0.
+ */
+static size_t continuation(const char *text, size_t size, size_t pos)
+{
+    bool newline = false;
+    const size_t quote = skip_blanks(text, size, pos, &newline);
+    return newline && quote < size && text[quote] == '\'' ? quote + 1 : 0;
+}
+
+/* \u and \U want exactly four and eight hexadecimal digits. */
+static bool unicode_escape_ok(const char *text, size_t size, size_t pos)
+{
+    const size_t digits = text[pos] == 'u' ? 4 : text[pos] == 'U' ? 8 : 0;
+    if (size - pos <= digits)
+        return false;
+    for (size_t i = 1; i <= digits; i++) {
+        const char c = text[pos + i];
+        if (!((c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F')))
+            return false;
+    }
+    return true;
+}
+
+enum string_form {
+    FORM_PLAIN,
+    FORM_ESCAPES, /* E'...': a backslash may hide a quote */
+    FORM_BITS,    /* B'...' and X'...': a doubled quote is two strings */
+};
+
+/* The position behind the closing quote of a string whose content begins at pos; 0: none. */
+static size_t string_end(const char *text, size_t size, size_t pos, enum string_form form)
+{
+    while (pos < size) {
+        const char c = text[pos++];
+        if (c == '\0')
+            return 0;
+        if (c == '\\' && form == FORM_ESCAPES) {
+            if (pos == size || !unicode_escape_ok(text, size, pos) || text[pos] == '\0')
+                return 0;
+            pos++;
+        } else if (c == '\'') {
+            if (form != FORM_BITS && pos < size && text[pos] == '\'') {
+                pos++;
+                continue;
+            }
+            const size_t next = continuation(text, size, pos);
+            if (next == 0)
+                return pos;
+            pos = next;
+        }
+    }
+    return 0;
+}
+
+/* The same for "..."; an empty name is an error as well. */
+static size_t name_end(const char *text, size_t size, size_t pos)
+{
+    for (const size_t start = pos; pos < size && text[pos] != '\0'; pos++) {
+        if (text[pos] != '"')
+            continue;
+        if (pos + 1 == size || text[pos + 1] != '"')
+            return pos > start ? pos + 1 : 0;
+        pos++;
+    }
+    return 0;
+}
+
+static size_t comment_end(const char *text, size_t size, size_t pos)
+{
+    uint32_t depth = 1;
+    while (pos < size && text[pos] != '\0') {
+        const char next = (char)(pos + 1 < size ? text[pos + 1] : '\0');
+        if (text[pos] == '*' && next == '/') {
+            pos += 2;
+            if (--depth == 0)
+                return pos;
+        } else if (text[pos] == '/' && next == '*') {
+            pos += 2;
+            depth++;
+        } else {
+            pos++;
+        }
+    }
+    return 0;
+}
+
+/* $tag$ ... $tag$: the first occurrence of the same delimiter ends it. */
+static size_t dollar_end(const char *text, size_t size, size_t start, size_t delimiter_size)
+{
+    const size_t pos = start + delimiter_size;
+    const char *end = memmem(text + pos, size - pos, text + start, delimiter_size);
+    if (end == NULL || memchr(text + pos, '\0', (size_t)(end - text) - pos) != NULL)
+        return 0;
+    return (size_t)(end - text) + delimiter_size;
+}
+
+/*
+ * How much of a run of operator characters is one operator: a comment's start ends it; + and -
+ * cannot end a longer one, unless a character is in it that no operator of SQL has.
+ */
+static size_t operator_size(const char *run, size_t size)
+{
+    bool extended = false;
+    size_t n = 0;
+    for (; n < size; n++) {
+        if (n + 1 < size && ((run[n] == '/' && run[n + 1] == '*') ||
+                             (run[n] == '-' && run[n + 1] == '-')))
+            break;
+        extended = extended || strchr("~!@#^&|`?%", run[n]) != NULL;
+    }
+    assert(n > 0);
+    if (n == 1 || (run[n - 1] != '+' && run[n - 1] != '-'))
+        return n;
+    /* what stands before the last one decides */
+    if (extended)
+        return n;
+    while (n > 1 && (run[n - 1] == '+' || run[n - 1] == '-'))
+        n--;
+    return n;
+}
+
+static enum literal number_literal(const char *digits, size_t size)
+{
+    uint64_t value = 0;
+    for (size_t i = 0; i < size; i++) {
+        if (digits[i] < '0' || digits[i] > '9')
+            return LITERAL_FLOAT;
+        value = value * 10 + (uint64_t)(digits[i] - '0');
+        if (value > INT32_MAX)
+            return LITERAL_FLOAT; /* as PostgreSQL's scanner */
+    }
+    return LITERAL_INTEGER;
+}
+
+static struct scanned make(enum router_token_kind kind, size_t start, size_t end,
+                           enum literal literal)
+{
+    return (struct scanned){
+        .token = {.kind = kind, .start = (uint32_t)start, .size = (uint32_t)(end - start)},
+        .literal = literal};
+}
+
+/* A token whose end was searched: 0 means unterminated, which swallows the rest. */
+static struct scanned searched(enum router_token_kind kind, struct router_lexer *lexer,
+                               size_t start, size_t end, enum literal literal)
+{
+    if (end == 0) {
+        lexer->pos = lexer->size;
+        return make(ROUTER_TOKEN_ERROR, start, lexer->size, LITERAL_NONE);
+    }
+    lexer->pos = end;
+    return make(kind, start, end, literal);
+}
+
+#define TOKEN(kind, literal)                                                                       \
+    do {                                                                                           \
+        lexer->pos = (size_t)(cursor - base);                                                      \
+        return make(ROUTER_TOKEN_##kind, start, lexer->pos, LITERAL_##literal);                    \
+    } while (0)
+#define SEARCHED(kind, end, literal)                                                               \
+    return searched(ROUTER_TOKEN_##kind, lexer, start, (end), LITERAL_##literal)
+
+#define YYPEEK() (cursor < limit ? *cursor : 0)
+#define YYSKIP() ++cursor
+#define YYBACKUP() (marker = cursor)
+#define YYRESTORE() (cursor = marker)
+
+static inline struct scanned scan_token(struct router_lexer *lexer)
+{
+    const unsigned char *const base = (const unsigned char *)lexer->text;
+    const char *const text = lexer->text;
+    const unsigned char *const limit = base + lexer->size;
+    const unsigned char *cursor = base + lexer->pos;
+    const unsigned char *marker = cursor;
+    const size_t size = lexer->size;
+    size_t start;
+
+next:
+    start = (size_t)(cursor - base);
+    if (cursor == limit) {
+        lexer->pos = size;
+        return make(ROUTER_TOKEN_END, size, size, LITERAL_NONE);
+    }
+    /*!re2c
+        re2c:api = custom;
+        re2c:api:style = functions;
+        re2c:define:YYCTYPE = "unsigned char";
+        re2c:yyfill:enable = 0;
+        re2c:flags:bit-vectors = 1;
+
+        blank = [ \t\n\r\f]+;
+        digit = [0-9];
+        ident_start = [A-Za-z_\x80-\xff];
+        ident_cont = [A-Za-z_0-9$\x80-\xff];
+        op_chars = [~!@#^&|`?+\-*/%<>=];
+        integer = digit+;
+        decimal = digit* "." digit+ | digit+ ".";
+        exponent = [eE] [-+]? digit+;
+        real = (integer | decimal) exponent;
+        junk = (integer | decimal | real) ident_start | (integer | decimal) [eE] [-+]
+             | "$" integer ident_start;
+        dollar_quote = "$" (ident_start [A-Za-z_0-9\x80-\xff]*)? "$";
+
+        blank { goto next; }
+        "--" [^\n\r\x00]* { TOKEN(COMMENT, NONE); }
+        "/" "*" op_chars* { SEARCHED(COMMENT, comment_end(text, size, start + 2), NONE); }
+
+        "'" { SEARCHED(STRING, string_end(text, size, start + 1, FORM_PLAIN), STRING); }
+        [eE] "'" { SEARCHED(STRING, string_end(text, size, start + 2, FORM_ESCAPES), STRING); }
+        [bB] "'" { SEARCHED(STRING, string_end(text, size, start + 2, FORM_BITS), BITS); }
+        [xX] "'" { SEARCHED(STRING, string_end(text, size, start + 2, FORM_BITS), HEX); }
+        [nN] "'" {
+            SEARCHED(STRING, string_end(text, size, start + 2, FORM_PLAIN), NATIONAL_STRING);
+        }
+        [uU] "&'" {
+            SEARCHED(STRING, string_end(text, size, start + 3, FORM_PLAIN), UNICODE_STRING);
+        }
+        [uU] "&\"" { SEARCHED(QUOTED_NAME, name_end(text, size, start + 3), NONE); }
+        "\"" { SEARCHED(QUOTED_NAME, name_end(text, size, start + 1), NONE); }
+        dollar_quote {
+            const size_t delimiter_size = (size_t)(cursor - base) - start;
+            SEARCHED(STRING, dollar_end(text, size, start, delimiter_size), STRING);
+        }
+
+        ident_start ident_cont* { TOKEN(WORD, NONE); }
+
+        "$" integer { TOKEN(PARAMETER, PARAMETER); }
+        integer | decimal | real {
+            lexer->pos = (size_t)(cursor - base);
+            return make(ROUTER_TOKEN_NUMBER, start, lexer->pos,
+                        number_literal(text + start, lexer->pos - start));
+        }
+        integer ".." {
+            lexer->pos = (size_t)(cursor - base) - 2;
+            return make(ROUTER_TOKEN_NUMBER, start, lexer->pos,
+                        number_literal(text + start, lexer->pos - start));
+        }
+        junk { TOKEN(ERROR, NONE); }
+
+        op_chars+ {
+            lexer->pos = start + operator_size(text + start, (size_t)(cursor - base) - start);
+            return make(ROUTER_TOKEN_OPERATOR, start, lexer->pos, LITERAL_NONE);
+        }
+        [,()[\].;:$] | "::" | ":=" | ".." { TOKEN(SELF, NONE); }
+        * { TOKEN(ERROR, NONE); }
+    */
+}
+
+struct router_token router_lexer_next(struct router_lexer *lexer)
+{
+    assert(lexer->pos <= lexer->size && lexer->size <= UINT32_MAX);
+    return scan_token(lexer).token;
+}
+
+/*
+ * The encoding of the tokens, which is what gets hashed. Each token begins with a byte below 0x20
+ * that no word and no operator contains; quoted names, which may contain anything, carry their
+ * size. So two texts have the same encoding only if they have the same tokens, but for literals.
+ */
+enum mark { MARK_WORD = 1, MARK_NAME, MARK_OPERATOR, MARK_LITERAL = 16 };
+
+enum { BUFFER_SIZE = 1024 };
+
+struct encoder {
+    uint8_t buffer[BUFFER_SIZE];
+    size_t used;
+    bool streaming;
+    const uint8_t *key;
+    XXH3_state_t state; /* set up only for texts whose encoding exceeds the buffer */
+};
+
+static void encoder_flush(struct encoder *e)
+{
+    if (!e->streaming) {
+        XXH3_INITSTATE(&e->state);
+        XXH3_128bits_reset_withSecret(&e->state, e->key, ROUTER_KEY_SIZE);
+        e->streaming = true;
+    }
+    XXH3_128bits_update(&e->state, e->buffer, e->used);
+    e->used = 0;
+}
+
+static struct router_hash encoder_finish(struct encoder *e)
+{
+    XXH128_hash_t h;
+    if (e->streaming) {
+        encoder_flush(e);
+        h = XXH3_128bits_digest(&e->state);
+    } else {
+        h = XXH3_128bits_withSecret(e->buffer, e->used, e->key, ROUTER_KEY_SIZE);
+    }
+    return (struct router_hash){.low = h.low64, .high = h.high64};
+}
+
+static inline void encode_byte(struct encoder *e, uint8_t byte)
+{
+    if (e->used == BUFFER_SIZE)
+        encoder_flush(e);
+    e->buffer[e->used++] = byte;
+}
+
+static void encode_bytes(struct encoder *e, const char *bytes, size_t size)
+{
+    while (size > 0) {
+        if (e->used == BUFFER_SIZE)
+            encoder_flush(e);
+        const size_t room = BUFFER_SIZE - e->used;
+        const size_t n = size < room ? size : room;
+        memcpy(e->buffer + e->used, bytes, n);
+        e->used += n;
+        bytes += n;
+        size -= n;
+    }
+}
+
+/* Eight ASCII letters at once to lower case; other bytes as they are. */
+static inline uint64_t fold(uint64_t x)
+{
+    const uint64_t ones = 0x0101010101010101u;
+    const uint64_t low7 = x & (0x7f * ones);
+    const uint64_t above_z = low7 + (0x7f - 'Z') * ones;
+    const uint64_t from_a = low7 + (0x80 - 'A') * ones;
+    const uint64_t upper = (from_a & ~above_z & ~x) & (0x80 * ones);
+    return x | (upper >> 2);
+}
+
+/* The first `size` (at most 8) bytes of a word; `readable` bytes may be read. */
+static inline uint64_t load_word(const char *word, size_t size, size_t readable)
+{
+    uint64_t x = 0;
+    if (readable >= 8)
+        memcpy(&x, word, 8);
+    else
+        memcpy(&x, word, size);
+    return size < 8 ? x & ((UINT64_C(1) << (8 * size)) - 1) : x;
+}
+
+static inline void encode_word(struct encoder *e, const char *word, size_t size, size_t readable)
+{
+    encode_byte(e, MARK_WORD);
+    while (size > 0) {
+        if (BUFFER_SIZE - e->used < 8)
+            encoder_flush(e);
+        const size_t n = size < 8 ? size : 8;
+        const uint64_t x = fold(load_word(word, n, readable));
+        memcpy(e->buffer + e->used, &x, 8);
+        e->used += n;
+        word += n;
+        size -= n;
+        readable -= n;
+    }
+}
+
+static bool word_is(const char *word, size_t size, const char *lower)
+{
+    for (size_t i = 0; i < size; i++) {
+        if ((word[i] | 0x20) != lower[i] && word[i] != lower[i])
+            return false;
+    }
+    return lower[size] == '\0';
+}
+
+/* Words whose literals say what the statement is; the first six only where a statement begins. */
+static bool word_makes_literals_matter(const char *word, size_t size, bool first)
+{
+    switch (size) {
+    case 3:
+        return first && word_is(word, size, "set");
+    case 4:
+        return first && word_is(word, size, "show");
+    case 5:
+        return first && word_is(word, size, "reset");
+    case 7:
+        return (first && (word_is(word, size, "explain") || word_is(word, size, "prepare"))) ||
+               word_is(word, size, "uescape"); /* its string changes what a name is */
+    case 10:
+        return (first && word_is(word, size, "deallocate")) || word_is(word, size, "set_config");
+    case 15:
+        return word_is(word, size, "current_setting");
+    default:
+        return false;
+    }
+}
+
+static inline void encode_token(struct encoder *e, const struct scanned *s,
+                                const struct router_lexer *lexer)
+{
+    const char *const base = lexer->text + s->token.start;
+    const size_t size = s->token.size;
+    switch (s->token.kind) {
+    case ROUTER_TOKEN_WORD:
+        encode_word(e, base, size, lexer->size - s->token.start);
+        break;
+    case ROUTER_TOKEN_QUOTED_NAME:
+        encode_byte(e, MARK_NAME);
+        encode_bytes(e, (const char *)&s->token.size, sizeof(s->token.size));
+        encode_bytes(e, base, size);
+        break;
+    case ROUTER_TOKEN_OPERATOR:
+    case ROUTER_TOKEN_SELF:
+        encode_byte(e, MARK_OPERATOR);
+        encode_bytes(e, base, size);
+        break;
+    case ROUTER_TOKEN_STRING:
+    case ROUTER_TOKEN_NUMBER:
+    case ROUTER_TOKEN_PARAMETER:
+        encode_byte(e, (uint8_t)(MARK_LITERAL + s->literal));
+        break;
+    case ROUTER_TOKEN_END:
+    case ROUTER_TOKEN_COMMENT:
+    case ROUTER_TOKEN_ERROR:
+        break;
+    }
+}
+
+void router_lexer_scan(const char *text, size_t size, const uint8_t key[ROUTER_KEY_SIZE],
+                       struct router_scan *ret)
+{
+    assert(size <= UINT32_MAX);
+    struct router_lexer lexer = router_lexer_make(text, size);
+    struct encoder e;
+    e.used = 0;
+    e.streaming = false;
+    e.key = key;
+    struct router_scan scan = {.whole = true};
+    enum literal last = LITERAL_NONE; /* the token before, if it is a literal */
+    bool comma = false;               /* a comma behind `last`, not yet encoded */
+    bool first = true;                /* a statement begins here */
+
+    for (;;) {
+        const struct scanned s = scan_token(&lexer);
+        if (s.token.kind == ROUTER_TOKEN_COMMENT) {
+            struct router_hint hint = {0};
+            scan.has_hint |= router_hint_read(text + s.token.start, s.token.size, &hint);
+            continue;
+        }
+        if (s.token.kind == ROUTER_TOKEN_END)
+            break;
+        scan.tokens++;
+        if (s.token.kind == ROUTER_TOKEN_ERROR)
+            scan.whole = false;
+        if (comma) {
+            comma = false;
+            if (s.literal == last)
+                continue; /* one more of the same list */
+            encode_bytes(&e, (const char[]){MARK_OPERATOR, ','}, 2);
+            last = LITERAL_NONE;
+        }
+        const char c = text[s.token.start];
+        comma = last != LITERAL_NONE && s.token.kind == ROUTER_TOKEN_SELF && c == ',';
+        if (comma)
+            continue;
+        if (s.token.kind == ROUTER_TOKEN_WORD)
+            scan.literal_matters |=
+                word_makes_literals_matter(text + s.token.start, s.token.size, first);
+        first = s.token.kind == ROUTER_TOKEN_SELF && c == ';';
+        last = s.literal;
+        encode_token(&e, &s, &lexer);
+    }
+    if (comma)
+        encode_bytes(&e, (const char[]){MARK_OPERATOR, ','}, 2);
+    scan.hash = encoder_finish(&e);
+    *ret = scan;
+}

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: PostgreSQL
+ *
+ * router_survey: what one pass over the tokens tells before anything is parsed.
+ *
+ * Pure; any thread; about 12 KiB of stack.
+ */
+#ifndef ROUTER_SURVEY_H
+#define ROUTER_SURVEY_H
+
+#include "router_classify.h"
+
+struct router_survey {
+    struct router_hint hint;
+    bool hinted;    /* a comment said something to us */
+    bool broken;    /* a lexical error */
+    bool uescape;   /* a literal that changes what a name is */
+    uint32_t depth; /* the text's parse tree is not deeper; UINT32_MAX: too many parentheses */
+    uint32_t body_offset; /* EXPLAIN (ROUTE): where the statement begins; 0: it is none */
+};
+
+void router_survey(const char *text, size_t size, struct router_survey *ret);
+
+#endif

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: PostgreSQL
+ *
+ * router_walk: visits every node below a statement and notes what makes it other than a read.
+ *
+ * Pure; any thread. No catalog: what a name alone does not tell is a write.
+ */
+#ifndef ROUTER_WALK_H
+#define ROUTER_WALK_H
+
+#include "router_classify.h"
+#include "router_tree.h"
+
+/* What was found so far; a verdict of more weight replaces one of less, the first of equals stays.
+ */
+struct router_finding {
+    uint8_t verdict;
+    uint8_t reason;
+    bool by_node_type;
+    bool writes;
+    bool taints;
+    bool changes_seed;
+    bool uses_random;
+    bool cacheable;
+};
+
+enum router_walk_scope {
+    ROUTER_WALK_READ,  /* a statement that may be a read: what is not on the list is a write */
+    ROUTER_WALK_WRITE, /* a write anyway: what it leaves in the session counts */
+    ROUTER_WALK_DDL,   /* the same, and a new temporary object pins */
+    ROUTER_WALK_PLAN,  /* EXPLAIN that does not run it: only relations count */
+};
+
+/* How strong a word is about what a verdict is: pin, session, write, transaction, read, local. */
+void router_finding_add(struct router_finding *f, enum router_verdict verdict,
+                        enum router_reason reason);
+/* As add(WRITE), where no hint helps. */
+void router_finding_deny(struct router_finding *f, enum router_reason reason);
+
+/* Visits all nodes below `statement`. */
+void router_walk(const struct router_tree *tree, uint32_t statement, enum router_walk_scope scope,
+                 struct router_finding *f);
+
+#endif

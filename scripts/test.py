@@ -1,0 +1,240 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: PostgreSQL
+"""Runs every test suite in order and adds up: the last line is "N passed, N failed".
+
+test.py [all|quick|asan|tsan|fuzz]. A suite that fails, or that cannot even be built, does not stop
+the others: everything is seen in one run. The exit code is 0 only when nothing failed.
+"""
+import concurrent.futures
+import glob
+import os
+import shutil
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree
+
+ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), ".."))
+PYTHON = "/usr/bin/python3"
+JOBS = str(min(2, os.cpu_count() or 1))
+FUZZ_SECONDS = int(os.environ.get("FUZZ_SECONDS", "10"))
+SUITE_TIMEOUT = 1800
+TAIL_LINES = 60
+
+SANITIZER_OPTIONS = {
+    "ASAN_OPTIONS": "detect_leaks=1:exitcode=99",
+    "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1",
+    "TSAN_OPTIONS": "exitcode=66:second_deadlock_stack=1",
+}
+
+
+class Tally:
+    """What has been counted so far, with a line for each suite."""
+
+    def __init__(self):
+        self.passed = self.failed = self.skipped = 0
+        self.suites = []
+
+    def add(self, suite, passed, failed, skipped, began, failures=()):
+        self.passed += passed
+        self.failed += failed
+        self.skipped += skipped
+        seconds = time.monotonic() - began
+        text = f"{passed} passed, {failed} failed, {skipped} skipped ({seconds:.0f} s)"
+        self.suites.append((suite, text, list(failures)))
+        say(f"   {suite}: {text}")
+
+    def summary(self):
+        say("\n== summary")
+        for suite, text, failures in self.suites:
+            say(f"   {suite}: {text}")
+            for name in failures:
+                say(f"      failed: {name}")
+        skipped = f", {self.skipped} skipped" if self.skipped else ""
+        say(f"{self.passed} passed, {self.failed} failed{skipped}")
+        return 1 if self.failed or not self.passed else 0
+
+
+def say(text):
+    print(text, flush=True)
+
+
+def run(command, log, environment=None, timeout=SUITE_TIMEOUT):
+    """Runs a command with its output in a file; True when it succeeded."""
+    with open(log, "w", encoding="utf-8") as f:
+        try:
+            done = subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=f,
+                                  stderr=subprocess.STDOUT, timeout=timeout,
+                                  env={**os.environ, **SANITIZER_OPTIONS, **(environment or {})})
+            return done.returncode == 0
+        except subprocess.TimeoutExpired:
+            f.write(f"\nnot done after {timeout} s: {' '.join(command)}\n")
+        except OSError as error:
+            f.write(f"\n{error}\n")
+        return False
+
+
+def show_tail(log):
+    with open(log, encoding="utf-8", errors="replace") as f:
+        for line in f.readlines()[-TAIL_LINES:]:
+            say("   | " + line.rstrip())
+
+
+def junit_counts(path):
+    """(passed, failed, skipped, names of the failed) of a JUnit file; None when there is none."""
+    try:
+        tree = xml.etree.ElementTree.parse(path)
+    except (OSError, xml.etree.ElementTree.ParseError):
+        return None
+    passed = skipped = 0
+    failures = []
+    for case in tree.iter("testcase"):
+        if case.find("failure") is not None or case.find("error") is not None:
+            failures.append(f"{case.get('classname')}: {case.get('name')}")
+        elif case.find("skipped") is not None:
+            skipped += 1
+        else:
+            passed += 1
+    return passed, len(failures), skipped, failures
+
+
+def under_fixed_layout(command):
+    """ThreadSanitizer wants memory where it expects it: no address randomisation."""
+    if shutil.which("setarch") and subprocess.run(
+            ["setarch", "-R", "true"], stderr=subprocess.DEVNULL, check=False).returncode == 0:
+        return ["setarch", "-R", *command]
+    return command
+
+
+class Build:
+    """One Meson build directory and the suites that run from it."""
+
+    def __init__(self, tally, directory, label, compiler, *options, fixed_layout=False):
+        self.tally, self.directory, self.label = tally, directory, label
+        self.compiler, self.options = compiler, options
+        self.prefix = under_fixed_layout if fixed_layout else list
+
+    def path(self, *parts):
+        return os.path.join(ROOT, self.directory, *parts)
+
+    def compile(self):
+        """True when the build stands; else it is counted as one failure."""
+        began = time.monotonic()
+        say(f"\n== build in {self.directory} ({self.label})")
+        os.makedirs(self.path(), exist_ok=True)
+        log = self.path("build.log")
+        good = True
+        if not os.path.exists(self.path("build.ninja")):
+            good = run(["meson", "setup", self.directory, *self.options], log,
+                       {"CC": self.compiler})
+        if good:
+            good = run(self.prefix(["ninja", "-C", self.directory, "-j", JOBS]), log)
+        if not good:
+            show_tail(log)
+            self.tally.add(f"build ({self.label})", 0, 1, 0, began, [self.directory])
+        return good
+
+    def unit(self, *suites):
+        began = time.monotonic()
+        name = f"{', '.join(suites)} ({self.label})"
+        say(f"\n== {name}")
+        junit = self.path("meson-logs", "testlog.junit.xml")
+        if os.path.exists(junit):
+            os.remove(junit)
+        log = self.path("unit.log")
+        chosen = [word for suite in suites for word in ("--suite", suite)]
+        good = run(self.prefix(["meson", "test", "-C", self.directory, "--no-rebuild",
+                                "--print-errorlogs", "--num-processes", JOBS,
+                                "--timeout-multiplier", "10", *chosen]), log)
+        self.count(name, junit, log, good, began)
+
+    def integration(self, marker=None):
+        began = time.monotonic()
+        name = f"integration{' core' if marker else ''} ({self.label})"
+        say(f"\n== {name}")
+        junit, log = self.path("integration.junit.xml"), self.path("integration.log")
+        if os.path.exists(junit):
+            os.remove(junit)
+        command = [PYTHON, "-m", "pytest", "tests/integration", "-q", "--tb=short", "-rf",
+                   "-p", "no:cacheprovider", f"--junitxml={junit}"]
+        good = run(self.prefix(command + (["-m", marker] if marker else [])), log,
+                   {"SWITCHGEAR": self.path("switchgear"), "PYTHONDONTWRITEBYTECODE": "1"})
+        self.count(name, junit, log, good, began)
+
+    def count(self, name, junit, log, good, began):
+        counts = junit_counts(junit)
+        if counts is None:
+            show_tail(log)
+            self.tally.add(name, 0, 1, 0, began, ["the suite did not finish"])
+            return
+        passed, failed, skipped, failures = counts
+        if not good and not failed:
+            failed, failures = 1, ["the runner failed"]
+        if failed:
+            show_tail(log)
+        self.tally.add(name, passed, failed, skipped, began, failures)
+
+    def fuzz(self):
+        """Each target for FUZZ_SECONDS, from its corpus; found inputs stay in the build directory."""
+        began = time.monotonic()
+        say(f"\n== fuzz, {FUZZ_SECONDS} s a target")
+        targets = sorted(path for path in glob.glob(self.path("tests", "fuzz", "*", "fuzz_*"))
+                         if os.path.isfile(path) and os.access(path, os.X_OK))
+        with concurrent.futures.ThreadPoolExecutor(int(JOBS)) as pool:
+            results = list(pool.map(self.fuzz_one, targets))
+        failures = [os.path.basename(t) for t, good in zip(targets, results) if not good]
+        for name in failures:
+            show_tail(self.path(name + ".log"))
+        if not targets:
+            failures = ["no fuzz target was built"]
+        self.tally.add("fuzz", results.count(True), len(failures), 0, began, failures)
+
+    def fuzz_one(self, target):
+        name = os.path.basename(target)
+        area = os.path.basename(os.path.dirname(target))
+        found = self.path("corpus", name)
+        os.makedirs(found, exist_ok=True)
+        seeds = os.path.join(ROOT, "tests", "fuzz", area, name.replace("fuzz_", "corpus_", 1))
+        return run([target, f"-max_total_time={FUZZ_SECONDS}", "-timeout=10", "-rss_limit_mb=2048",
+                    f"-artifact_prefix={self.path(name + '-')}", found,
+                    *([seeds] if os.path.isdir(seeds) else [])],
+                   self.path(name + ".log"), timeout=FUZZ_SECONDS + 120)
+
+
+def builds(tally):
+    sanitized = ("-Db_lundef=false", "-Dbuildtype=debugoptimized")
+    return {
+        "gcc": Build(tally, "build", "gcc", "gcc"),
+        "asan": Build(tally, "build-asan", "ASan and UBSan", "gcc",
+                      "-Db_sanitize=address,undefined", *sanitized),
+        "tsan": Build(tally, "build-tsan", "TSan", "gcc", "-Db_sanitize=thread", *sanitized,
+                      fixed_layout=True),
+        "fuzz": Build(tally, "build-fuzz", "libFuzzer", "clang", "-Dfuzz=true",
+                      "-Db_sanitize=address,undefined", "-Dc_args=-fsanitize=fuzzer-no-link",
+                      *sanitized),
+    }
+
+
+def main():
+    what = sys.argv[1] if len(sys.argv) > 1 else "all"
+    if what not in ("all", "quick", "asan", "tsan", "fuzz"):
+        print(__doc__, file=sys.stderr)
+        return 2
+    tally = Tally()
+    build = builds(tally)
+    if what in ("all", "quick") and build["gcc"].compile():
+        build["gcc"].unit("unit", "sim", "purity")
+        build["gcc"].integration("core" if what == "quick" else None)
+    if what in ("all", "asan") and build["asan"].compile():
+        build["asan"].unit("unit", "sim")
+        build["asan"].integration()
+    if what in ("all", "tsan") and build["tsan"].compile():
+        build["tsan"].unit("unit", "sim")
+        build["tsan"].integration("core")
+    if what in ("all", "fuzz") and build["fuzz"].compile():
+        build["fuzz"].fuzz()
+    return tally.summary()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

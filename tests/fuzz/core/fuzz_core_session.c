@@ -1,0 +1,410 @@
+/* SPDX-License-Identifier: PostgreSQL
+ *
+ * fuzz_core_session: the input drives one session and its backends, with bytes of a hostile client
+ * and of hostile servers in any order. Whatever they send, no invariant of ours may break and
+ * nothing may leak.
+ *
+ * The input is a list of steps: a byte that says which, and what the step needs.
+ */
+#include <stdlib.h>
+
+#include "core.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+enum { NODES = 3, BACKENDS_MAX = 4 };
+
+struct shell {
+    struct core_worker worker;
+    struct core_session session;
+    struct core_backend *backends[BACKENDS_MAX];
+    struct router_topology topology;
+    struct core_database database;
+    struct core_group group;
+    uint64_t routes[CORE_ROUTE_COUNTERS];
+    uint8_t reads;
+    uint64_t now_ns;
+    bool gone;
+    const uint8_t *in;
+    size_t left;
+};
+
+/* ---- hashes that are none ---- */
+
+static void fake_hash(const uint8_t *data, size_t size, uint8_t *ret, size_t ret_size)
+{
+    uint64_t h = 14695981039346656037u;
+    for (size_t i = 0; i < size; i++)
+        h = (h ^ data[i]) * 1099511628211u;
+    for (size_t i = 0; i < ret_size; i++) {
+        h = (h ^ i) * 1099511628211u;
+        ret[i] = (uint8_t)(h >> 32);
+    }
+}
+
+static void fake_sha256(const uint8_t *data, size_t size, uint8_t ret[32])
+{
+    fake_hash(data, size, ret, 32);
+}
+
+static void fake_hmac(const uint8_t *key, size_t key_size, const uint8_t *data, size_t size,
+                      uint8_t ret[32])
+{
+    (void)key;
+    (void)key_size;
+    fake_hash(data, size, ret, 32);
+}
+
+static void fake_pbkdf2(const uint8_t *password, size_t password_size, const uint8_t *salt,
+                        size_t salt_size, uint32_t iterations, uint8_t ret[32])
+{
+    (void)salt;
+    (void)salt_size;
+    (void)iterations;
+    fake_hash(password, password_size, ret, 32);
+}
+
+static void fake_md5(const uint8_t *data, size_t size, uint8_t ret[16])
+{
+    fake_hash(data, size, ret, 16);
+}
+
+static const struct proto_hashes hashes = {fake_sha256, fake_hmac, fake_pbkdf2, fake_md5};
+
+/* ---- the input ---- */
+
+static uint8_t take_byte(struct shell *sh)
+{
+    if (sh->left == 0)
+        return 0;
+    sh->left--;
+    return *sh->in++;
+}
+
+static struct proto_span take_bytes(struct shell *sh)
+{
+    size_t size = take_byte(sh);
+    size = size < sh->left ? size : sh->left;
+    const struct proto_span span = {.base = sh->in, .size = size};
+    sh->in += size;
+    sh->left -= size;
+    return span;
+}
+
+/* ---- the shell ---- */
+
+static void forget(struct shell *sh, struct core_backend *b)
+{
+    for (uint32_t i = 0; i < BACKENDS_MAX; i++)
+        if (sh->backends[i] == b)
+            sh->backends[i] = NULL;
+    core_backend_deinit(b);
+    free(b);
+}
+
+static void check_spans(const struct core_sink *sink)
+{
+    volatile uint8_t sum = 0;
+    size_t size = 0;
+    for (uint32_t i = 0; i < sink->count; i++) {
+        for (size_t j = 0; j < sink->spans[i].size; j++)
+            sum = (uint8_t)(sum + sink->spans[i].base[j]);
+        size += sink->spans[i].size;
+    }
+    assert(size == sink->size);
+}
+
+static void gone(struct shell *sh);
+
+static void execute(struct shell *sh, struct core_actions *a)
+{
+    for (;;) {
+        struct core_session *s = &sh->session;
+        struct core_backend *b = a->backend;
+        check_spans(&a->server);
+        check_spans(&a->client);
+        assert(a->server.size == 0 || b != NULL);
+        const bool again = a->again;
+        const bool again_server = a->again_server;
+        const uint8_t close_client = a->close_client;
+        const bool look_up = a->login_want_user;
+        if (a->close_backend != CORE_KEEP) {
+            assert(b->session == NULL);
+            forget(sh, b);
+            b = NULL;
+        } else if (a->release) {
+            assert(b->session == NULL);
+            if (!core_backend_idle(b) && !b->broken && b->session == NULL) {
+                a = core_backend_reset(b);
+                check_spans(&a->server);
+            }
+        }
+        if (close_client != CORE_KEEP || a->is_admin) {
+            gone(sh);
+            return;
+        }
+        if (look_up) {
+            const struct core_login_answer answer = {.auth = CORE_AUTH_TRUST, .group = &sh->group};
+            a = core_login_user(s, &answer, sh->now_ns);
+        } else if (again_server && b != NULL) {
+            a = core_server_data(b, (struct proto_span){0}, sh->now_ns);
+        } else if (again) {
+            a = core_resume(s, sh->now_ns);
+        } else {
+            return;
+        }
+    }
+}
+
+static void gone(struct shell *sh)
+{
+    if (sh->gone)
+        return;
+    sh->gone = true;
+    struct core_actions *a = core_client_gone(&sh->session, sh->now_ns);
+    struct core_backend *b = a->backend;
+    assert(sh->session.backend == NULL);
+    if (a->close_backend != CORE_KEEP)
+        forget(sh, b);
+    else if (a->release && (!core_backend_idle(b) || b->tainted))
+        (void)core_backend_reset(b);
+}
+
+static struct core_backend *any_backend(struct shell *sh, uint8_t which)
+{
+    if (sh->session.backend != NULL && which < 0xc0)
+        return sh->session.backend;
+    return sh->backends[which % BACKENDS_MAX];
+}
+
+static void grant(struct shell *sh, uint8_t which)
+{
+    struct core_session *s = &sh->session;
+    if (!s->waiting || s->choice.node == ROUTER_NODE_NONE)
+        return;
+    const uint8_t node = s->choice.node;
+    struct core_backend **slot = &sh->backends[which % BACKENDS_MAX];
+    if (*slot != NULL && (*slot)->node != node && (*slot)->session == NULL)
+        forget(sh, *slot);
+    if (*slot == NULL) {
+        *slot = malloc(sizeof(**slot));
+        if (*slot == NULL)
+            abort();
+        core_backend_init(*slot, &sh->worker, node, node != 0, sh->now_ns, NULL);
+    }
+    if ((*slot)->session == NULL && core_backend_idle(*slot))
+        execute(sh, core_granted(s, *slot, sh->now_ns));
+}
+
+static void server_says(struct shell *sh, uint8_t which, struct proto_span bytes)
+{
+    struct core_backend *b = any_backend(sh, which);
+    if (b == NULL)
+        return;
+    execute(sh, core_server_data(b, bytes, sh->now_ns));
+    for (uint32_t i = 0; i < BACKENDS_MAX; i++)
+        if (sh->backends[i] == b && b->session == NULL && b->broken)
+            forget(sh, b);
+}
+
+#define BYTES(text)                                         \
+    {                                                       \
+        .base = (const uint8_t *)(text), sizeof(text) - 1   \
+    }
+
+/* Whole messages, so that the fuzzer need not find the lengths. */
+static const struct proto_span client_says[] = {
+    BYTES("Q\0\0\0\x0dSELECT 1\0"),
+    BYTES("Q\0\0\0\x19INSERT INTO t SELECT\0"),
+    BYTES("Q\0\0\0\x0a"
+          "BEGIN\0"),
+    BYTES("Q\0\0\0\x0b"
+          "COMMIT\0"),
+    BYTES("P\0\0\0\x10\0SELECT 1\0\0\0"),
+    BYTES("P\0\0\0\x11x\0SELECT 1\0\0\0"),
+    BYTES("P\0\0\0\x11y\0SELECT 2\0\0\0"),
+    BYTES("P\0\0\0\x25\0INSERT INTO t VALUES (1, 1, 1)\0\0\0"),
+    BYTES("B\0\0\0\x0c\0\0\0\0\0\0\0\0"),
+    BYTES("B\0\0\0\x0d\0x\0\0\0\0\0\0\0"),
+    BYTES("B\0\0\0\x0d\0y\0\0\0\0\0\0\0"),
+    BYTES("D\0\0\0\x06P\0"),
+    BYTES("D\0\0\0\x07Sx\0"),
+    BYTES("E\0\0\0\x09\0\0\0\0\0"),
+    BYTES("C\0\0\0\x07Sx\0"),
+    BYTES("C\0\0\0\x06S\0"),
+    BYTES("S\0\0\0\x04"),
+    BYTES("H\0\0\0\x04"),
+    BYTES("d\0\0\0\x08"
+          "ABCD"),
+    BYTES("c\0\0\0\x04"),
+    BYTES("f\0\0\0\x05\0"),
+    BYTES("X\0\0\0\x04"),
+    BYTES("F\0\0\0\x0c\0\0\0\1\0\0\0\0"),
+    BYTES("Q\0\0\0\x10"
+          "DISCARD ALL\0"),
+    BYTES("Q\0\0\0\x0dSET a=1;\0"),
+    BYTES("Q\0\0\0\x1fSHOW switchgear.last_route\0"),
+    BYTES("P\0\0\0\x22\0SHOW switchgear.last_route\0\0\0"),
+    BYTES("Q\0\0\0\x14"
+          "BEGIN READ ONLY\0"),
+    BYTES("Q\0\0\0\x0dROLLBACK\0"),
+    BYTES("Q\0\0\0\x11"
+          "DEALLOCATE x\0"),
+    BYTES("Q\0\0\0\x05\0"),
+    BYTES("Q\0\0\0\x24SET switchgear.route = 'replica'\0"),
+    BYTES("Q\0\0\0\x12SELECT f(1), 2\0"),
+};
+
+static const struct proto_span servers_say[] = {
+    BYTES("1\0\0\0\4"),
+    BYTES("2\0\0\0\4"),
+    BYTES("3\0\0\0\4"),
+    BYTES("n\0\0\0\4"),
+    BYTES("t\0\0\0\6\0\0"),
+    BYTES("T\0\0\0\6\0\0"),
+    BYTES("D\0\0\0\6\0\0"),
+    BYTES("C\0\0\0\x0dSELECT 1\0"),
+    BYTES("I\0\0\0\4"),
+    BYTES("s\0\0\0\4"),
+    BYTES("Z\0\0\0\5I"),
+    BYTES("Z\0\0\0\5T"),
+    BYTES("Z\0\0\0\5E"),
+    BYTES("G\0\0\0\7\0\0\0"),
+    BYTES("H\0\0\0\7\0\0\0"),
+    BYTES("c\0\0\0\4"),
+    BYTES("E\0\0\0\x13SERROR\0C42601\0\0"),
+    BYTES("E\0\0\0\x13SFATAL\0C57P01\0\0"),
+    BYTES("E\0\0\0\x2dSERROR\0C25006\0RPreventCommandIfReadOnly\0\0"),
+    BYTES("E\0\0\0\x13SERROR\0C40001\0\0"),
+    BYTES("N\0\0\0\x0fSNOTICE\0M\0\0"),
+    BYTES("S\0\0\0\x08"
+          "a\0b\0"),
+    BYTES("1\0\0\0\4"
+          "2\0\0\0\4T\0\0\0\6\0\0D\0\0\0\6\0\0C\0\0\0\x0dSELECT 1\0Z\0\0\0\5I"),
+    BYTES("T\0\0\0\6\0\0D\0\0\0\6\0\0C\0\0\0\x0dSELECT 1\0Z\0\0\0\5I"),
+    BYTES("C\0\0\0\x0dSELECT 1\0Z\0\0\0\5I"),
+};
+
+static void client_repeats(struct shell *sh, struct proto_span message, uint32_t times)
+{
+    for (uint32_t i = 0; i < times && !sh->gone; i++)
+        execute(sh, core_client_data(&sh->session, message, sh->now_ns));
+}
+
+static void turn_topology(struct shell *sh, uint8_t how)
+{
+    struct router_node *n = &sh->topology.nodes[how % NODES];
+    n->breaker = how & 0x10 ? BREAKER_OPEN : BREAKER_CLOSED;
+    n->fresh_as_of_ns = how & 0x20 ? 0 : sh->now_ns;
+    execute(sh, core_redecide(&sh->session, sh->now_ns));
+}
+
+static void step(struct shell *sh)
+{
+    static const struct proto_error_text error = {
+        .severity = "ERROR", .sqlstate = "57P03", .message = "no"};
+    struct core_session *s = &sh->session;
+    const uint8_t op = take_byte(sh);
+    sh->now_ns += 1000;
+    switch (op % 10) {
+    case 0:
+        execute(sh, core_client_data(s, take_bytes(sh), sh->now_ns));
+        break;
+    case 1:
+        server_says(sh, op, take_bytes(sh));
+        break;
+    case 2:
+        grant(sh, op / 10);
+        break;
+    case 3:
+        execute(sh, core_client_drained(s, sh->now_ns));
+        break;
+    case 4: {
+        struct core_backend *b = any_backend(sh, op);
+        if (b != NULL)
+            execute(sh, core_server_lost(b, sh->now_ns));
+        break;
+    }
+    case 5:
+        if (s->waiting)
+            execute(sh, core_refused(s, &error, sh->now_ns));
+        break;
+    case 6:
+    case 7: {
+        const uint8_t which = take_byte(sh);
+        client_repeats(sh, client_says[which % (sizeof(client_says) / sizeof(client_says[0]))],
+                       op > 240 ? 40 : 1);
+        break;
+    }
+    case 8:
+        server_says(sh, 0, servers_say[take_byte(sh) % (sizeof(servers_say) / sizeof(servers_say[0]))]);
+        break;
+    default:
+        turn_topology(sh, op / 10 * 3 + take_byte(sh));
+        break;
+    }
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    static const uint8_t key[ROUTER_KEY_SIZE] = {1, 2, 3};
+    static const char *const names[] = {"n0", "n1", "n2"};
+    struct shell *sh = calloc(1, sizeof(*sh));
+    if (sh == NULL || size == 0)
+        goto out;
+    sh->in = data;
+    sh->left = size;
+    sh->now_ns = 1000000000;
+    const struct core_limits limits = {.statement_max = data[0] & 1 ? 4096 : 200,
+                                       .retry_keep = 4096,
+                                       .prepared_max = data[0] & 2 ? 2 : 50,
+                                       .hold_max = 65536};
+    if (!core_worker_init(&sh->worker, &limits, 64, key, 7))
+        abort();
+    sh->worker.hashes = &hashes;
+    sh->worker.node_names = names;
+    sh->worker.topology = &sh->topology;
+    sh->topology.nodes_count = NODES;
+    for (uint32_t i = 0; i < NODES; i++)
+        sh->topology.nodes[i] =
+            (struct router_node){.role = i == 0 ? ROUTER_ROLE_PRIMARY : ROUTER_ROLE_REPLICA,
+                                 .weight_permille = i == 0 ? 0 : 1000,
+                                 .fresh_as_of_ns = sh->now_ns};
+    sh->database = (struct core_database){.name = "d",
+                                          .level = ROUTER_LEVEL_SESSION,
+                                          .pool_mode = 1,
+                                          .fallback_allowed = true,
+                                          .reads = &sh->reads,
+                                          .routes = sh->routes};
+    sh->group = (struct core_group){.database = &sh->database, .user = "u"};
+    core_session_init(&sh->session, &sh->worker, NULL);
+    (void)take_byte(sh);
+    if (data[0] & 4) { /* past the log-in */
+        static const struct proto_span start = BYTES("\0\0\0\x10\0\3\0\0user\0u\0\0");
+        execute(sh, core_client_data(&sh->session, start, sh->now_ns));
+        grant(sh, 0);
+        execute(sh, core_client_drained(&sh->session, sh->now_ns));
+    }
+    while (sh->left > 0 && !sh->gone)
+        step(sh);
+    gone(sh);
+    core_session_deinit(&sh->session);
+    for (uint32_t i = 0; i < BACKENDS_MAX; i++)
+        if (sh->backends[i] != NULL)
+            forget(sh, sh->backends[i]);
+    for (uint32_t i = 0; i < NODES; i++)
+        assert(sh->worker.loads[i].in_flight == 0);
+    assert(sh->worker.blocks_out == 0);
+    while (sh->group.profiles != NULL) {
+        struct core_profile *p = sh->group.profiles;
+        assert(p->references == 0);
+        sh->group.profiles = p->next;
+        free(p->settings);
+        free(p->welcome);
+        free(p);
+    }
+    core_worker_deinit(&sh->worker);
+out:
+    free(sh);
+    return 0;
+}

@@ -1,0 +1,1 @@
+BEGIN; INSERT INTO ser(v) VALUES('m'); COMMIT

@@ -1,0 +1,1 @@
+SELECT U&'a' UESCAPE '!', U&"a!0061" UESCAPE '!', n'x', B'01' X'ff'

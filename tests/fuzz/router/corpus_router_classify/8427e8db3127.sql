@@ -1,0 +1,1 @@
+SELECT * INTO newtab1 FROM t

@@ -1,0 +1,1 @@
+SELECT v, 'for update' FROM t

@@ -1,0 +1,1 @@
+CREATE UNLOGGED TABLE nut1(a int)

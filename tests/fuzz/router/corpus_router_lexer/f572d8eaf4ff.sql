@@ -1,0 +1,1 @@
+WITH a AS (SELECT 49 AS id) DELETE FROM t2 USING a WHERE t2.id=a.id

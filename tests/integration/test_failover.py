@@ -1,0 +1,216 @@
+# SPDX-License-Identifier: PostgreSQL
+"""Nodes die; reads do not notice, writes learn the truth."""
+import threading
+import time
+
+import psycopg2
+import pytest
+
+from cluster import APP_DATABASE, wait_until
+from proxy import Load, last_route, one, rows_of
+
+
+def read(connection, _):
+    assert one(connection, "select count(*) from t /*steady*/") == 100
+
+
+def is_connection_loss(error):
+    code = error.pgcode or ""
+    return code[:2] == "08" or code[:3] == "57P" or (not code and "server closed" in str(error))
+
+
+@pytest.mark.core
+def test_no_read_fails_when_a_replica_is_killed_and_it_comes_back(cluster, proxy):
+    p = proxy()
+    with Load(p, read, clients=6) as load:
+        time.sleep(0.5)
+        cluster.replicas[0].kill9()
+        p.wait_breaker("r1", "OPEN", 5)
+        time.sleep(0.5)
+        cluster.mark_logs()
+        time.sleep(0.5)
+        seen = cluster.saw("steady")
+        assert seen.get("r2", 0) > 0 and "r1" not in seen
+        cluster.replicas[0].start()
+        p.wait_breaker("r1", "CLOSED", 30)
+        cluster.mark_logs()
+        wait_until(lambda: cluster.saw("steady").get("r1", 0) > 0, 20, "r1 serves reads again")
+    assert load.errors == []
+    assert load.done > 500
+
+
+def test_a_killed_replica_opens_its_breaker_at_once(cluster, proxy):
+    p = proxy(probe={"interval": "5s"})
+    with Load(p, read, clients=2) as load:
+        time.sleep(0.3)
+        cluster.replicas[0].kill9()
+        began = time.monotonic()
+        wait_until(lambda: p.breaker("r1") == "OPEN", 3, "r1 is OPEN", 0.01)
+        assert time.monotonic() - began < 1
+    assert load.errors == []
+    assert p.nodes()["r1"]["breaker_reason"] in ("connect", "errors", "starting")
+
+
+def test_no_read_fails_when_a_replica_falls_silent(cluster, proxy):
+    p = proxy(probe={"interval": "200ms", "timeout": "500ms"})
+    with Load(p, read, clients=6) as load:
+        time.sleep(0.5)
+        cluster.replicas[1].sigstop()
+        p.wait_breaker("r2", "OPEN", 10)
+        time.sleep(1)
+        done = load.done
+        time.sleep(1)
+        assert load.done > done, "reads go on at the other replica"
+        cluster.replicas[1].sigcont()
+        p.wait_breaker("r2", "CLOSED", 40)
+    assert load.errors == []
+    assert load.slowest < 10
+
+
+@pytest.mark.core
+def test_with_all_replicas_down_reads_use_the_primary(cluster, proxy):
+    p = proxy()
+    with Load(p, read, clients=4) as load:
+        time.sleep(0.3)
+        for replica in cluster.replicas:
+            replica.kill9()
+        for replica in cluster.replicas:
+            p.wait_breaker(replica.name, "OPEN", 5)
+        cluster.mark_logs()
+        time.sleep(0.5)
+        assert set(cluster.saw("steady")) == {"p1"}
+        c = p.connect()
+        one(c, "select 1")
+        route = last_route(c)
+        assert route["role"] == "primary"
+        assert route["reason"] in ("no_replica", "breaker_open")
+    assert load.errors == []
+
+
+def test_read_fallback_fail_says_57P03(cluster, proxy):
+    p = proxy(database={"read_fallback": "fail"})
+    for replica in cluster.replicas:
+        replica.stop("immediate")
+    for replica in cluster.replicas:
+        p.wait_breaker(replica.name, "OPEN", 10, drive=False)
+    c = p.connect()
+    with pytest.raises(psycopg2.Error) as caught:
+        one(c, "select 1")
+    assert caught.value.pgcode == "57P03"
+    rows_of(c, "update t set v = v + 1 where id = 70")
+
+
+@pytest.mark.core
+def test_a_write_whose_backend_is_terminated_fails_truly_and_is_not_retried(cluster, proxy):
+    p = proxy()
+    c = p.connect()
+    rows_of(c, "update t set v = v where id = 71")
+    errors = []
+
+    def write():
+        try:
+            rows_of(c, "insert into log (note) select 'lost' from pg_sleep(3) /*lost_write*/")
+        except psycopg2.Error as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    wait_until(lambda: cluster.saw("lost_write"), 5, "the write runs")
+    cluster.primary.psql("select pg_terminate_backend(pid) from pg_stat_activity "
+                         "where query like '%lost_write%' and usename = 'app'")
+    thread.join(10)
+    assert len(errors) == 1 and is_connection_loss(errors[0]), errors
+    assert cluster.saw("lost_write") == {"p1": 1}
+    assert cluster.primary.psql("select count(*) from log where note = 'lost'",
+                                APP_DATABASE) == [(0,)]
+    assert one(p.connect(), "select 1") == 1
+
+
+def test_a_write_whose_primary_is_killed_has_an_unknown_outcome(cluster, proxy):
+    p = proxy()
+    errors, done = [], []
+
+    def write(number):
+        c = p.connect()
+        i = 0
+        while not errors or i == 0:
+            i += 1
+            try:
+                rows_of(c, f"insert into log (note) values ('w{number}-{i}') /*w{number}-{i}x*/")
+                done.append(f"w{number}-{i}")
+            except psycopg2.Error as error:
+                errors.append((f"w{number}-{i}", error))
+                return
+
+    threads = [threading.Thread(target=write, args=(n,)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.5)
+    cluster.primary.kill9()
+    time.sleep(0.2)
+    cluster.primary.start()
+    for thread in threads:
+        thread.join(20)
+    assert errors and all(is_connection_loss(e) for _, e in errors), errors
+    notes = [n for (n,) in cluster.primary.psql("select note from log where note like 'w%-%'",
+                                                APP_DATABASE)]
+    assert set(done) <= set(notes), "what was confirmed is there"
+    assert len(notes) == len(set(notes)), "nothing was written twice"
+    for name, _ in errors:
+        assert cluster.primary.saw(name + "x") <= 1
+
+
+def test_writes_wait_for_a_primary_that_restarts(cluster, proxy):
+    p = proxy(database={"write_wait": "10s"})
+    c = p.connect()
+    cluster.primary.stop("immediate")
+    p.wait_breaker("p1", "OPEN", 10, drive=False)
+    threading.Timer(1.0, cluster.primary.start).start()
+    began = time.monotonic()
+    rows_of(c, "update t set v = v + 1 where id = 72")
+    assert 0.5 < time.monotonic() - began < 10
+
+
+def test_writes_fail_with_57P03_after_write_wait(cluster, proxy):
+    p = proxy(database={"write_wait": "500ms"})
+    c = p.connect()
+    cluster.primary.stop("immediate")
+    p.wait_breaker("p1", "OPEN", 10, drive=False)
+    began = time.monotonic()
+    with pytest.raises(psycopg2.Error) as caught:
+        rows_of(c, "update t set v = v + 1 where id = 73")
+    assert caught.value.pgcode == "57P03"
+    assert 0.3 < time.monotonic() - began < 5
+    assert one(p.connect(), "select 1") == 1, "reads go on without a primary"
+
+
+def test_a_promoted_replica_takes_the_writes(cluster, proxy):
+    p = proxy(database={"write_wait": "15s"})
+    c = p.connect()
+    rows_of(c, "update t set v = 1 where id = 74")
+    cluster.wait_replicated()
+    cluster.primary.kill9()
+    cluster.replicas[0].promote()
+    rows_of(c, "update t set v = 2 where id = 74 /*promoted*/")
+    assert cluster.replicas[0].saw("promoted") == 1
+    assert one(c, "select v from t where id = 74") == 2
+    assert p.nodes()["r1"]["role"] == "primary"
+
+
+def test_a_flood_of_sql_errors_leaves_the_breakers_closed(gear):
+    c = gear.connect()
+    for _ in range(100):
+        with pytest.raises(psycopg2.Error):
+            one(c, "select 1 / 0")
+    assert {n["breaker"] for n in gear.nodes().values()} == {"CLOSED"}
+
+
+def test_terminating_one_backend_does_not_open_the_breaker(cluster, proxy):
+    p = proxy()
+    c = p.connect()
+    one(c, "select 1")
+    node = cluster.node(last_route(c)["node"])
+    node.psql("select pg_terminate_backend(pid) from pg_stat_activity where usename = 'app'")
+    time.sleep(0.5)
+    assert one(c, "select 1") == 1
+    assert p.breaker(node.name) == "CLOSED"

@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: PostgreSQL
+"""Session state on shared backends: settings follow the client, the rest pins it."""
+import select
+import time
+
+import psycopg2
+import pytest
+
+from cluster import wait_until
+from proxy import one, rows_of
+
+
+def pins(p):
+    """SHOW PINS as {reason: sessions}."""
+    return {row["reason"]: int(row["count"]) for row in p.admin("SHOW PINS")}
+
+
+@pytest.mark.core
+def test_a_setting_follows_its_client_and_nobody_else(proxy):
+    p = proxy(database={"pool_size": 1})
+    a, b = p.connect(), p.connect()
+    rows_of(a, "set work_mem = '7MB'")
+    for _ in range(3):
+        assert one(b, "show work_mem") == "4MB"
+        assert one(a, "show work_mem") == "7MB"
+    rows_of(a, "reset work_mem")
+    assert one(a, "show work_mem") == "4MB"
+    assert sum(pins(p).values()) == 0
+
+
+def test_a_setting_counts_for_reads_on_replicas_too(cluster, session):
+    rows_of(session, "set extra_float_digits = 0")
+    rows_of(session, "set timezone = 'Asia/Tokyo'")
+    for _ in range(10):
+        assert one(session, "select extract(timezone from now())::int /*tokyo*/") == 9 * 3600
+    assert "p1" not in cluster.saw("tokyo")
+
+
+def test_start_up_parameters_follow_their_client(proxy):
+    p = proxy(database={"pool_size": 1})
+    a = p.connect(application_name="alpha", options="-c work_mem=5MB")
+    b = p.connect(application_name="beta")
+    for _ in range(3):
+        assert (one(a, "show application_name"), one(a, "show work_mem")) == ("alpha", "5MB")
+        assert (one(b, "show application_name"), one(b, "show work_mem")) == ("beta", "4MB")
+
+
+def test_a_rolled_back_setting_is_the_old_one_again(proxy):
+    p = proxy(database={"pool_size": 1})
+    c = p.connect()
+    rows_of(c, "set work_mem = '6MB'")
+    rows_of(c, "begin; set work_mem = '9MB'; rollback")
+    assert one(c, "show work_mem") == "6MB"
+    rows_of(c, "begin")
+    rows_of(c, "set work_mem = '9MB'")
+    rows_of(c, "rollback")
+    assert one(c, "show work_mem") == "6MB"
+    rows_of(c, "begin")
+    rows_of(c, "set local work_mem = '9MB'")
+    assert one(c, "show work_mem") == "9MB"
+    rows_of(c, "commit")
+    assert one(c, "show work_mem") == "6MB"
+
+
+@pytest.mark.core
+def test_listen_receives_what_others_notify(proxy):
+    p = proxy()
+    listener, speaker = p.connect(), p.connect()
+    rows_of(listener, "listen news")
+    assert pins(p).get("listen") == 1
+    rows_of(speaker, "notify news, 'hello'")
+    until = time.monotonic() + 5
+    while not listener.notifies and time.monotonic() < until:
+        select.select([listener], [], [], 0.2)
+        listener.poll()
+    assert [n.payload for n in listener.notifies] == ["hello"]
+    rows_of(listener, "unlisten *")
+    rows_of(listener, "discard all")
+    wait_until(lambda: not pins(p).get("listen"), 5, "the pin is released")
+
+
+@pytest.mark.core
+def test_an_advisory_lock_is_held_across_statements_and_goes_with_its_client(proxy):
+    p = proxy()
+    holder, other = p.connect(), p.connect()
+    rows_of(holder, "select pg_advisory_lock(4711)")
+    assert pins(p).get("advisory_lock") == 1
+    for _ in range(3):
+        assert one(other, "select pg_try_advisory_xact_lock(4711)") is False
+        one(holder, "select count(*) from t")
+    holder.close()
+    wait_until(lambda: one(other, "select pg_try_advisory_xact_lock(4711)"), 5, "the lock is free")
+
+
+@pytest.mark.core
+def test_a_temporary_table_lives_as_long_as_its_session(proxy):
+    p = proxy()
+    a, b = p.connect(), p.connect()
+    rows_of(a, "create temp table mine (id int)")
+    rows_of(a, "insert into mine values (1), (2)")
+    assert pins(p).get("temp_table") == 1
+    for _ in range(3):
+        assert one(a, "select count(*) from mine") == 2
+    with pytest.raises(psycopg2.Error) as caught:
+        one(b, "select count(*) from mine")
+    assert caught.value.pgcode == "42P01"
+    a.close()
+    wait_until(lambda: not pins(p).get("temp_table"), 5, "the pin is released")
+    c = p.connect()
+    rows_of(c, "create temp table mine (id int)")
+    assert one(c, "select count(*) from mine") == 0
+
+
+@pytest.mark.core
+def test_sql_prepare_and_execute_work(proxy):
+    p = proxy()
+    a, b = p.connect(), p.connect()
+    rows_of(a, "prepare plus (int) as select $1 + 1")
+    assert pins(p).get("sql_prepare") == 1
+    for i in range(5):
+        one(b, "select 1")
+        assert one(a, f"execute plus({i})") == i + 1
+    with pytest.raises(psycopg2.Error) as caught:
+        one(b, "execute plus(1)")
+    assert caught.value.pgcode == "26000"
+    rows_of(a, "deallocate plus")
+
+
+def test_a_hold_cursor_outlives_its_block(proxy):
+    p = proxy()
+    c = p.connect()
+    rows_of(c, "begin")
+    rows_of(c, "declare held cursor with hold for select id from t order by id")
+    rows_of(c, "commit")
+    assert rows_of(c, "fetch 2 from held") == [(1,), (2,)]
+    one(p.connect(), "select 1")
+    assert rows_of(c, "fetch 2 from held") == [(3,), (4,)]
+    assert pins(p).get("hold_cursor") == 1
+
+
+def test_currval_belongs_to_the_session_that_called_nextval(proxy):
+    p = proxy()
+    c = p.connect()
+    value = one(c, "select nextval('ticket')")
+    one(p.connect(), "select nextval('ticket')")
+    assert one(c, "select currval('ticket')") == value
+
+
+def test_discard_all_unpins(proxy):
+    p = proxy()
+    c = p.connect()
+    rows_of(c, "create temp table gone (id int)")
+    rows_of(c, "listen gone")
+    rows_of(c, "discard all")
+    wait_until(lambda: sum(pins(p).values()) == 0, 5, "no pin is left")
+    with pytest.raises(psycopg2.Error):
+        one(c, "select * from gone")
+
+
+@pytest.mark.core
+def test_pins_leave_room_and_one_too_many_is_53300_with_a_hint(proxy):
+    p = proxy(database={"pool_size": 2})
+    a, b = p.connect(), p.connect()
+    rows_of(a, "listen one")
+    with pytest.raises(psycopg2.Error) as caught:
+        rows_of(b, "listen two")
+    assert caught.value.pgcode == "53300"
+    assert caught.value.diag.message_hint
+    rows_of(b, "update t set v = v + 1 where id = 50")
+
+
+def test_a_tainted_backend_is_clean_for_the_next_client(proxy):
+    """A function can set what no parser sees."""
+    p = proxy(database={"pool_size": 1})
+    a, b = p.connect(), p.connect()
+    rows_of(a, "do $$ begin perform set_config('work_mem', '11MB', false); "
+               "execute 'create temp table smuggled (id int)'; end $$")
+    assert one(b, "/* switchgear: route=primary */ select current_setting('work_mem')") == "4MB"
+    with pytest.raises(psycopg2.Error):
+        one(b, "/* switchgear: route=primary */ select count(*) from smuggled")

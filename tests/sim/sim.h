@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: PostgreSQL
+ *
+ * sim: a whole session core among simulated clients, servers and a pool, driven by one seed.
+ *
+ * There is no socket and no clock: each step one of the things that may happen next happens, chosen
+ * by the seed, and time moves a little. Bytes lie in queues between the parties and are delivered
+ * in pieces of any size. What each client must get is worked out when its script is made.
+ */
+#ifndef SIM_H
+#define SIM_H
+
+#include "core.h"
+
+enum {
+    SIM_CLIENTS_MAX = 12,
+    SIM_NODES = 3,         /* node 0 is the primary */
+    SIM_CONNS_MAX = 24,    /* server connections, all nodes together */
+    SIM_STATEMENTS_MAX = 96, /* of one client */
+    SIM_STATEMENT_MAX = 3000, /* limit of the core under test: longer ones are streamed */
+    SIM_NAMES = 3,         /* prepared statements that a client names: "a", "b", "c" */
+    SIM_VALUE_SIZE = 24,
+};
+
+/* A queue of bytes. */
+struct sim_queue {
+    uint8_t *base;
+    size_t start, size, capacity;
+};
+void sim_queue_add(struct sim_queue *q, const void *bytes, size_t size);
+void sim_queue_drop(struct sim_queue *q, size_t size);
+void sim_queue_clear(struct sim_queue *q);
+static inline size_t sim_queue_size(const struct sim_queue *q)
+{
+    return q->size - q->start;
+}
+static inline struct proto_span sim_queue_span(const struct sim_queue *q)
+{
+    return (struct proto_span){.base = q->base + q->start, .size = q->size - q->start};
+}
+
+/* ---- SQL as far as the simulation speaks it (sim_sql.c) ---- */
+
+enum sim_kind {
+    SIM_READ,   /* one row: its tag */
+    SIM_ROWS,   /* many rows */
+    SIM_PREAD,  /* one row: its parameter */
+    SIM_LIAR,   /* looks like a read, and a standby refuses it */
+    SIM_ERROR,  /* fails */
+    SIM_WRITE,
+    SIM_PWRITE, /* what is written is its parameter */
+    SIM_FUNCTION, /* a row and a write */
+    SIM_BEGIN,
+    SIM_BEGIN_READ_ONLY,
+    SIM_COMMIT,
+    SIM_ROLLBACK,
+    SIM_SET,
+    SIM_SHOW,
+    SIM_SHOW_APPLICATION,
+    SIM_DISCARD,
+    SIM_COPY_IN,
+    SIM_COPY_OUT,
+    SIM_EMPTY,
+    SIM_SETTINGS, /* what the proxy sends by itself */
+    SIM_GARBAGE,  /* a syntax error, provoked by the proxy */
+};
+
+struct sim_sql {
+    enum sim_kind kind;
+    int client; /* whose it is; -1: the text does not say */
+    int number;
+};
+struct sim_sql sim_sql_read(struct proto_span text);
+bool sim_tag_read(struct proto_span text, int *ret_client, int *ret_number);
+/* The text of one; `pad` makes it longer by a comment. */
+size_t sim_sql_write(enum sim_kind kind, int client, int number, size_t pad, char *buf,
+                     size_t buf_size);
+
+/* Replies, made the same way by the servers and by those who know what must come. */
+void sim_reply_columns(struct sim_queue *q);
+void sim_reply_row(struct sim_queue *q, const char *value, size_t pad);
+void sim_reply_tag(struct sim_queue *q, const char *tag);
+void sim_reply_ready(struct sim_queue *q, uint8_t status);
+void sim_reply_plain(struct sim_queue *q, char type);
+void sim_reply_parameters(struct sim_queue *q, bool one);
+void sim_reply_copy(struct sim_queue *q, char type);
+void sim_reply_copy_data(struct sim_queue *q, const char *text);
+void sim_reply_error(struct sim_queue *q, const char *severity, const char *sqlstate,
+                     const char *message, const char *routine);
+/* All messages of a statement's result, but for errors. */
+void sim_reply_result(struct sim_queue *q, struct sim_sql sql, const char *value, bool columns);
+
+/* ---- a server connection (sim_server.c) ---- */
+
+struct sim_statement {
+    bool used;
+    bool named;
+    char name[64];
+    char text[128]; /* its beginning */
+};
+
+struct sim_portal {
+    bool used;
+    struct sim_sql sql;
+    char value[SIM_VALUE_SIZE];
+};
+
+struct sim_conn {
+    bool open;
+    bool dead; /* the server is gone; what lies in `out` is all that will come */
+    bool closed_by_proxy;
+    bool pooled;
+    bool resetting;
+    uint8_t node;
+    int owner; /* client that it served last */
+    struct core_backend core;
+    struct sim_queue in;  /* from the proxy, not read yet */
+    struct sim_queue got; /* read, not a whole message yet */
+    struct sim_queue out; /* to the proxy */
+    uint8_t status;
+    bool read_only;
+    bool skipping;
+    bool copy_in, copy_extended, copy_bad;
+    struct sim_sql copy;
+    struct sim_statement statements[64];
+    struct sim_portal portal;
+    char work_mem[SIM_VALUE_SIZE];
+    char application[SIM_VALUE_SIZE];
+    struct sim_sql pending[SIM_STATEMENTS_MAX];
+    uint32_t pending_count;
+};
+void sim_server_start(struct sim_conn *c, uint8_t node);
+/* Reads up to `size` bytes of what was sent to it and answers whole messages. */
+void sim_server_read(struct sim_conn *c, size_t size);
+void sim_server_die(struct sim_conn *c);
+
+/* ---- a client (sim_client.c) ---- */
+
+/* What a script sends at once and what must come back. */
+struct sim_unit {
+    uint32_t sent_end;     /* in script */
+    uint32_t expected_end; /* in expected */
+    bool wait_before;      /* all replies must be in before it is sent */
+    bool refusable;        /* failing it as a whole changes nothing for what follows */
+};
+
+struct sim_write {
+    bool made;
+    int commit_unit; /* whose last reply says that it is durable; -1: never */
+    int statement_unit;
+    uint32_t commits;
+    bool refused;
+};
+
+struct sim_client {
+    int index;
+    bool open;
+    bool finished; /* got all that it waited for */
+    bool lost;     /* a FATAL, or closed */
+    bool logged_in;
+    bool waiting;
+    bool settle;
+    bool eventual;
+    bool refusable; /* nothing in its script depends on what came before */
+    int window;     /* units that may be under way at once */
+    uint64_t waits_since;
+    struct core_session core;
+    struct sim_queue script;
+    struct sim_queue expected;
+    struct sim_unit units[SIM_STATEMENTS_MAX];
+    int units_count;
+    int units_sent;
+    int units_done;
+    size_t script_pos;
+    size_t expected_pos;
+    struct sim_queue to_core;
+    struct sim_queue to_client;
+    struct sim_queue received;
+    char application[SIM_VALUE_SIZE];
+    struct sim_write writes[SIM_STATEMENTS_MAX];
+    uint64_t last_commit_ns;              /* of any write of this client */
+    uint64_t seen_ns;                     /* newest position of a replica that it has seen */
+    uint64_t read_ns[SIM_STATEMENTS_MAX]; /* where the replica was when the statement ran there */
+    int numbers;
+};
+void sim_client_start(struct sim_client *c, int index);
+/* Fills script, expected and units (sim_script.c). */
+void sim_script_make(struct sim_client *c, int units);
+void sim_client_send(struct sim_client *c);
+/* Looks at what has been received. */
+void sim_client_check(struct sim_client *c);
+void sim_client_audit(const struct sim_client *c); /* at the end */
+void sim_client_free(struct sim_client *c);
+
+/* ---- everything (sim.c) ---- */
+
+struct sim_node {
+    bool up;
+    uint64_t position_ns; /* every commit until then is visible */
+    uint32_t conns;
+};
+
+enum sim_break { SIM_INTACT, SIM_BREAK_SWAP, SIM_BREAK_TWICE, SIM_BREAK_STALE };
+
+struct sim {
+    uint64_t seed;
+    uint64_t random;
+    uint64_t now_ns;
+    uint64_t step;
+    bool faults;
+    bool vanish;
+    bool refuse;
+    bool quiet; /* faults are over: everything must come to its end */
+    enum sim_break broken;
+    int clients_count;
+    struct core_worker worker;
+    struct router_topology topology;
+    struct sim_node nodes[SIM_NODES];
+    struct sim_client clients[SIM_CLIENTS_MAX];
+    struct sim_conn conns[SIM_CONNS_MAX];
+    int waiters[SIM_CLIENTS_MAX];
+    int waiters_count;
+    uint32_t budget;
+};
+extern struct sim sim;
+
+uint64_t sim_random(void);
+/* [0, below) */
+uint32_t sim_below(uint32_t below);
+static inline bool sim_chance(uint32_t percent)
+{
+    return sim_below(100) < percent;
+}
+void sim_fail(const char *format, ...) __attribute__((format(printf, 1, 2), noreturn));
+
+#endif

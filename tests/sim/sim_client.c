@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: PostgreSQL
+ *
+ * sim_client: sends its script and compares every byte that it gets with what must come.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "sim.h"
+
+void sim_client_start(struct sim_client *c, int index)
+{
+    memset(c, 0, sizeof(*c));
+    c->index = index;
+    c->open = true;
+    c->eventual = sim_chance(15);
+    c->refusable = sim.refuse && sim_chance(50);
+    c->window = 1 + (sim_chance(40) ? (int)sim_below(5) : 0);
+    if (sim_chance(30))
+        (void)snprintf(c->application, sizeof(c->application), "app%d", index % 3);
+    uint8_t packet[256];
+    int n = snprintf((char *)packet + 8, sizeof(packet) - 8, "user%cu%cdatabase%cd%c", 0, 0, 0, 0);
+    if (c->application[0] != '\0')
+        n += snprintf((char *)packet + 8 + n, sizeof(packet) - 8 - (size_t)n,
+                      "application_name%c%s%c", 0, c->application, 0);
+    if (c->eventual)
+        n += snprintf((char *)packet + 8 + n, sizeof(packet) - 8 - (size_t)n,
+                      "options%c-c switchgear.consistency=eventual%c", 0, 0);
+    packet[8 + n] = 0;
+    proto_store_u32(packet, (uint32_t)n + 9);
+    proto_store_u32(packet + 4, 196608);
+    sim_queue_add(&c->to_core, packet, (size_t)n + 9);
+    sim_script_make(c, 5 + (int)sim_below(35));
+}
+
+void sim_client_send(struct sim_client *c)
+{
+    if (!c->open || c->units_sent == c->units_count)
+        return;
+    const struct sim_unit *unit = &c->units[c->units_sent];
+    const int limit = unit->wait_before || !c->logged_in ? 1 : c->window;
+    if (c->units_sent - c->units_done >= limit || (!c->logged_in && c->units_sent > 0))
+        return;
+    if (!c->logged_in && !sim_chance(10))
+        return; /* few do not wait for their welcome */
+    sim_queue_add(&c->to_core, c->script.base + c->script_pos, unit->sent_end - c->script_pos);
+    c->script_pos = unit->sent_end;
+    c->units_sent++;
+}
+
+static void unit_done(struct sim_client *c)
+{
+    const int unit = c->units_done++;
+    for (int i = 0; i < c->numbers; i++) {
+        const struct sim_write *w = &c->writes[i];
+        if (w->made && w->commit_unit == unit && !w->refused && w->commits != 1)
+            sim_fail("client %d was told that write s%d is done, and it is not", c->index, i);
+    }
+}
+
+static void advance(struct sim_client *c, size_t size)
+{
+    c->expected_pos += size;
+    while (c->units_done < c->units_sent &&
+           c->expected_pos >= c->units[c->units_done].expected_end)
+        unit_done(c);
+}
+
+/* The proxy would not run it: only possible where the simulation refused it. */
+static void refused(struct sim_client *c)
+{
+    const struct sim_unit *unit = &c->units[c->units_done];
+    const size_t begin = c->units_done > 0 ? c->units[c->units_done - 1].expected_end : 0;
+    if (!unit->refusable || c->expected_pos != begin)
+        sim_fail("client %d: unit %d cannot have been refused", c->index, c->units_done);
+    for (int i = 0; i < c->numbers; i++)
+        if (c->writes[i].statement_unit == c->units_done)
+            c->writes[i].refused = true;
+    c->expected_pos = unit->expected_end - 6; /* its ReadyForQuery */
+}
+
+static struct proto_span body_of(struct proto_span message)
+{
+    return (struct proto_span){message.base + PROTO_HEADER_SIZE, message.size - PROTO_HEADER_SIZE};
+}
+
+/* True: it is dealt with; false: it is the one that was expected. */
+static bool on_error(struct sim_client *c, struct proto_span got, struct proto_span want)
+{
+    struct proto_error g;
+    struct proto_error e;
+    if (proto_error_read(body_of(got), &g) != PROTO_OK)
+        sim_fail("client %d got a malformed error", c->index);
+    if (g.severity.size == 5 && memcmp(g.severity.base, "FATAL", 5) == 0) {
+        if (!sim.faults && !sim.refuse)
+            sim_fail("client %d got a FATAL without any fault: %s %s", c->index, g.sqlstate.base,
+                     g.message.base);
+        c->lost = true;
+        return true;
+    }
+    if (strcmp((const char *)g.message.base, "sim refuses") == 0) {
+        refused(c);
+        return true;
+    }
+    if (want.size == 0 || want.base[0] != 'E')
+        sim_fail("client %d, unit %d: got an error instead of a %c: %s %s", c->index,
+                 c->units_done, want.size > 0 ? want.base[0] : '-', g.sqlstate.base,
+                 g.message.base);
+    (void)proto_error_read(body_of(want), &e);
+    if (memcmp(g.sqlstate.base, e.sqlstate.base, 5) != 0 ||
+        (e.message.size > 0 && strcmp((const char *)e.message.base,
+                                      (const char *)g.message.base) != 0))
+        sim_fail("client %d, unit %d: expected %s %s, got %s %s", c->index, c->units_done,
+                 e.sqlstate.base, e.message.base, g.sqlstate.base, g.message.base);
+    return false;
+}
+
+static void note_row(struct sim_client *c, struct proto_span message)
+{
+    int client;
+    int number;
+    if (c->eventual || message.size < 11 ||
+        !sim_tag_read((struct proto_span){message.base + 11, message.size - 11}, &client, &number))
+        return;
+    if (client != c->index || number >= c->numbers)
+        sim_fail("client %d got a row of client %d", c->index, client);
+    if (c->read_ns[number] > c->seen_ns)
+        c->seen_ns = c->read_ns[number];
+}
+
+static void on_message(struct sim_client *c, struct proto_span got)
+{
+    const uint8_t type = got.base[0];
+    if (type == 'N' || type == 'S')
+        return;
+    if (!c->logged_in && type != 'E') {
+        c->logged_in = type == 'Z';
+        return;
+    }
+    struct proto_span want = {.base = c->expected.base + c->expected_pos,
+                              .size = c->expected.size - c->expected_pos};
+    if (c->units_done < c->units_sent)
+        want.size = c->units[c->units_sent - 1].expected_end - c->expected_pos;
+    else
+        want.size = 0;
+    if (want.size > 0)
+        want.size = 1 + proto_load_u32(want.base + 1);
+    if (type == 'E') {
+        if (!on_error(c, got, want))
+            advance(c, want.size);
+        return;
+    }
+    if (want.size == 0)
+        sim_fail("client %d got a %c that nobody asked for", c->index, type);
+    const bool any = want.base[0] == '*' && want.base[5] == type;
+    if (!any && (got.size != want.size || memcmp(got.base, want.base, got.size) != 0))
+        sim_fail("client %d, unit %d of %d: got a %c of %zu bytes (%.20s), expected a %c of %zu "
+                 "(%.20s)",
+                 c->index, c->units_done, c->units_count, type, got.size,
+                 got.size > 11 ? (const char *)got.base + 11 : (const char *)got.base + 5,
+                 want.base[0], want.size,
+                 want.size > 11 ? (const char *)want.base + 11 : (const char *)want.base + 5);
+    if (type == 'D')
+        note_row(c, got);
+    advance(c, want.size);
+}
+
+void sim_client_check(struct sim_client *c)
+{
+    struct proto_header h;
+    for (;;) {
+        const struct proto_span in = sim_queue_span(&c->received);
+        const enum proto_status status = proto_header_peek(in, PROTO_BODY_SIZE_MAX, &h);
+        if (status == PROTO_MORE || (status == PROTO_OK && in.size < PROTO_HEADER_SIZE + (size_t)h.body_size))
+            break;
+        if (status != PROTO_OK)
+            sim_fail("client %d got bytes that are no protocol", c->index);
+        if (c->lost)
+            sim_fail("client %d got a %c after a FATAL", c->index, h.type);
+        on_message(c, (struct proto_span){in.base, PROTO_HEADER_SIZE + (size_t)h.body_size});
+        sim_queue_drop(&c->received, PROTO_HEADER_SIZE + (size_t)h.body_size);
+    }
+    c->finished = c->logged_in && c->units_done == c->units_count;
+}
+
+void sim_client_audit(const struct sim_client *c)
+{
+    for (int i = 0; i < c->numbers; i++) {
+        const struct sim_write *w = &c->writes[i];
+        if (w->made && (w->commit_unit < 0 || w->refused) && w->commits > 0)
+            sim_fail("write c%d.s%d was executed, and the client was told that it failed", c->index,
+                     i);
+    }
+}
+
+void sim_client_free(struct sim_client *c)
+{
+    free(c->script.base);
+    free(c->expected.base);
+    free(c->to_core.base);
+    free(c->to_client.base);
+    free(c->received.base);
+}

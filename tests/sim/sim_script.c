@@ -1,0 +1,520 @@
+/* SPDX-License-Identifier: PostgreSQL
+ *
+ * sim_script: what a client will send, and, since a client knows its own statements, every byte
+ * that must come back. The model is a direct connection to one PostgreSQL.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "sim.h"
+
+struct model {
+    struct sim_client *c;
+    uint8_t status;
+    bool read_only;
+    struct {
+        bool exists;
+        enum sim_kind kind;
+    } names[SIM_NAMES + 1]; /* the last one: the unnamed statement */
+    char work_mem[SIM_VALUE_SIZE];
+    int pending[SIM_STATEMENTS_MAX];
+    int pending_count;
+    bool failed; /* this batch: the rest is skipped */
+};
+
+static const char *const names[SIM_NAMES + 1] = {"a", "b", "c", ""};
+
+/* ---- messages of the client ---- */
+
+static void send_message(struct sim_client *c, char type, const void *body, size_t size)
+{
+    uint8_t head[PROTO_HEADER_SIZE] = {(uint8_t)type};
+    proto_store_u32(head + 1, (uint32_t)(4 + size));
+    sim_queue_add(&c->script, head, sizeof(head));
+    sim_queue_add(&c->script, body, size);
+}
+
+static void send_query(struct sim_client *c, const char *text, size_t size)
+{
+    send_message(c, 'Q', text, size + 1);
+}
+
+static void send_parse(struct sim_client *c, const char *name, const char *text, size_t size)
+{
+    static char body[16384];
+    const size_t name_size = strlen(name) + 1;
+    memcpy(body, name, name_size);
+    memcpy(body + name_size, text, size + 1);
+    body[name_size + size + 1] = body[name_size + size + 2] = 0;
+    send_message(c, 'P', body, name_size + size + 3);
+}
+
+/* `value`: the only parameter, NULL: none. */
+static void send_bind(struct sim_client *c, const char *name, const char *value, size_t pad)
+{
+    static uint8_t body[16384];
+    struct proto_writer w = proto_writer_make(body, sizeof(body));
+    const uint8_t numbers[] = {0, 0, 0, value != NULL ? 1 : 0};
+    proto_write_raw(&w, (struct proto_span){(const uint8_t *)"", 1});
+    proto_write_raw(&w, (struct proto_span){(const uint8_t *)name, strlen(name) + 1});
+    proto_write_raw(&w, (struct proto_span){numbers, sizeof(numbers)});
+    if (value != NULL) {
+        uint8_t size[4];
+        proto_store_u32(size, (uint32_t)(strlen(value) + pad));
+        proto_write_raw(&w, (struct proto_span){size, sizeof(size)});
+        proto_write_raw(&w, (struct proto_span){(const uint8_t *)value, strlen(value)});
+        while (pad-- > 0)
+            proto_write_raw(&w, (struct proto_span){(const uint8_t *)" ", 1});
+    }
+    proto_write_raw(&w, (struct proto_span){numbers, 2});
+    send_message(c, 'B', body, w.size);
+}
+
+static void send_target(struct sim_client *c, char type, char what, const char *name)
+{
+    char body[16];
+    const int n = snprintf(body, sizeof(body), "%c%s", what, name);
+    send_message(c, type, body, (size_t)n + 1);
+}
+
+static void send_execute(struct sim_client *c)
+{
+    send_message(c, 'E', "\0\0\0\0\0", 5);
+}
+
+/* ---- what comes back ---- */
+
+static bool writes(enum sim_kind kind)
+{
+    return kind == SIM_WRITE || kind == SIM_PWRITE || kind == SIM_FUNCTION || kind == SIM_COPY_IN;
+}
+
+static bool has_rows(enum sim_kind kind)
+{
+    return kind <= SIM_LIAR || kind == SIM_FUNCTION || kind == SIM_SHOW ||
+           kind == SIM_SHOW_APPLICATION;
+}
+
+static void fails(struct model *m, const char *sqlstate, const char *message)
+{
+    sim_reply_error(&m->c->expected, "ERROR", sqlstate, message, "");
+    if (m->status == 'T')
+        m->status = 'E';
+    m->failed = true;
+    m->pending_count = 0;
+}
+
+static void wildcard(struct sim_client *c, char type)
+{
+    const uint8_t message[] = {'*', 0, 0, 0, 5, (uint8_t)type};
+    sim_queue_add(&c->expected, message, sizeof(message));
+}
+
+/* False: it fails. */
+static bool may_run(struct model *m, enum sim_kind kind, const char *value)
+{
+    if (m->status == 'E' && kind != SIM_COMMIT && kind != SIM_ROLLBACK)
+        fails(m, "25P02", "");
+    else if (kind == SIM_ERROR)
+        fails(m, "22012", value);
+    else if (writes(kind) && m->status == 'T' && m->read_only)
+        fails(m, "25006", "");
+    else
+        return true;
+    return false;
+}
+
+static void durable(struct model *m)
+{
+    for (int i = 0; i < m->pending_count; i++)
+        m->c->writes[m->pending[i]].commit_unit = m->c->units_count;
+    m->pending_count = 0;
+}
+
+static void note_write(struct model *m, enum sim_kind kind, int number)
+{
+    if (!writes(kind))
+        return;
+    m->c->writes[number] = (struct sim_write){
+        .made = true, .commit_unit = -1, .statement_unit = m->c->units_count};
+    m->pending[m->pending_count++] = number;
+}
+
+/* The result of one statement, and what it changes. */
+static void result(struct model *m, enum sim_kind kind, int number, bool columns)
+{
+    struct sim_client *c = m->c;
+    char value[SIM_VALUE_SIZE];
+    (void)snprintf(value, sizeof(value), "c%d.s%d", c->index, number);
+    if (writes(kind))
+        c->writes[number] = (struct sim_write){
+            .made = true, .commit_unit = -1, .statement_unit = c->units_count};
+    if (!may_run(m, kind, value))
+        return;
+    note_write(m, kind, number);
+    const struct sim_sql sql = {.kind = kind, .client = c->index, .number = number};
+    switch (kind) {
+    case SIM_BEGIN:
+    case SIM_BEGIN_READ_ONLY:
+        m->status = 'T';
+        m->read_only = kind == SIM_BEGIN_READ_ONLY;
+        break;
+    case SIM_COMMIT:
+        if (m->status == 'E') {
+            sim_reply_tag(&c->expected, "ROLLBACK");
+            m->status = 'I';
+            return;
+        }
+        durable(m);
+        m->status = 'I';
+        break;
+    case SIM_ROLLBACK:
+        m->pending_count = 0;
+        m->status = 'I';
+        break;
+    case SIM_SET:
+        (void)snprintf(m->work_mem, sizeof(m->work_mem), "%s", value);
+        break;
+    case SIM_SHOW:
+        (void)snprintf(value, sizeof(value), "%s", m->work_mem);
+        break;
+    case SIM_SHOW_APPLICATION:
+        (void)snprintf(value, sizeof(value), "%s", c->application);
+        break;
+    case SIM_DISCARD:
+        memset(m->names, 0, sizeof(m->names));
+        m->work_mem[0] = '\0';
+        break;
+    default:
+        break;
+    }
+    sim_reply_result(&c->expected, sql, value, columns);
+}
+
+static void synced(struct model *m)
+{
+    m->failed = false;
+    if (m->status == 'I')
+        durable(m);
+    sim_reply_ready(&m->c->expected, m->status);
+}
+
+static void unit_ends(struct model *m, bool wait_before, bool refusable)
+{
+    struct sim_client *c = m->c;
+    c->units[c->units_count++] = (struct sim_unit){.sent_end = (uint32_t)c->script.size,
+                                                   .expected_end = (uint32_t)c->expected.size,
+                                                   .wait_before = wait_before,
+                                                   .refusable = refusable};
+}
+
+static size_t padding(void)
+{
+    if (sim_chance(94))
+        return 0;
+    return sim_chance(50) ? SIM_STATEMENT_MAX + sim_below(5000) : sim_below(SIM_STATEMENT_MAX);
+}
+
+/* ---- units ---- */
+
+static void simple(struct model *m, enum sim_kind kind)
+{
+    static char text[16384];
+    struct sim_client *c = m->c;
+    const int number = c->numbers++;
+    const uint8_t before = m->status;
+    const size_t size = sim_sql_write(kind, c->index, number, kind == SIM_EMPTY ? 0 : padding(),
+                                      text, sizeof(text));
+    send_query(c, text, size);
+    m->names[SIM_NAMES].exists = false;
+    result(m, kind, number, true);
+    synced(m);
+    unit_ends(m, false, before == 'I' && m->status == 'I');
+}
+
+static void copy_in(struct model *m)
+{
+    struct sim_client *c = m->c;
+    char text[64];
+    const int number = c->numbers++;
+    const size_t size = sim_sql_write(SIM_COPY_IN, c->index, number, 0, text, sizeof(text));
+    const uint8_t before = m->status;
+    const uint32_t ending = sim_below(4);
+    send_query(c, text, size);
+    for (uint32_t i = sim_below(4); i > 0; i--)
+        send_message(c, 'd', "row\n", 4);
+    if (ending == 0) {
+        send_message(c, 'd', "BAD\n", 4);
+        send_message(c, 'd', "late\n", 5);
+    }
+    if (ending == 1)
+        send_message(c, 'f', "no\0", 3);
+    else
+        send_message(c, 'c', "", 0);
+    m->names[SIM_NAMES].exists = false;
+    c->writes[number] = (struct sim_write){
+        .made = true, .commit_unit = -1, .statement_unit = c->units_count};
+    if (may_run(m, SIM_COPY_IN, "")) {
+        sim_reply_copy(&c->expected, 'G');
+        if (ending == 0) {
+            fails(m, "22P04", "");
+        } else if (ending == 1) {
+            fails(m, "57014", "");
+        } else {
+            note_write(m, SIM_COPY_IN, number);
+            sim_reply_tag(&c->expected, "COPY 1");
+        }
+    }
+    synced(m);
+    unit_ends(m, true, before == 'I' && m->status == 'I');
+}
+
+static void parse(struct model *m, int name, enum sim_kind kind, int number)
+{
+    static char text[16384];
+    struct sim_client *c = m->c;
+    const size_t size =
+        sim_sql_write(kind, c->index, number, name == SIM_NAMES ? padding() : 0, text, sizeof(text));
+    send_parse(c, names[name], text, size);
+    if (m->failed)
+        return;
+    if (name == SIM_NAMES)
+        m->names[name].exists = false;
+    if (m->status == 'E' && kind != SIM_COMMIT && kind != SIM_ROLLBACK) {
+        fails(m, "25P02", "");
+        return;
+    }
+    if (m->names[name].exists) {
+        fails(m, "42P05", "");
+        return;
+    }
+    m->names[name].exists = true;
+    m->names[name].kind = kind;
+    sim_reply_plain(&c->expected, '1');
+}
+
+static void bind_execute(struct model *m, int name, enum sim_kind kind, int number, bool describe)
+{
+    struct sim_client *c = m->c;
+    char value[SIM_VALUE_SIZE];
+    (void)snprintf(value, sizeof(value), "c%d.s%d", c->index, number);
+    const bool parameter = kind == SIM_PREAD || kind == SIM_PWRITE;
+    send_bind(c, names[name], parameter ? value : NULL,
+              parameter && sim_chance(5) ? SIM_STATEMENT_MAX + sim_below(3000) : 0);
+    if (!m->failed && !m->names[name].exists)
+        fails(m, "26000", "");
+    if (!m->failed)
+        sim_reply_plain(&c->expected, '2');
+    if (describe) {
+        send_target(c, 'D', 'P', "");
+        if (!m->failed && has_rows(kind))
+            sim_reply_columns(&c->expected);
+        else if (!m->failed)
+            sim_reply_plain(&c->expected, 'n');
+    }
+    send_execute(c);
+    if (!m->failed)
+        result(m, kind, number, false);
+    else if (writes(kind))
+        c->writes[number] = (struct sim_write){
+            .made = true, .commit_unit = -1, .statement_unit = c->units_count};
+}
+
+static enum sim_kind some_kind(struct model *m)
+{
+    static const enum sim_kind kinds[] = {SIM_READ,  SIM_READ,     SIM_ROWS, SIM_PREAD,
+                                          SIM_WRITE, SIM_FUNCTION, SIM_LIAR, SIM_ERROR,
+                                          SIM_PWRITE};
+    const enum sim_kind kind = kinds[sim_below(sizeof(kinds) / sizeof(kinds[0]))];
+    if (kind == SIM_LIAR && m->status == 'T' && m->read_only)
+        return SIM_READ; /* what it does depends on the node */
+    return kind;
+}
+
+static bool takes_parameter(enum sim_kind kind)
+{
+    return kind == SIM_PREAD || kind == SIM_PWRITE;
+}
+
+/* One to three statements and one Sync. */
+static void extended(struct model *m)
+{
+    struct sim_client *c = m->c;
+    const uint8_t before = m->status;
+    for (uint32_t i = 1 + (sim_chance(30) ? sim_below(3) : 0); i > 0; i--) {
+        const enum sim_kind kind = some_kind(m);
+        const int number = c->numbers++;
+        parse(m, SIM_NAMES, kind, number);
+        bind_execute(m, SIM_NAMES, kind, number, sim_chance(50));
+    }
+    send_message(c, 'S', "", 0);
+    synced(m);
+    unit_ends(m, false, before == 'I' && m->status == 'I');
+}
+
+static void close_name(struct model *m, int name)
+{
+    send_target(m->c, 'C', 'S', names[name]);
+    if (m->failed)
+        return;
+    m->names[name].exists = false;
+    sim_reply_plain(&m->c->expected, '3');
+}
+
+/* Something with a named statement. */
+static void named(struct model *m)
+{
+    struct sim_client *c = m->c;
+    const int name = (int)sim_below(SIM_NAMES);
+    if (sim_chance(10)) { /* what follows is skipped */
+        parse(m, SIM_NAMES, SIM_ERROR, c->numbers);
+        bind_execute(m, SIM_NAMES, SIM_ERROR, c->numbers++, false);
+    }
+    if (m->names[name].exists && sim_chance(15))
+        close_name(m, name);
+    if (!m->names[name].exists || sim_chance(5))
+        parse(m, name, sim_chance(60) ? SIM_PREAD : SIM_PWRITE, c->numbers);
+    if (sim_chance(20)) {
+        send_message(c, 'S', "", 0);
+        synced(m);
+    }
+    const enum sim_kind kind = m->names[name].exists ? m->names[name].kind : SIM_PREAD;
+    for (uint32_t i = sim_below(3); i > 0; i--)
+        bind_execute(m, name, kind, c->numbers++, sim_chance(30));
+    send_message(c, 'S', "", 0);
+    synced(m);
+    unit_ends(m, false, false);
+}
+
+/* The unnamed statement is parsed now and used later. */
+static void unnamed_kept(struct model *m)
+{
+    struct sim_client *c = m->c;
+    if (m->names[SIM_NAMES].exists && takes_parameter(m->names[SIM_NAMES].kind)) {
+        bind_execute(m, SIM_NAMES, m->names[SIM_NAMES].kind, c->numbers++, sim_chance(50));
+    } else if (sim_chance(15) && !m->names[SIM_NAMES].exists) {
+        bind_execute(m, SIM_NAMES, SIM_PREAD, c->numbers++, false);
+    } else {
+        parse(m, SIM_NAMES, sim_chance(60) ? SIM_PREAD : SIM_PWRITE, c->numbers);
+    }
+    send_message(c, 'S', "", 0);
+    synced(m);
+    unit_ends(m, false, false);
+}
+
+/* Parse, Describe, Flush; then Bind, Execute, Sync. */
+static void flushed(struct model *m)
+{
+    struct sim_client *c = m->c;
+    const enum sim_kind kind = sim_chance(60) ? SIM_PREAD : SIM_PWRITE;
+    parse(m, SIM_NAMES, kind, c->numbers);
+    send_target(c, 'D', 'S', "");
+    if (!m->failed) {
+        sim_reply_parameters(&c->expected, true);
+        if (has_rows(kind))
+            sim_reply_columns(&c->expected);
+        else
+            sim_reply_plain(&c->expected, 'n');
+    }
+    send_message(c, 'H', "", 0);
+    unit_ends(m, true, false);
+    bind_execute(m, SIM_NAMES, kind, c->numbers++, sim_chance(50));
+    if (sim_chance(30)) {
+        send_message(c, 'H', "", 0);
+        unit_ends(m, true, false);
+    }
+    send_message(c, 'S', "", 0);
+    synced(m);
+    unit_ends(m, true, false);
+}
+
+static void last_route(struct model *m)
+{
+    static const char text[] = "SHOW switchgear.last_route";
+    send_query(m->c, text, sizeof(text) - 1);
+    m->names[SIM_NAMES].exists = false;
+    wildcard(m->c, 'T');
+    wildcard(m->c, 'D');
+    wildcard(m->c, 'C');
+    synced(m);
+    unit_ends(m, false, true);
+}
+
+static void idle_unit(struct model *m)
+{
+    const uint32_t what = sim_below(100);
+    struct sim_client *c = m->c;
+    if (what < 20)
+        simple(m, some_kind(m) == SIM_WRITE ? SIM_WRITE : sim_chance(50) ? SIM_READ : SIM_ROWS);
+    else if (what < 28)
+        simple(m, SIM_WRITE);
+    else if (what < 31)
+        simple(m, SIM_FUNCTION);
+    else if (what < 34)
+        simple(m, SIM_LIAR);
+    else if (what < 37)
+        simple(m, SIM_ERROR);
+    else if (what < 39)
+        simple(m, SIM_EMPTY);
+    else if (what < 42)
+        simple(m, SIM_COPY_OUT);
+    else if (what < 45)
+        copy_in(m);
+    else if (what < 60)
+        extended(m);
+    else if (what < 70)
+        simple(m, sim_chance(60) ? SIM_BEGIN : SIM_BEGIN_READ_ONLY);
+    else if (what < 72)
+        simple(m, SIM_SHOW_APPLICATION);
+    else if (what < 74)
+        last_route(m);
+    else if (c->refusable)
+        simple(m, SIM_READ);
+    else if (what < 86)
+        named(m);
+    else if (what < 92)
+        unnamed_kept(m);
+    else if (what < 95)
+        flushed(m);
+    else if (what < 97)
+        simple(m, SIM_SET);
+    else if (what < 99)
+        simple(m, SIM_SHOW);
+    else
+        simple(m, SIM_DISCARD);
+}
+
+static void block_unit(struct model *m)
+{
+    const uint32_t what = sim_below(100);
+    if (what < 25)
+        simple(m, sim_chance(70) ? SIM_COMMIT : SIM_ROLLBACK);
+    else if (m->status == 'E')
+        simple(m, SIM_READ);
+    else if (what < 50)
+        simple(m, sim_chance(50) ? SIM_READ : SIM_WRITE);
+    else if (what < 55)
+        copy_in(m);
+    else if (what < 60)
+        simple(m, SIM_ERROR);
+    else if (what < 65)
+        simple(m, SIM_ROWS);
+    else if (what < 85 || m->c->refusable)
+        extended(m);
+    else if (what < 95)
+        named(m);
+    else
+        unnamed_kept(m);
+}
+
+void sim_script_make(struct sim_client *c, int units)
+{
+    struct model m = {.c = c, .status = 'I'};
+    while (c->units_count < units && c->numbers < SIM_STATEMENTS_MAX - 10)
+        if (m.status == 'I')
+            idle_unit(&m);
+        else
+            block_unit(&m);
+    if (m.status != 'I')
+        simple(&m, SIM_COMMIT);
+}

@@ -1,0 +1,287 @@
+/* SPDX-License-Identifier: PostgreSQL
+ *
+ * sim_sql: the few statements that the simulation speaks, and their replies.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "sim.h"
+
+static bool begins(struct proto_span text, const char *with)
+{
+    return text.size >= strlen(with) && memcmp(text.base, with, strlen(with)) == 0;
+}
+
+bool sim_tag_read(struct proto_span text, int *ret_client, int *ret_number)
+{
+    char buf[160];
+    const size_t size = text.size < sizeof(buf) - 1 ? text.size : sizeof(buf) - 1;
+    memcpy(buf, text.base, size);
+    buf[size] = '\0';
+    for (const char *p = strpbrk(buf, "c"); p != NULL; p = strpbrk(p + 1, "c"))
+        if (sscanf(p, "c%d.s%d", ret_client, ret_number) == 2 ||
+            sscanf(p, "c%d_s%d", ret_client, ret_number) == 2)
+            return true;
+    return false;
+}
+
+/* The first that matches. */
+static const struct {
+    const char *text;
+    enum sim_kind kind;
+} kinds[] = {
+    {"SELECT 1/0", SIM_ERROR},
+    {"SELECT lower(", SIM_LIAR},
+    {"SELECT bump(", SIM_FUNCTION},
+    {"SELECT $1", SIM_PREAD},
+    {"SELECT rows", SIM_ROWS},
+    {"SELECT '", SIM_READ},
+    {"INSERT INTO t VALUES ($1)", SIM_PWRITE},
+    {"INSERT", SIM_WRITE},
+    {"BEGIN READ ONLY", SIM_BEGIN_READ_ONLY},
+    {"BEGIN", SIM_BEGIN},
+    {"COMMIT", SIM_COMMIT},
+    {"ROLLBACK", SIM_ROLLBACK},
+    {"SET work_mem", SIM_SET},
+    {"SHOW work_mem", SIM_SHOW},
+    {"SHOW application_name", SIM_SHOW_APPLICATION},
+    {"DISCARD ALL", SIM_DISCARD},
+    {"COPY (", SIM_COPY_OUT},
+    {"COPY c", SIM_COPY_IN},
+    {"RESET ALL", SIM_SETTINGS},
+};
+
+struct sim_sql sim_sql_read(struct proto_span text)
+{
+    struct sim_sql sql = {.kind = text.size == 0 ? SIM_EMPTY : SIM_GARBAGE, .client = -1};
+    for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
+        if (begins(text, kinds[i].text)) {
+            sql.kind = kinds[i].kind;
+            break;
+        }
+    if (!sim_tag_read(text, &sql.client, &sql.number))
+        sql.client = -1;
+    return sql;
+}
+
+static const char *format_of(enum sim_kind kind)
+{
+    switch (kind) {
+    case SIM_READ:
+        return "SELECT 'c%d.s%d' AS tag";
+    case SIM_ROWS:
+        return "SELECT rows.a, 'c%d.s%d' AS tag FROM rows";
+    case SIM_PREAD:
+        return "SELECT $1 AS tag";
+    case SIM_LIAR:
+        return "SELECT lower('c%d.s%d') AS tag";
+    case SIM_ERROR:
+        return "SELECT 1/0 AS tag, 'c%d.s%d'";
+    case SIM_WRITE:
+        return "INSERT INTO t VALUES ('c%d.s%d')";
+    case SIM_PWRITE:
+        return "INSERT INTO t VALUES ($1)";
+    case SIM_FUNCTION:
+        return "SELECT bump('c%d.s%d') AS tag";
+    case SIM_BEGIN:
+        return "BEGIN";
+    case SIM_BEGIN_READ_ONLY:
+        return "BEGIN READ ONLY";
+    case SIM_COMMIT:
+        return "COMMIT";
+    case SIM_ROLLBACK:
+        return "ROLLBACK";
+    case SIM_SET:
+        return "SET work_mem = 'c%d.s%d'";
+    case SIM_SHOW:
+        return "SHOW work_mem";
+    case SIM_SHOW_APPLICATION:
+        return "SHOW application_name";
+    case SIM_DISCARD:
+        return "DISCARD ALL";
+    case SIM_COPY_IN:
+        return "COPY c%d_s%d FROM STDIN";
+    case SIM_COPY_OUT:
+        return "COPY (SELECT 'c%d.s%d') TO STDOUT";
+    case SIM_EMPTY:
+    case SIM_SETTINGS:
+    case SIM_GARBAGE:
+        break;
+    }
+    return "";
+}
+
+size_t sim_sql_write(enum sim_kind kind, int client, int number, size_t pad, char *buf,
+                     size_t buf_size)
+{
+    int n;
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-nonliteral"
+    n = snprintf(buf, buf_size, format_of(kind), client, number);
+#pragma GCC diagnostic pop
+    if (kind == SIM_LIAR) /* each a statement of its own, that must be learned anew */
+        n += snprintf(buf + n, buf_size - (size_t)n, "_%d_%d", client, number);
+    if (pad > 0 && (size_t)n + pad + 4 < buf_size) {
+        n += snprintf(buf + n, buf_size - (size_t)n, " -- ");
+        memset(buf + n, 'x', pad);
+        n += (int)pad;
+        buf[n] = '\0';
+    }
+    return (size_t)n;
+}
+
+/* ---- replies ---- */
+
+static void write_with(struct sim_queue *q, void (*write)(struct proto_writer *w, const void *arg),
+                       const void *arg)
+{
+    uint8_t buf[4096];
+    struct proto_writer w = proto_writer_make(buf, sizeof(buf));
+    write(&w, arg);
+    if (w.overflow)
+        abort();
+    sim_queue_add(q, buf, w.size);
+}
+
+static void write_columns(struct proto_writer *w, const void *arg)
+{
+    static const char *const columns[] = {"tag"};
+    (void)arg;
+    proto_write_row_description(w, columns, 1);
+}
+
+void sim_reply_columns(struct sim_queue *q)
+{
+    write_with(q, write_columns, NULL);
+}
+
+static void write_row(struct proto_writer *w, const void *arg)
+{
+    const struct proto_span *value = arg;
+    proto_write_data_row(w, value, 1);
+}
+
+void sim_reply_row(struct sim_queue *q, const char *value, size_t pad)
+{
+    char text[512];
+    const int n = snprintf(text, sizeof(text), "%s%*s", value, (int)pad, "");
+    const struct proto_span span = {.base = (const uint8_t *)text, .size = (size_t)n};
+    write_with(q, write_row, &span);
+}
+
+static void write_tag(struct proto_writer *w, const void *arg)
+{
+    proto_write_command_complete(w, arg);
+}
+
+void sim_reply_tag(struct sim_queue *q, const char *tag)
+{
+    write_with(q, write_tag, tag);
+}
+
+void sim_reply_ready(struct sim_queue *q, uint8_t status)
+{
+    const uint8_t message[] = {'Z', 0, 0, 0, 5, status};
+    sim_queue_add(q, message, sizeof(message));
+}
+
+void sim_reply_plain(struct sim_queue *q, char type)
+{
+    const uint8_t message[] = {(uint8_t)type, 0, 0, 0, 4};
+    sim_queue_add(q, message, sizeof(message));
+}
+
+void sim_reply_parameters(struct sim_queue *q, bool one)
+{
+    static const uint8_t none_of_them[] = {'t', 0, 0, 0, 6, 0, 0};
+    static const uint8_t one_of_them[] = {'t', 0, 0, 0, 10, 0, 1, 0, 0, 0, 25};
+    if (one)
+        sim_queue_add(q, one_of_them, sizeof(one_of_them));
+    else
+        sim_queue_add(q, none_of_them, sizeof(none_of_them));
+}
+
+void sim_reply_copy(struct sim_queue *q, char type)
+{
+    const uint8_t message[] = {(uint8_t)type, 0, 0, 0, 9, 0, 0, 1, 0, 0};
+    sim_queue_add(q, message, sizeof(message));
+}
+
+void sim_reply_copy_data(struct sim_queue *q, const char *text)
+{
+    uint8_t head[PROTO_HEADER_SIZE] = {'d'};
+    proto_store_u32(head + 1, (uint32_t)(4 + strlen(text)));
+    sim_queue_add(q, head, sizeof(head));
+    sim_queue_add(q, text, strlen(text));
+}
+
+void sim_reply_error(struct sim_queue *q, const char *severity, const char *sqlstate,
+                     const char *message, const char *routine)
+{
+    uint8_t buf[512];
+    const int n = snprintf((char *)buf + PROTO_HEADER_SIZE, sizeof(buf) - PROTO_HEADER_SIZE,
+                           "S%s%cV%s%cC%s%cM%s%cR%s%c", severity, 0, severity, 0, sqlstate, 0,
+                           message, 0, routine, 0);
+    const uint32_t size = (uint32_t)n + 1; /* and the NUL that ends the list */
+    buf[0] = strcmp(severity, "NOTICE") == 0 ? 'N' : 'E';
+    proto_store_u32(buf + 1, 4 + size);
+    sim_queue_add(q, buf, PROTO_HEADER_SIZE + size);
+}
+
+void sim_reply_result(struct sim_queue *q, struct sim_sql sql, const char *value, bool columns)
+{
+    const bool shows = sql.kind == SIM_SHOW || sql.kind == SIM_SHOW_APPLICATION;
+    switch (sql.kind) {
+    case SIM_READ:
+    case SIM_ROWS:
+    case SIM_PREAD:
+    case SIM_LIAR:
+    case SIM_FUNCTION:
+    case SIM_SHOW:
+    case SIM_SHOW_APPLICATION:
+        if (columns)
+            sim_reply_columns(q);
+        for (int i = 0; i < (sql.kind == SIM_ROWS ? 2 + sql.number % 20 : 1); i++)
+            sim_reply_row(q, value, sql.kind == SIM_ROWS ? (size_t)(sql.number * 7 + i) % 300 : 0);
+        sim_reply_tag(q, shows ? "SHOW" : "SELECT 1");
+        return;
+    case SIM_WRITE:
+    case SIM_PWRITE:
+        sim_reply_tag(q, "INSERT 0 1");
+        return;
+    case SIM_COPY_OUT:
+        sim_reply_copy(q, 'H');
+        for (int i = 0; i < sql.number % 5; i++)
+            sim_reply_copy_data(q, value);
+        sim_reply_plain(q, 'c');
+        sim_reply_tag(q, "COPY 1");
+        return;
+    case SIM_BEGIN:
+    case SIM_BEGIN_READ_ONLY:
+        sim_reply_tag(q, "BEGIN");
+        return;
+    case SIM_COMMIT:
+        sim_reply_tag(q, "COMMIT");
+        return;
+    case SIM_ROLLBACK:
+        sim_reply_tag(q, "ROLLBACK");
+        return;
+    case SIM_SET:
+        sim_reply_tag(q, "SET");
+        return;
+    case SIM_DISCARD:
+        sim_reply_tag(q, "DISCARD ALL");
+        return;
+    case SIM_EMPTY:
+        sim_reply_plain(q, 'I');
+        return;
+    case SIM_SETTINGS:
+        sim_reply_tag(q, "RESET");
+        return;
+    case SIM_COPY_IN:
+    case SIM_ERROR:
+    case SIM_GARBAGE:
+        break;
+    }
+    abort(); /* has no such result */
+}

@@ -1,0 +1,85 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: PostgreSQL
+"""docs: links in the documentation lead somewhere, and the reference is what the program prints.
+
+docs.py [path of switchgear]. Without a program the reference is not compared.
+"""
+import os
+import re
+import subprocess
+import sys
+
+from text import ROOT, our_files, read
+
+LINK = re.compile(r"!?\[(?:[^\[\]]|\[[^\]]*\])*\]\(\s*<?([^)\s>]+)>?(?:\s+\"[^\"]*\")?\s*\)")
+HEADING = re.compile(r"^#{1,6}\s+(.*?)\s*#*$")
+REFERENCE = "docs/reference/configuration.md"
+EXTERNAL = ("http:", "https:", "mailto:")
+
+
+def prose(text):
+    """The lines outside code blocks, with `code` taken out."""
+    fenced = False
+    for number, line in enumerate(text.split("\n"), 1):
+        if line.lstrip().startswith(("```", "~~~")):
+            fenced = not fenced
+        elif not fenced:
+            yield number, line
+
+
+def anchors(text):
+    """The anchors that a page's headings make, as the usual renderers do."""
+    found = set()
+    for _, line in prose(text):
+        heading = HEADING.match(line)
+        if heading:
+            plain = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading.group(1)).lower()
+            slug = re.sub(r"[^\w\- ]", "", plain).replace(" ", "-")
+            number = 0
+            while (name := slug if number == 0 else f"{slug}-{number}") in found:
+                number += 1
+            found.add(name)
+    return found
+
+
+def check_links(name, text):
+    for number, line in prose(text):
+        for found in LINK.finditer(re.sub(r"`[^`]*`", "", line)):
+            target = found.group(1)
+            if target.startswith(EXTERNAL):
+                continue
+            path, _, anchor = target.partition("#")
+            there = os.path.normpath(os.path.join(os.path.dirname(name), path)) if path else name
+            if not os.path.exists(os.path.join(ROOT, there)) or there.startswith(".."):
+                yield f"{name}:{number}: {target} does not exist"
+            elif anchor and there.endswith(".md") and anchor not in anchors(read(there)):
+                yield f"{name}:{number}: {there} has no heading #{anchor}"
+
+
+def check_reference(program):
+    done = subprocess.run([program, "show", "reference"], capture_output=True, text=True, timeout=60,
+                          check=False)
+    if done.returncode != 0:
+        yield f"{program} show reference: exit {done.returncode}"
+    elif read(REFERENCE) != done.stdout:
+        yield f"{REFERENCE} is not what `switchgear show reference` prints: write it anew"
+
+
+def main():
+    errors = []
+    pages = [name for name in our_files() if name.endswith(".md")]
+    for name in pages:
+        errors += check_links(name, read(name))
+    if len(sys.argv) > 1:
+        if os.path.exists(os.path.join(ROOT, REFERENCE)):
+            errors += check_reference(os.path.abspath(sys.argv[1]))
+        else:
+            errors.append(f"{REFERENCE} is missing")
+    for text in errors:
+        print("error: " + text)
+    print(f"docs: {len(pages)} pages, {len(errors)} errors")
+    return 1 if errors else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

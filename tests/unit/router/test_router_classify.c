@@ -1,0 +1,453 @@
+/* SPDX-License-Identifier: PostgreSQL */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "router_classify.h"
+
+static struct router_detail detail;
+
+static struct router_class classify(const char *text)
+{
+    struct router_class class;
+    router_classify(text, strlen(text), &class, &detail);
+    return class;
+}
+
+struct row {
+    const char *text;
+    enum router_verdict verdict;
+    enum router_reason reason;
+};
+
+#define READ(reason) ROUTER_VERDICT_READ, ROUTER_REASON_##reason
+#define WRITE(reason) ROUTER_VERDICT_WRITE, ROUTER_REASON_##reason
+#define PIN(reason) ROUTER_VERDICT_PIN, ROUTER_REASON_##reason
+#define SESSION(reason) ROUTER_VERDICT_SESSION, ROUTER_REASON_##reason
+#define TRANSACTION(reason) ROUTER_VERDICT_TRANSACTION, ROUTER_REASON_##reason
+#define LOCAL(reason) ROUTER_VERDICT_LOCAL, ROUTER_REASON_##reason
+
+static void check(const struct row *rows, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        const struct router_class class = classify(rows[i].text);
+        if (class.verdict != rows[i].verdict || class.reason != rows[i].reason)
+            fail_msg("%s/%s: %s", router_verdict_text(class.verdict),
+                     router_reason_text(class.reason), rows[i].text);
+    }
+}
+#define CHECK(rows) check(rows, sizeof(rows) / sizeof((rows)[0]))
+
+static void functions_are_found_wherever_they_hide(void **state)
+{
+    (void)state;
+    static const struct row rows[] = {
+        {"SELECT 1 ORDER BY nextval('s')", WRITE(VOLATILE_FUNCTION)},
+        {"SELECT 1 LIMIT nextval('s')", WRITE(VOLATILE_FUNCTION)},
+        {"SELECT 1 OFFSET f()", WRITE(UNKNOWN_FUNCTION)},
+        {"SELECT * FROM a JOIN b ON a.x = f(b.x)", WRITE(UNKNOWN_FUNCTION)},
+        {"VALUES (1), (nextval('s'))", WRITE(VOLATILE_FUNCTION)},
+        {"SELECT count(*) FILTER (WHERE f(x)) FROM t", WRITE(UNKNOWN_FUNCTION)},
+        {"SELECT count(*) OVER (PARTITION BY f()) FROM t", WRITE(UNKNOWN_FUNCTION)},
+        {"SELECT count(*) OVER w FROM t WINDOW w AS (ORDER BY f())", WRITE(UNKNOWN_FUNCTION)},
+        {"SELECT 1 FROM t GROUP BY GROUPING SETS ((a), (f(b)))", WRITE(UNKNOWN_FUNCTION)},
+        {"SELECT 1 FROM t GROUP BY a HAVING f(a)", WRITE(UNKNOWN_FUNCTION)},
+        {"SELECT DISTINCT ON (f(a)) a FROM t", WRITE(UNKNOWN_FUNCTION)},
+        {"SELECT CASE WHEN a THEN f() END FROM t", WRITE(UNKNOWN_FUNCTION)},
+        {"SELECT ARRAY[1, f()]", WRITE(UNKNOWN_FUNCTION)},
+        {"SELECT a[f()] FROM t", WRITE(UNKNOWN_FUNCTION)},
+        {"SELECT (f()).x", WRITE(UNKNOWN_FUNCTION)},
+        {"SELECT coalesce(1, greatest(2, f()))", WRITE(UNKNOWN_FUNCTION)},
+        {"SELECT string_agg(a, ',' ORDER BY f(a)) FROM t", WRITE(UNKNOWN_FUNCTION)},
+        {"SELECT percentile_cont(f()) WITHIN GROUP (ORDER BY a) FROM t", WRITE(UNKNOWN_FUNCTION)},
+        {"SELECT * FROM f()", WRITE(UNKNOWN_FUNCTION)},
+        {"SELECT * FROM ROWS FROM (generate_series(1,2), f())", WRITE(UNKNOWN_FUNCTION)},
+        {"SELECT * FROM t, LATERAL (SELECT f(t.a)) x", WRITE(UNKNOWN_FUNCTION)},
+        {"SELECT * FROM t TABLESAMPLE system (f())", WRITE(UNKNOWN_FUNCTION)},
+        {"SELECT * FROM t TABLESAMPLE my_method (1)", WRITE(UNKNOWN_FUNCTION)},
+        {"SELECT * FROM xmltable('/a' PASSING f() COLUMNS b int)", WRITE(UNKNOWN_FUNCTION)},
+        {"SELECT 1 UNION (SELECT 2 EXCEPT SELECT f())", WRITE(UNKNOWN_FUNCTION)},
+        {"SELECT 1 FETCH FIRST (f()) ROWS ONLY", WRITE(UNKNOWN_FUNCTION)},
+        {"COPY (SELECT f()) TO STDOUT", WRITE(UNKNOWN_FUNCTION)},
+        {"SELECT abs(a => f())", WRITE(UNKNOWN_FUNCTION)},
+        {"SELECT ('s'::text).nextval", WRITE(VOLATILE_FUNCTION)},
+        {"SELECT (1).pg_advisory_lock", PIN(ADVISORY_LOCK)},
+        {"SELECT (0.5).setseed", PIN(SETSEED)},
+        {"SELECT (t).f FROM t", WRITE(UNKNOWN_FUNCTION)},
+        {"SELECT ('a').upper, a[1], ('{1}'::int[])[1]", READ(SELECT)},
+        {"SELECT xmlelement(name a, f())", WRITE(UNKNOWN_FUNCTION)},
+    };
+    CHECK(rows);
+}
+
+static void a_name_is_what_the_server_makes_of_it(void **state)
+{
+    (void)state;
+    static const struct row rows[] = {
+        {"SELECT now()", READ(SELECT)},
+        {"SELECT NOW()", READ(SELECT)},
+        {"SELECT \"now\"()", READ(SELECT)},
+        {"SELECT pg_catalog.now()", READ(SELECT)},
+        {"SELECT U&\"n\\006fw\"()", READ(SELECT)},
+        {"SELECT \"Now\"()", WRITE(UNKNOWN_FUNCTION)},
+        {"SELECT public.now()", WRITE(UNKNOWN_FUNCTION)},
+        {"SELECT db.pg_catalog.now()", WRITE(UNKNOWN_FUNCTION)},
+        {"SELECT U&\"next\\0076al\"('s')", WRITE(VOLATILE_FUNCTION)},
+        {"SELECT U&\"next!0076al\" UESCAPE '!' ('s')", WRITE(VOLATILE_FUNCTION)},
+        {"SELECT 1 OPERATOR(pg_catalog.+) 1", READ(SELECT)},
+        {"SELECT 1 OPERATOR(public.+) 1", WRITE(UNKNOWN_OPERATOR)},
+        {"SELECT 1 <@> 2", WRITE(UNKNOWN_OPERATOR)},
+        {"SELECT a FROM t ORDER BY a USING >", READ(SELECT)},
+        {"SELECT a FROM t ORDER BY a USING OPERATOR(s.>)", WRITE(UNKNOWN_OPERATOR)},
+        {"SELECT 1 = ANY (SELECT 1), 1 < ALL ('{1}')", READ(SELECT)},
+        {"SELECT 1 OPERATOR(s.=) ANY (SELECT 1)", WRITE(UNKNOWN_OPERATOR)},
+        {"SELECT a NOT BETWEEN 1 AND 2, a IS DISTINCT FROM 1, a LIKE 'x' FROM t", READ(SELECT)},
+        {"SELECT * FROM \"pg_class\"", WRITE(CATALOG)},
+        {"SELECT * FROM pg_catalog.x", WRITE(CATALOG)},
+        {"SELECT * FROM information_schema.tables", WRITE(CATALOG)},
+        {"SELECT * FROM app.pg_things", READ(SELECT)},
+        {"SELECT * FROM pg_temp.x", WRITE(TEMP_TABLE)},
+        {"SELECT '1'::int, CAST('a' AS varchar(10)), 1::pg_catalog.int8", READ(SELECT)},
+        {"SELECT '{1}'::int[], '1 h'::interval, '{}'::jsonb, 1.5::numeric(4,2)", READ(SELECT)},
+        {"SELECT date '2020-01-01', interval '1' hour, true::bool", READ(SELECT)},
+        {"SELECT 'ok'::mood", WRITE(UNKNOWN_FUNCTION)},
+        {"SELECT '1'::public.int4", WRITE(UNKNOWN_FUNCTION)},
+        {"SELECT 't'::regclass", WRITE(CATALOG)},
+        {"SELECT to_regclass('t')", WRITE(NODE_SPECIFIC)},
+        {"SELECT pg_table_is_visible(1)", WRITE(NODE_SPECIFIC)},
+    };
+    CHECK(rows);
+}
+
+static void a_cast_of_a_row_may_be_anybodys_function(void **state)
+{
+    (void)state;
+    static const struct row rows[] = {
+        {"SELECT t::int FROM t", WRITE(UNKNOWN_FUNCTION)},
+        {"SELECT x::int FROM t AS x", WRITE(UNKNOWN_FUNCTION)},
+        {"SELECT CAST(t.* AS int) FROM t", WRITE(UNKNOWN_FUNCTION)},
+        {"SELECT (SELECT t FROM t LIMIT 1)::int", WRITE(UNKNOWN_FUNCTION)},
+        {"SELECT x::int FROM (SELECT t AS x FROM t) s", WRITE(UNKNOWN_FUNCTION)},
+        {"SELECT t.a::int, b::text FROM t", READ(SELECT)},
+        {"SELECT row_to_json(t)::text FROM t", READ(SELECT)},
+        {"SELECT (SELECT count(*) FROM t)::int", READ(SELECT)},
+    };
+    CHECK(rows);
+}
+
+static void writes_are_found_inside_reads(void **state)
+{
+    (void)state;
+    static const struct row rows[] = {
+        {"SELECT * FROM (SELECT 1 FROM t FOR NO KEY UPDATE) x", WRITE(LOCKING_CLAUSE)},
+        {"SELECT 1 WHERE 1 IN (SELECT a FROM t FOR SHARE)", WRITE(LOCKING_CLAUSE)},
+        {"(SELECT 1 FROM t FOR UPDATE)", WRITE(LOCKING_CLAUSE)},
+        {"SELECT 1 UNION SELECT 2 INTO x", WRITE(SELECT_INTO)},
+        {"WITH a AS (SELECT 1) SELECT * INTO x FROM a", WRITE(SELECT_INTO)},
+        {"WITH a AS (WITH b AS (DELETE FROM t RETURNING 1) SELECT 1) SELECT 1", WRITE(CTE_DML)},
+        {"SELECT (WITH i AS (INSERT INTO t VALUES (1)) SELECT 1)", WRITE(CTE_DML)},
+        {"WITH RECURSIVE m AS (UPDATE t SET a = 1 RETURNING 1) TABLE m", WRITE(CTE_DML)},
+        {"MERGE INTO t USING s ON t.a = s.a WHEN MATCHED THEN DELETE", WRITE(DML)},
+        {"CREATE TABLE x AS EXECUTE p", WRITE(DDL)},
+        {"COPY (INSERT INTO t VALUES (1) RETURNING 1) TO STDOUT", WRITE(CTE_DML)},
+        {"COPY t TO '/tmp/x'", WRITE(UTILITY)},
+        {"COPY t TO PROGRAM 'x'", WRITE(UTILITY)},
+        {"COPY pg_class TO STDOUT", WRITE(CATALOG)},
+        {"SELECT query_to_xml('x', true, false, '')", WRITE(SQL_AS_TEXT)},
+        {"SELECT * FROM other.dblink('x', 'y') AS d(a int)", WRITE(SQL_AS_TEXT)},
+        {"SELECT ts_rewrite('a', 'SELECT 1')", WRITE(SQL_AS_TEXT)},
+        {"SELECT pg_is_in_recovery()", WRITE(NODE_SPECIFIC)},
+        {"SELECT current_setting('transaction_read_only')", WRITE(NODE_SPECIFIC)},
+        {"SELECT current_setting('work_mem')", READ(SELECT)},
+        {"SELECT current_setting(a) FROM t", WRITE(NODE_SPECIFIC)},
+    };
+    CHECK(rows);
+}
+
+static void explain_is_its_body_only_if_it_runs(void **state)
+{
+    (void)state;
+    static const struct row rows[] = {
+        {"EXPLAIN DELETE FROM t", READ(EXPLAIN)},
+        {"EXPLAIN ANALYZE SELECT 1", READ(EXPLAIN)},
+        {"EXPLAIN (ANALYZE) DELETE FROM t", WRITE(DML)},
+        {"EXPLAIN (ANALYZE true) DELETE FROM t", WRITE(DML)},
+        {"EXPLAIN (ANALYZE 'on') DELETE FROM t", WRITE(DML)},
+        {"EXPLAIN (ANALYZE 1, VERBOSE) DELETE FROM t", WRITE(DML)},
+        {"EXPLAIN (ANALYZE 'OFF') DELETE FROM t", READ(EXPLAIN)},
+        {"EXPLAIN (ANALYZE 0) DELETE FROM t", READ(EXPLAIN)},
+        {"EXPLAIN (ANALYZE false, ANALYZE) DELETE FROM t", WRITE(DML)},
+        {"EXPLAIN (ANALYZE on, ANALYZE off) DELETE FROM t", WRITE(DML)},
+        {"EXPLAIN ANALYZE EXECUTE p", PIN(SQL_PREPARE)},
+        {"EXPLAIN ANALYZE CREATE TABLE x AS SELECT 1", WRITE(DDL)},
+        {"EXPLAIN SELECT * FROM pg_class", WRITE(CATALOG)},
+    };
+    CHECK(rows);
+}
+
+static void statements_of_the_session(void **state)
+{
+    (void)state;
+    static const struct row rows[] = {
+        {"SET work_mem = 1", SESSION(SET)},
+        {"SET LOCAL work_mem = 1", TRANSACTION(SET)},
+        {"SET CONSTRAINTS ALL DEFERRED", TRANSACTION(SET)},
+        {"SET TRANSACTION SNAPSHOT 'x'", WRITE(SNAPSHOT)},
+        {"SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY", SESSION(SET)},
+        {"RESET ALL", SESSION(SET)},
+        {"DISCARD ALL", SESSION(DISCARD)},
+        {"SELECT set_config('a.b', 'c', false)", SESSION(SET_CONFIG)},
+        {"SELECT set_config('a.b', 'c', $1)", SESSION(SET_CONFIG)},
+        {"SELECT set_config('a.b', 'c', true)", WRITE(SET_CONFIG)},
+        {"UPDATE t SET a = set_config('a.b', 'c', false)", SESSION(SET_CONFIG)},
+        {"UPDATE pg_settings SET setting = 1", SESSION(SET_CONFIG)},
+        {"LISTEN c", PIN(LISTEN)},
+        {"UNLISTEN *", PIN(LISTEN)},
+        {"LOAD 'x'", PIN(LOAD)},
+        {"PREPARE p AS SELECT 1", PIN(SQL_PREPARE)},
+        {"EXECUTE p", PIN(SQL_PREPARE)},
+        {"DECLARE c CURSOR WITH HOLD FOR SELECT 1", PIN(HOLD_CURSOR)},
+        {"DECLARE c CURSOR FOR SELECT 1", WRITE(CURSOR)},
+        {"FETCH ALL FROM c", TRANSACTION(CURSOR)},
+        {"SELECT pg_advisory_lock(1)", PIN(ADVISORY_LOCK)},
+        {"INSERT INTO t SELECT 1 WHERE pg_try_advisory_lock(1)", PIN(ADVISORY_LOCK)},
+        {"SELECT pg_advisory_xact_lock(1)", WRITE(VOLATILE_FUNCTION)},
+        {"SELECT setseed(0.5)", PIN(SETSEED)},
+        {"SELECT pg_export_snapshot()", PIN(SNAPSHOT)},
+        {"CREATE TEMP TABLE x (a int)", PIN(TEMP_TABLE)},
+        {"CREATE TEMP TABLE x (a int) ON COMMIT DROP", WRITE(DDL)},
+        {"CREATE TABLE pg_temp.x (a int)", PIN(TEMP_TABLE)},
+        {"SELECT 1 INTO TEMP x", PIN(TEMP_TABLE)},
+        {"CREATE TEMP VIEW v AS SELECT 1", PIN(TEMP_TABLE)},
+        {"CREATE FUNCTION pg_temp.f() RETURNS int LANGUAGE sql AS 'SELECT 1'", PIN(TEMP_TABLE)},
+        {"SHOW work_mem", READ(SHOW)},
+        {"SHOW in_hot_standby", WRITE(NODE_SPECIFIC)},
+        {"SHOW ALL", WRITE(NODE_SPECIFIC)},
+        {"CALL p()", WRITE(CALL)},
+        {"DO 'BEGIN END'", WRITE(CALL)},
+        {"PREPARE TRANSACTION 'x'", WRITE(UTILITY)},
+        {"COMMIT PREPARED 'x'", WRITE(UTILITY)},
+        {"SAVEPOINT a", TRANSACTION(SAVEPOINT)},
+    };
+    CHECK(rows);
+    assert_true(classify("DISCARD ALL").unpins);
+    assert_true(classify("DISCARD ALL").forgets_statements);
+    assert_false(classify("DISCARD TEMP").unpins);
+    assert_true(classify("SELECT setseed(1)").changes_seed);
+    assert_true(classify("SELECT random()").uses_random);
+    assert_true(classify("DEALLOCATE ALL").forgets_statements);
+    assert_false(classify("DEALLOCATE \"a b\"").forgets_statements);
+    assert_string_equal(detail.deallocate, "a b");
+}
+
+static void transactions_declare_themselves(void **state)
+{
+    (void)state;
+    assert_int_equal(classify("BEGIN").begin, ROUTER_BEGIN_PLAIN);
+    assert_int_equal(classify("START TRANSACTION READ ONLY").begin, ROUTER_BEGIN_READ_ONLY);
+    assert_int_equal(classify("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY").begin,
+                     ROUTER_BEGIN_READ_ONLY);
+    assert_int_equal(classify("BEGIN READ WRITE").begin, ROUTER_BEGIN_WRITE);
+    assert_int_equal(classify("BEGIN READ ONLY, READ WRITE").begin, ROUTER_BEGIN_WRITE);
+    assert_int_equal(classify("BEGIN ISOLATION LEVEL SERIALIZABLE READ ONLY DEFERRABLE").begin,
+                     ROUTER_BEGIN_WRITE);
+    assert_true(classify("COMMIT").ends && classify("END").ends);
+    assert_false(classify("COMMIT AND CHAIN").ends);
+    assert_true(classify("ABORT").rolls_back);
+    assert_false(classify("ROLLBACK AND CHAIN").rolls_back);
+    assert_false(classify("ROLLBACK TO a").rolls_back);
+    assert_true(classify("SET TRANSACTION READ ONLY").set_read_only);
+    assert_true(classify("SET transaction_read_only = on").set_read_only);
+    assert_true(classify("SET transaction_read_only TO 1").set_read_only);
+    assert_false(classify("SET transaction_read_only = off").set_read_only);
+    assert_false(classify("SET transaction_read_only TO DEFAULT").set_read_only);
+    assert_false(classify("SET TRANSACTION ISOLATION LEVEL SERIALIZABLE READ ONLY").set_read_only);
+    assert_false(classify("BEGIN; COMMIT").ends);
+}
+
+static void several_statements_decide_together(void **state)
+{
+    (void)state;
+    static const struct row rows[] = {
+        {"SELECT 1; SELECT 2", READ(SELECT)},
+        {"SELECT 1; DELETE FROM t", WRITE(DML)},
+        {"BEGIN; SELECT 1", TRANSACTION(MULTI_STATEMENT)},
+        {"BEGIN; DELETE FROM t; COMMIT", WRITE(DML)},
+        {"DELETE FROM t; SET x = 1", SESSION(SET)},
+        {"SET x = 1; LISTEN c", PIN(LISTEN)},
+        {"SELECT 1; SHOW switchgear.last_route", SESSION(MULTI_STATEMENT)},
+        {"SELECT 1; EXPLAIN (ROUTE) DELETE FROM t", READ(SELECT)},
+    };
+    CHECK(rows);
+    assert_true(classify("SELECT 1;;").alone);
+    assert_false(classify("SELECT 1; SELECT 2").alone);
+    assert_true(classify("DELETE FROM t; SET x = 1").writes);
+    assert_true(classify("BEGIN; SELECT 1").has_transaction);
+    assert_false(classify("BEGIN").has_transaction);
+    assert_int_equal(classify("SET switchgear.route = 'x'; SELECT 1").local, ROUTER_LOCAL_NONE);
+}
+
+static void what_makes_a_session_dirty_or_tainted(void **state)
+{
+    (void)state;
+    assert_false(classify("SELECT 1").writes || classify("BEGIN").writes);
+    assert_false(classify("SET x = 1").writes);
+    assert_true(classify("INSERT INTO t VALUES (1)").writes);
+    assert_false(classify("INSERT INTO t VALUES (nextval('s'))").taints);
+    assert_true(classify("INSERT INTO t VALUES (f())").taints);
+    assert_true(classify("CALL p()").taints && classify("DO ''").taints);
+    assert_true(classify("CREATE TABLE x AS EXECUTE p").taints);
+    assert_true(classify("SELECT 1 @#@ 2").taints);
+    assert_false(classify("SELECT set_config('a.b', 'c', true)").writes);
+    assert_true(classify("garbage").taints && classify("garbage").writes);
+}
+
+static void the_proxys_own_statements(void **state)
+{
+    (void)state;
+    struct router_class class = classify("SHOW Switchgear.Last_Route");
+    assert_int_equal(class.local, ROUTER_LOCAL_SHOW);
+    assert_string_equal(detail.name, "last_route");
+    class = classify("SET switchgear.min_position = '\"a\\<b>\"'");
+    assert_int_equal(class.local, ROUTER_LOCAL_SET);
+    assert_string_equal(detail.name, "min_position");
+    assert_string_equal(detail.value, "\"a\\<b>\"");
+    class = classify("SET LOCAL switchgear.sharding_key TO 42");
+    assert_int_equal(class.local, ROUTER_LOCAL_SET_LOCAL);
+    assert_string_equal(detail.value, "42");
+    classify("SET switchgear.sharding_key TO 0");
+    assert_string_equal(detail.value, "0");
+    class = classify("SET switchgear.route TO DEFAULT");
+    assert_int_equal(class.local, ROUTER_LOCAL_SET);
+    assert_string_equal(detail.value, "");
+    assert_int_equal(classify("RESET switchgear.route").local, ROUTER_LOCAL_RESET);
+    class = classify("EXPLAIN (ROUTE) /* x */ BEGIN");
+    assert_int_equal(class.local, ROUTER_LOCAL_EXPLAIN_ROUTE);
+    assert_int_equal(class.verdict, ROUTER_VERDICT_LOCAL);
+    assert_int_equal(detail.body_offset, 24);
+    assert_int_equal(classify(" ; -- x").local, ROUTER_LOCAL_EMPTY);
+    assert_int_equal(classify("").local, ROUTER_LOCAL_EMPTY);
+    assert_int_equal(classify("").reason, ROUTER_REASON_EMPTY);
+}
+
+static void hints_move_what_is_in_doubt(void **state)
+{
+    (void)state;
+    static const struct row rows[] = {
+        {"/* switchgear: route=primary */ SELECT 1", WRITE(HINT)},
+        {"SELECT 1 -- switchgear: route=primary", WRITE(HINT)},
+        {"SELECT 1 /*tenant='4',route='primary'*/", WRITE(HINT)},
+        {"/* switchgear: route=replica */ SELECT f()", READ(HINT)},
+        {"/* switchgear: route=replica */ SELECT 1 @#@ 2", READ(HINT)},
+        {"/* switchgear: route=replica */ SELECT f() FOR UPDATE", WRITE(UNKNOWN_FUNCTION)},
+        {"/* switchgear: route=replica */ DELETE FROM t", WRITE(DML)},
+        {"/* switchgear: route=replica */ SELECT 1 INTO x", WRITE(SELECT_INTO)},
+        {"/* switchgear: route=replica */ SELECT pg_read_file('x')", WRITE(VOLATILE_FUNCTION)},
+        {"/* switchgear: route=replica */ SELECT dblink('x')", WRITE(SQL_AS_TEXT)},
+        {"/* switchgear: route=replica */ SELECT f(); DELETE FROM t", WRITE(UNKNOWN_FUNCTION)},
+        {"/* switchgear: route=replica */ /* switchgear: route=primary */ SELECT 1", WRITE(HINT)},
+        {"SELECT /*+ route=primary */ 1", READ(SELECT)},
+        {"SELECT 1 /*route='/polls',controller='a'*/", READ(SELECT)},
+        {"SELECT '/* switchgear: route=primary */'", READ(SELECT)},
+        {"SELECT 1 /* see switchgear: route=primary */", READ(SELECT)},
+    };
+    CHECK(rows);
+    assert_true(classify("/* switchgear: route=primary */ SELECT 1").hinted);
+    assert_false(classify("/* switchgear: route=primary */ SELECT 1").writes);
+    assert_false(classify("/* switchgear: tenant=42 */ SELECT 1").cacheable);
+    classify("/* switchgear: max_lag=200ms, tenant='4 2' */ SELECT 1");
+    assert_string_equal(detail.hint.max_lag, "200ms");
+    assert_string_equal(detail.hint.tenant, "4 2");
+    classify("SELECT 1 /*tenant='a%20b',traceparent='00-1'*/");
+    assert_string_equal(detail.hint.tenant, "a b");
+}
+
+static char *repeat(const char *head, const char *middle, size_t count, const char *tail)
+{
+    const size_t size = strlen(head) + strlen(middle) * count + strlen(tail) + 1;
+    char *text = malloc(size);
+    size_t used = (size_t)snprintf(text, size, "%s", head);
+    for (size_t i = 0; i < count; i++)
+        used += (size_t)snprintf(text + used, size - used, "%s", middle);
+    snprintf(text + used, size - used, "%s", tail);
+    return text;
+}
+
+/* libpg_query writes its tree by recursion: unbounded, each of these would end the process. */
+static void deep_texts_are_writes_and_harmless(void **state)
+{
+    (void)state;
+    static const char *const parts[][3] = {
+        {"SELECT ", "1 + ", "1"},
+        {"SELECT ", "NOT ", "true"},
+        {"SELECT ", "(", "1"},
+        {"SELECT ", "(SELECT ", "1"},
+        {"SELECT ", "CASE WHEN a AND b THEN 1 ELSE ", "1"},
+        {"SELECT 1, 1", " UNION SELECT 1, 1", ""},
+        {"SELECT * FROM t", " JOIN t ON a AND b", ""},
+        {"SELECT ", "a BETWEEN 1 AND NOT ", "true"},
+        {"SELECT 1", "::int", ""},
+        {"SELECT a", "[a", ""},
+    };
+    for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
+        char *text = repeat(parts[i][0], parts[i][1], 20000, parts[i][2]);
+        const struct router_class class = classify(text);
+        if (class.verdict != ROUTER_VERDICT_WRITE || class.reason != ROUTER_REASON_TOO_LONG)
+            fail_msg("%s", parts[i][1]);
+        free(text);
+    }
+}
+
+static void long_but_flat_texts_are_classified(void **state)
+{
+    (void)state;
+    static const char *const parts[][3] = {
+        {"SELECT * FROM t WHERE a IN (", "1, ", "1)"},
+        {"SELECT * FROM t WHERE ", "a = 1 OR ", "b"},
+        {"SELECT 1;", "SELECT 1;", ""},
+        {"SELECT ", "(a + 1), ", "1"},
+    };
+    for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
+        char *text = repeat(parts[i][0], parts[i][1], 10000, parts[i][2]);
+        assert_int_equal(classify(text).verdict, ROUTER_VERDICT_READ);
+        free(text);
+    }
+}
+
+static void a_nul_inside_hides_nothing(void **state)
+{
+    (void)state;
+    static const char text[] = "SELECT 1\0; DELETE FROM t";
+    struct router_class class;
+    router_classify(text, sizeof(text) - 1, &class, NULL);
+    assert_int_equal(class.verdict, ROUTER_VERDICT_WRITE);
+    assert_int_equal(class.reason, ROUTER_REASON_PARSE_ERROR);
+    assert_false(class.cacheable);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(functions_are_found_wherever_they_hide),
+        cmocka_unit_test(a_name_is_what_the_server_makes_of_it),
+        cmocka_unit_test(a_cast_of_a_row_may_be_anybodys_function),
+        cmocka_unit_test(writes_are_found_inside_reads),
+        cmocka_unit_test(explain_is_its_body_only_if_it_runs),
+        cmocka_unit_test(statements_of_the_session),
+        cmocka_unit_test(transactions_declare_themselves),
+        cmocka_unit_test(several_statements_decide_together),
+        cmocka_unit_test(what_makes_a_session_dirty_or_tainted),
+        cmocka_unit_test(the_proxys_own_statements),
+        cmocka_unit_test(hints_move_what_is_in_doubt),
+        cmocka_unit_test(deep_texts_are_writes_and_harmless),
+        cmocka_unit_test(long_but_flat_texts_are_classified),
+        cmocka_unit_test(a_nul_inside_hides_nothing),
+    };
+    return cmocka_run_group_tests_name("router_classify", tests, NULL, NULL);
+}
