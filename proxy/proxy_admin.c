@@ -65,8 +65,13 @@ static bool peer_flush(struct admin_client *c)
         const ssize_t n = write(c->fd, c->out.base + c->out_sent, c->out.size - c->out_sent);
         if (n < 0 && errno == EINTR)
             continue;
-        if (n < 0)
-            return errno == EAGAIN || errno == EWOULDBLOCK;
+        if (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK)
+            return false;
+        if (n < 0) {
+            text_drop_front(&c->out, c->out_sent);
+            c->out_sent = 0;
+            return true;
+        }
         c->out_sent += (size_t)n;
     }
     text_deinit(&c->out); /* an idle client holds no buffer */
@@ -104,18 +109,26 @@ static bool peer_read(struct admin_client *c)
     return true;
 }
 
+static bool is_full(const struct admin_client *c)
+{
+    return c->out.size - c->out_sent >= ADMIN_OUT_HIGH;
+}
+
 /* Handles what is there, sends the answers, and goes on while that makes room. */
 static void peer_go_on(struct admin_client *c)
 {
-    size_t before;
-    do {
-        before = c->in_size;
+    bool more = true;
+    while (more) {
+        const size_t before = c->in_size;
+        const bool was_full = is_full(c); /* then nothing was handled */
         admin_session_process(c);
         if (!peer_flush(c)) {
             peer_close(c);
             return;
         }
-    } while (c->in_size < before && !c->suspended && !c->close_after_flush);
+        more = !c->suspended && !c->close_after_flush && !is_full(c) &&
+               (c->in_size < before || was_full);
+    }
     const bool flushed = c->out_sent == c->out.size;
     if (c->shutdown_wanted && flushed) {
         c->shutdown_wanted = false;

@@ -54,12 +54,11 @@ static void add_seconds(cJSON *to, const char *name, bool known, double seconds)
         cJSON_AddNullToObject(to, name);
 }
 
-static cJSON *head(const struct supervisor *s, uint64_t now_ns)
+static cJSON *head(const struct supervisor *s)
 {
     cJSON *root = cJSON_CreateObject();
     cJSON_AddStringToObject(root, "status", health_names[health_of(s)]);
     cJSON_AddStringToObject(root, "version", SWITCHGEAR_VERSION);
-    add_seconds(root, "uptime_seconds", true, seconds_since(s->proxy->started_ns, now_ns));
     cJSON_AddBoolToObject(root, "stopping", s->stopping);
     return root;
 }
@@ -73,7 +72,7 @@ static char *print(cJSON *root)
 
 char *health_json(const struct supervisor *s)
 {
-    return print(head(s, uv_hrtime()));
+    return print(head(s));
 }
 
 char *health_ready_json(bool ready)
@@ -172,7 +171,8 @@ char *health_detailed_json(const struct supervisor *s)
 {
     const uint64_t now_ns = uv_hrtime();
     struct stats_worker workers;
-    cJSON *root = head(s, now_ns);
+    cJSON *root = head(s);
+    add_seconds(root, "uptime_seconds", true, seconds_since(s->proxy->started_ns, now_ns));
     sum_workers(s->proxy, &workers);
     cJSON_AddNumberToObject(root, "workers", s->proxy->workers_count);
     cJSON_AddNumberToObject(root, "clients", (double)workers.clients);

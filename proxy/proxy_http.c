@@ -120,13 +120,20 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, 
                                   const char *method, const char *version, const char *upload,
                                   size_t *upload_size, void **request)
 {
+    static int seen;
     const struct http *h = arg;
+    const bool known =
+        strcmp(method, MHD_HTTP_METHOD_GET) == 0 || strcmp(method, MHD_HTTP_METHOD_HEAD) == 0;
     struct answer a;
     (void)version;
     (void)upload;
-    (void)request;
-    *upload_size = 0;
-    if (strcmp(method, MHD_HTTP_METHOD_GET) == 0 || strcmp(method, MHD_HTTP_METHOD_HEAD) == 0)
+    /* An answer to the first call, which has the headers only, would end the connection. */
+    if (known && (*request == NULL || *upload_size > 0)) {
+        *request = &seen;
+        *upload_size = 0;
+        return MHD_YES;
+    }
+    if (known)
         answer(&a, h->supervisor, connection, path);
     else
         answer_text(&a, MHD_HTTP_METHOD_NOT_ALLOWED, "text/plain", strdup("GET or HEAD\n"));

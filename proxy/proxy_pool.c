@@ -152,17 +152,35 @@ static void publish_waiters(struct group *g)
     }
 }
 
+static struct pool *pool_of(struct group *g, uint8_t node)
+{
+    struct pool *pool = &g->pools[node];
+    if (pool->shared == NULL)
+        pool_init(pool, g, node);
+    return pool;
+}
+
+/* The waiter counts in every pool that could serve it. */
+static void count_waiter(struct client *c, uint64_t n)
+{
+    struct group *g = (struct group *)c->core.group;
+    for (uint8_t i = 0; i < g->worker->topology.nodes_count; i++) {
+        if ((c->want_mask & 1u << i) == 0)
+            continue;
+        struct shared_pool_worker *m = mine(pool_of(g, i));
+        shared_set(&m->waiting, m->waiting + n);
+    }
+    shared_set(&g->worker->stats.waiting, g->worker->stats.waiting + n);
+    g->waiting += (uint32_t)n;
+}
+
 static void dequeue(struct client *c)
 {
     struct group *g = (struct group *)c->core.group;
     assert(c->queued);
     TAILQ_REMOVE(&g->waiters[c->want_list], c, waiter);
     c->queued = false;
-    g->waiting--;
-    shared_set(&g->worker->stats.waiting, g->worker->stats.waiting - 1);
-    for (uint32_t n = 0; n < g->worker->topology.nodes_count; n++)
-        if ((c->want_mask & 1u << n) != 0 && g->pools[n].shared != NULL)
-            shared_set(&mine(&g->pools[n])->waiting, mine(&g->pools[n])->waiting - 1);
+    count_waiter(c, (uint64_t)-1);
     publish_waiters(g);
 }
 
@@ -180,11 +198,7 @@ static void enqueue(struct client *c)
     else
         TAILQ_INSERT_HEAD(&g->waiters[c->want_list], c, waiter);
     c->queued = true;
-    g->waiting++;
-    shared_set(&g->worker->stats.waiting, g->worker->stats.waiting + 1);
-    for (uint32_t n = 0; n < g->worker->topology.nodes_count; n++)
-        if ((c->want_mask & 1u << n) != 0 && g->pools[n].shared != NULL)
-            shared_set(&mine(&g->pools[n])->waiting, mine(&g->pools[n])->waiting + 1);
+    count_waiter(c, 1);
     publish_waiters(g);
 }
 
@@ -192,14 +206,6 @@ void pool_forget_waiter(struct client *c)
 {
     if (c->queued)
         dequeue(c);
-}
-
-static struct pool *pool_of(struct group *g, uint8_t node)
-{
-    struct pool *pool = &g->pools[node];
-    if (pool->shared == NULL)
-        pool_init(pool, g, node);
-    return pool;
 }
 
 /* Opens as many connections as there are waiters without one on its way. */

@@ -261,8 +261,9 @@ static char *target_of(const struct config *c, uint32_t node)
 {
     const struct config_node *n = &c->nodes[node];
     char *text = NULL;
-    if (asprintf(&text, "%s|%s|%llu|%d|%s|%s|%s|%s", n->name, n->host, (unsigned long long)n->port,
-                 n->role, n->options, c->probe.user, c->probe.password, c->probe.dbname) < 0)
+    if (asprintf(&text, "%s|%u|%s|%llu|%d|%s|%s|%s|%s", n->name, n->shard_index, n->host,
+                 (unsigned long long)n->port, n->role, n->options, c->probe.user, c->probe.password,
+                 c->probe.dbname) < 0)
         return NULL;
     return text;
 }
@@ -284,7 +285,6 @@ static void node_init(struct supervisor *s, uint32_t i, uint64_t now_ns)
 static void node_deinit(struct supervisor *s, uint32_t i)
 {
     struct probe *p = s->nodes[i].probe;
-    struct probe_shard *shard;
 
     link_close(&p->link);
     free(p->target);
@@ -292,9 +292,9 @@ static void node_deinit(struct supervisor *s, uint32_t i)
     s->nodes[i].probe = NULL;
     ck_pr_store_64(&s->proxy->nodes[i].permits, 0);
     for (uint32_t k = 0; k < CONFIG_SHARDS_MAX; k++) {
-        shard = &s->probes->shards[k];
-        if (shard->primary == i)
-            shard->primary = ROUTER_NODE_NONE;
+        struct probe_shard *shard = &s->probes->shards[k];
+        if (shard->primary == i) /* the shard is learnt anew */
+            *shard = (struct probe_shard){.primary = ROUTER_NODE_NONE};
     }
 }
 

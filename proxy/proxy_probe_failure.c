@@ -66,8 +66,10 @@ static uint64_t retry_at_ns(const struct supervisor *s, uint32_t node, enum link
 
     if (fault == LINK_REFUSED && p->refusals == 1)
         return now_ns;
-    if (fault == LINK_LOST_IDLE || fault == LINK_LOST_ASKED || ended)
+    if (!p->is_failing && (fault == LINK_LOST_IDLE || fault == LINK_LOST_ASKED || ended))
         return later(now_ns, p->link.asked_ns + AT_ONCE_NS);
+    if (!p->is_failing) /* the first one: a second look soon tells a hiccup from an outage */
+        return now_ns + RETRY_LEAST_NS;
     return later(now_ns + RETRY_LEAST_NS, p->link.asked_ns + interval_ns);
 }
 
@@ -85,12 +87,6 @@ void probe_judge_failure(struct supervisor *s, uint32_t node, const struct link_
         n->probes_failed++;
     snprintf(n->last_error, sizeof(n->last_error), "%s: %s", link_fault_text(failure->fault),
              failure->message);
-    if (!is_silent && !p->is_failing) {
-        log_warning("probe", "node=%s ok=no fault=\"%s\" sqlstate=\"%s\" message=\"%s\"",
-                    s->proxy->config->nodes[node].name, link_fault_text(failure->fault),
-                    failure->sqlstate, failure->message);
-        p->is_failing = true;
-    }
     const bool voided = probe_void(s, node, link_fault_text(failure->fault));
     bool changed = false;
     if (outcome.input != BREAKER_NEUTRAL) {
@@ -98,10 +94,15 @@ void probe_judge_failure(struct supervisor *s, uint32_t node, const struct link_
             outcome.input == BREAKER_FATAL ? BREAKER_FATAL : BREAKER_PROBE_FAILURE;
         changed = probe_step(s, node, input, outcome.reason, n->breaker.generation);
     }
-    /* 57P01 and its like as the answer to a probe: our backend was ended, perhaps the server too.
-     */
+    /* 57P01 as the answer to a probe: our backend was ended, perhaps the server with it. */
     const bool ended = failure->fault == LINK_ERROR && outcome.probe_now;
     p->due_ns = retry_at_ns(s, node, failure->fault, ended, now_ns);
+    if (!is_silent && !p->is_failing) {
+        log_warning("probe", "node=%s ok=no fault=\"%s\" sqlstate=\"%s\" message=\"%s\"",
+                    s->proxy->config->nodes[node].name, link_fault_text(failure->fault),
+                    failure->sqlstate, failure->message);
+        p->is_failing = true;
+    }
     if (changed || voided)
         probes_publish(s, changed);
 }

@@ -57,8 +57,6 @@ static struct shared_pool *pool_find(struct shared_pool *pool, uint32_t database
 static struct shared_pool *pool_create(uint32_t database, const char *client_database,
                                        const char *dbname, const char *user, uint8_t node)
 {
-    static_assert(sizeof(struct shared_pool) % _Alignof(struct shared_pool) == 0,
-                  "aligned_alloc wants whole multiples");
     struct shared_pool *pool = aligned_alloc(_Alignof(struct shared_pool), sizeof(*pool));
     if (pool == NULL)
         return NULL;

@@ -4,6 +4,7 @@
  */
 #include "proxy_text.h"
 
+#include <assert.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -44,6 +45,15 @@ void text_add(struct text *t, const void *bytes, size_t size)
         return;
     memcpy(t->base + t->size, bytes, size);
     t->size += size;
+}
+
+void text_drop_front(struct text *t, size_t size)
+{
+    assert(size <= t->size);
+    if (size == 0)
+        return;
+    memmove(t->base, t->base + size, t->size - size);
+    t->size -= size;
 }
 
 void text_string(struct text *t, const char *string)

@@ -23,6 +23,8 @@ void text_deinit(struct text *t);
 /* Room for `size` more bytes behind base + size. False: no memory. */
 bool text_reserve(struct text *t, size_t size);
 void text_add(struct text *t, const void *bytes, size_t size);
+/* What is behind the first `size` bytes moves to the front. */
+void text_drop_front(struct text *t, size_t size);
 void text_string(struct text *t, const char *string);
 void text_format(struct text *t, const char *format, ...) __attribute__((format(printf, 2, 3)));
 

@@ -47,7 +47,8 @@ struct router_class {
     bool ends;          /* exactly one COMMIT/END (without AND CHAIN) */
     bool rolls_back;    /* exactly one ROLLBACK/ABORT (without TO, without AND CHAIN) */
     bool writes;        /* makes the session dirty for read-your-writes: everything that is not a
-                           read and not transaction, session or local; multi-statement with one too */
+                           read and not transaction, session or local; several statements with
+                           one too; not what a hint or set_config(..., true) made a write */
     bool taints;        /* ran code of unknown effect on session state: CALL, DO, functions that are
                            unknown or volatile and not on the allow-list */
     bool unpins;        /* exactly one DISCARD ALL: nothing is bound to the backend any more */

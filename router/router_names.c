@@ -29,8 +29,10 @@ static const char *const types[] = {
 static const char *const node_settings[] = {
     "all",
     "archive_mode",
+    "cluster_name",
     "config_file",
     "data_directory",
+    "default_transaction_read_only",
     "external_pid_file",
     "hba_file",
     "hot_standby",
@@ -43,8 +45,6 @@ static const char *const node_settings[] = {
     "primary_slot_name",
     "restore_command",
     "synchronous_standby_names",
-    "transaction_deferrable",
-    "transaction_isolation",
     "transaction_read_only",
     "unix_socket_directories",
 };

@@ -120,6 +120,7 @@ static bool scan_message(struct core_session *s, struct proto_header h, struct p
     case 'P':
         if (proto_parse_read(body, &parse) != PROTO_OK || parse.name.size > CORE_NAME_SIZE_MAX)
             return false;
+        batch->names = batch->names || parse.name.size > 0;
         classify(s, batch, parse.text, &class, NULL);
         if (batch->messages == 0 && parse.name.size == 0) {
             s->parse_class = class;
@@ -137,6 +138,7 @@ static bool scan_message(struct core_session *s, struct proto_header h, struct p
         if (proto_bind_peek(body, &bind) != PROTO_OK || bind.statement.size > CORE_NAME_SIZE_MAX ||
             bind.portal.size > CORE_NAME_SIZE_MAX)
             return false;
+        batch->names = batch->names || bind.statement.size > 0;
         bound_class(s, names, bind.statement, batch, &class);
         batch->needs_server = batch->binds = true;
         break;
@@ -148,6 +150,7 @@ static bool scan_message(struct core_session *s, struct proto_header h, struct p
     case 'C':
         if (proto_target_read(body, &target) != PROTO_OK || target.name.size > CORE_NAME_SIZE_MAX)
             return false;
+        batch->names = batch->names || (target.what == 'S' && target.name.size > 0);
         if (h.type == 'C' && target.what == 'S' && target.name.size > 0)
             return true;
         batch->needs_server = true;

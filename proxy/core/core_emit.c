@@ -32,6 +32,11 @@ static void write_own_error(struct core_sink *client, enum core_own_error error,
         text.hint = "Raise pool_size or pin_limit, or look with SHOW PINS and SHOW CLIENTS in the "
                     "admin console for sessions that SET, LISTEN or lock.";
         break;
+    case CORE_OWN_PIN_ON_REPLICA:
+        text.sqlstate = "0A000";
+        text.message = "this statement would bind the session to a replica";
+        text.hint = "Run it before the READ ONLY transaction, or in one that is not READ ONLY.";
+        break;
     case CORE_OWN_NO_UNNAMED_STATEMENT:
     case CORE_OWN_COUNT:
         text.sqlstate = "26000";
@@ -169,7 +174,7 @@ static bool ensure_unnamed(struct core_session *s, struct core_actions *a)
     const enum proto_status status = proto_parse_read(body, &parse);
     assert(status == PROTO_OK); /* it was read before it was kept */
     emit_parse(a, core_span(""), parse.text, parse.types);
-    (void)core_expect_push(b, CORE_EXPECT_PARSE, CORE_SWALLOW);
+    core_expect_push(b, CORE_EXPECT_PARSE, CORE_SWALLOW)->unnamed_id = s->unnamed_id;
     b->unnamed_id = s->unnamed_id;
     s->worker->counters.parses_injected++;
     return true;
@@ -223,7 +228,7 @@ static void emit_parse_unnamed(struct core_session *s, struct proto_span message
     s->parse_class_valid = false;
     core_unnamed_keep(s, body, &class, &hash);
     s->backend->unnamed_id = s->unnamed_id;
-    (void)core_expect_push(s->backend, CORE_EXPECT_PARSE, CORE_FORWARD);
+    core_expect_push(s->backend, CORE_EXPECT_PARSE, CORE_FORWARD)->unnamed_id = s->unnamed_id;
     core_sink_append(&a->server, message);
 }
 
@@ -255,6 +260,7 @@ static void emit_parse_named(struct core_session *s, const struct proto_parse *p
     e->stmt = stmt;
     e->in_backend = e->named_in_client = true;
     e->name = copy_name(parse->name);
+    s->names_in_flight = true;
 }
 
 static bool reserved(struct proto_span name)
@@ -334,6 +340,7 @@ static void emit_close(struct core_session *s, struct proto_span message, struct
         e->stmt = stmt;
         e->named_in_client = stmt != NULL;
         e->name = stmt != NULL ? copy_name(target.name) : NULL;
+        s->names_in_flight = true;
         return;
     }
     if (target.what == 'S' && target.name.size == 0)
@@ -346,7 +353,8 @@ static void emit_close(struct core_session *s, struct proto_span message, struct
 static bool deny_pin(struct core_session *s, uint8_t type, struct core_actions *a)
 {
     s->pin_denied = false;
-    provoke(s, a, CORE_OWN_TOO_MANY_PINS, core_span(""));
+    provoke(s, a, s->backend->is_replica ? CORE_OWN_PIN_ON_REPLICA : CORE_OWN_TOO_MANY_PINS,
+            core_span(""));
     if (type != 'Q')
         return false; /* the server skips the rest, up to the batch's own Sync */
     struct proto_writer w = core_sink_writer(&a->server);
@@ -418,7 +426,13 @@ static void emit_long_parse(struct core_session *s, struct proto_span in, struct
                                                 .reason = ROUTER_REASON_TOO_LONG,
                                                 .writes = true,
                                                 .taints = true}};
+    uint64_t unnamed_id = 0;
     s->unsynced = true;
+    if (s->backend->is_replica) { /* in a READ ONLY block: no write could follow it */
+        provoke(s, a, CORE_OWN_PIN_ON_REPLICA, core_span(""));
+        s->stream_drop = true;
+        return;
+    }
     s->pin = s->pin == ROUTER_REASON_NONE ? ROUTER_REASON_TOO_LONG : s->pin;
     s->backend->tainted = true;
     if (in.base[PROTO_HEADER_SIZE] == '\0') {
@@ -426,9 +440,9 @@ static void emit_long_parse(struct core_session *s, struct proto_span in, struct
         core_block_append(
             w, &s->unnamed,
             (struct proto_span){.base = (const uint8_t *)&head, .size = sizeof(head)});
-        s->unnamed_id = s->backend->unnamed_id = ++w->next_id;
+        s->unnamed_id = s->backend->unnamed_id = unnamed_id = ++w->next_id;
     }
-    (void)core_expect_push(s->backend, CORE_EXPECT_PARSE, CORE_FORWARD);
+    core_expect_push(s->backend, CORE_EXPECT_PARSE, CORE_FORWARD)->unnamed_id = unnamed_id;
     core_sink_append(&a->server, in);
 }
 

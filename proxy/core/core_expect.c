@@ -61,8 +61,9 @@ static void undo(struct core_backend *b, const struct core_expect *e)
          core_lru_add(b, e->stmt->digest, evicted)))
         b->broken = true; /* it still has what we believe evicted: too rare to keep books of */
     if (e->kind == CORE_EXPECT_PARSE && e->stmt == NULL) {
-        b->unnamed_id = 0; /* an unnamed Parse that never happened, or failed */
-        if (e->action == CORE_FORWARD && s != NULL) {
+        if (b->unnamed_id == e->unnamed_id) /* an unnamed Parse that never happened, or failed */
+            b->unnamed_id = 0;
+        if (e->action == CORE_FORWARD && s != NULL && s->unnamed_id == e->unnamed_id) {
             s->unnamed_id = 0;
             core_block_give(b->worker, &s->unnamed);
         }
@@ -104,7 +105,7 @@ void core_expect_fakes(struct core_backend *b, struct core_actions *a)
         else
             proto_write_close_complete(&w);
         core_sink_commit(client, &w);
-        b->session->replayable = false; /* the client has something that would come again */
+        b->session->rows_forwarded = true; /* the client has something that would come again */
         core_expect_pop(b);
     }
 }

@@ -73,6 +73,7 @@ struct core_batch {
     bool needs_server; /* false: only Sync, Flush and Close of statements */
     bool all_local;    /* every statement in it is one that we answer */
     bool executes_unbound;  /* an Execute comes before any Bind */
+    bool names;             /* a statement's name is in it */
     bool parse_class_valid; /* its first message is an unnamed Parse, s->parse_class its class */
     uint32_t hashes_count;
     struct router_hash hashes[CORE_HASHES_MAX];
@@ -96,6 +97,7 @@ enum core_own_error {
     CORE_OWN_NO_UNNAMED_STATEMENT,
     CORE_OWN_TOO_MANY_STATEMENTS,
     CORE_OWN_TOO_MANY_PINS,
+    CORE_OWN_PIN_ON_REPLICA,
     CORE_OWN_COUNT
 };
 /* Writes one for the client. */

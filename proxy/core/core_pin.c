@@ -27,7 +27,9 @@ void core_pin_ask(struct core_session *s)
     s->pin_denied = false;
     if (s->pin != ROUTER_REASON_NONE || s->pin_counted || !pins(&s->class))
         return;
-    s->pin_counted = count_one(s->group);
+    /* a session cannot stay on a replica: no write could follow */
+    const bool on_replica = s->backend != NULL && s->backend->is_replica && core_is_bound(s);
+    s->pin_counted = !on_replica && count_one(s->group);
     if (s->pin_counted)
         return;
     s->pin_denied = true; /* it goes to the primary and fails there, in whatever block it is */

@@ -17,8 +17,16 @@ enum verdict { VERDICT_FORWARD, VERDICT_SWALLOW, VERDICT_BAD, VERDICT_STOP };
 
 static bool counts_for_replay(uint8_t type)
 {
-    return type == '1' || type == '2' || type == '3' || type == 't' || type == 'T' || type == 'n' ||
-           type == 'Z';
+    return type == '1' || type == '2' || type == '3' || type == 't' || type == 'T' || type == 'n';
+}
+
+/* The oldest batch in flight has all its replies: it will not be sent again. */
+static void batch_answered(struct core_session *s, uint32_t kept_size)
+{
+    s->rows_forwarded = false;
+    s->forwarded = s->named_answered = s->replay_swallow = 0;
+    if (s->replayable)
+        core_block_consume(s->worker, &s->kept, kept_size);
 }
 
 /* The head's action, once the message was found to be what the head expects. */
@@ -27,6 +35,7 @@ static enum verdict answer(struct core_backend *b, uint8_t type, bool pop)
     struct core_session *s = b->session;
     struct core_expect *e = core_expect_head(b);
     const uint8_t action = e->action;
+    const uint32_t kept_size = e->kept_size;
     if (type == '1' && e->named_in_client && s != NULL)
         s->named_answered++;
     if (pop)
@@ -35,15 +44,19 @@ static enum verdict answer(struct core_backend *b, uint8_t type, bool pop)
         return VERDICT_BAD; /* it was to fail */
     if (action == CORE_SWALLOW || s == NULL)
         return VERDICT_SWALLOW;
-    if (!counts_for_replay(type)) {
-        s->replayable = false;
+    if (type == 'Z') {
+        batch_answered(s, kept_size);
         return VERDICT_FORWARD;
     }
+    if (!counts_for_replay(type)) {
+        s->rows_forwarded = true;
+        return VERDICT_FORWARD;
+    }
+    s->forwarded++;
     if (s->replay_swallow > 0) {
         s->replay_swallow--;
         return VERDICT_SWALLOW;
     }
-    s->forwarded++;
     return VERDICT_FORWARD;
 }
 
@@ -310,7 +323,8 @@ static enum verdict on_error(struct core_backend *b, struct proto_span body, uin
     struct core_expect *e = core_expect_head(b);
     if (fatal || e == NULL)
         return e == NULL && !fatal ? VERDICT_BAD : VERDICT_FORWARD;
-    if (b->is_replica && s->replayable && breaker_is_refusal(sqlstate, routine)) {
+    if (b->is_replica && s->replayable && !s->rows_forwarded &&
+        breaker_is_refusal(sqlstate, routine)) {
         core_learn(s);
         if (core_replay(s, ROUTER_NODE_NONE, ROUTER_REASON_LEARNED, now_ns, a))
             return VERDICT_STOP;
@@ -319,7 +333,7 @@ static enum verdict on_error(struct core_backend *b, struct proto_span body, uin
         core_replay(s, b->node, ROUTER_REASON_RETRY, now_ns, a))
         return VERDICT_STOP;
     s->error_seen = true;
-    s->replayable = false;
+    s->rows_forwarded = true;
     if (e->kind == CORE_EXPECT_QUERY || e->kind == CORE_EXPECT_SYNC)
         return VERDICT_FORWARD;
     const bool replace = e->action == CORE_REPLACE_ERROR;

@@ -245,6 +245,14 @@ static void keep(struct core_session *s, struct proto_span bytes)
         return;
     }
     core_block_append(s->worker, &s->kept, bytes);
+    s->kept_run += (uint32_t)bytes.size;
+    const struct core_backend *b = s->backend;
+    struct core_expect *last = &b->expect[(b->expect_tail - 1) & (b->expect_capacity - 1)];
+    if (core_expect_count(b) > 0 && !s->emitting &&
+        (last->kind == CORE_EXPECT_SYNC || last->kind == CORE_EXPECT_QUERY)) {
+        last->kept_size = s->kept_run;
+        s->kept_run = 0;
+    }
 }
 
 void core_want(struct core_session *s, uint64_t now_ns, struct core_actions *a)
@@ -253,6 +261,11 @@ void core_want(struct core_session *s, uint64_t now_ns, struct core_actions *a)
     struct router_request request;
     core_request_fill(s, &s->class, &request);
     router_decide(w->topology, w->loads, &request, w->trial_ok, core_random(w), now_ns, &s->choice);
+    if (s->choice.node == ROUTER_NODE_NONE && s->avoid_node != ROUTER_NODE_NONE) {
+        request.avoid_node = s->avoid_node = ROUTER_NODE_NONE; /* a second time is better than none */
+        router_decide(w->topology, w->loads, &request, w->trial_ok, core_random(w), now_ns,
+                      &s->choice);
+    }
     if (!s->waiting)
         s->waiting_since_ns = now_ns;
     s->waiting = true;
@@ -396,7 +409,7 @@ static size_t dispose(struct core_session *s, struct proto_span in, const struct
             core_local_answer(s, in, batch, now_ns, a);
             return batch->size;
         }
-        if (!may_follow(s, &s->class))
+        if (!may_follow(s, &s->class) || (batch->names && s->names_in_flight && owed > 0))
             return 0;
         if (batch->executes)
             core_route_attached(s, &s->class, now_ns);
@@ -498,6 +511,7 @@ static size_t next(struct core_session *s, struct proto_span in, uint64_t now_ns
         return stream_message(s, in, true, a);
 
     struct core_batch batch;
+    size_t taken;
     switch (core_batch_scan(s, in, &batch)) {
     case CORE_BATCH_MORE:
         return 0;
@@ -505,7 +519,12 @@ static size_t next(struct core_session *s, struct proto_span in, uint64_t now_ns
         return too_long(s, now_ns, a);
     case CORE_BATCH_WHOLE:
         s->skipping = false;
-        return dispose(s, in, &batch, now_ns, a);
+        taken = dispose(s, in, &batch, now_ns, a);
+        if (taken > 0 && batch.simple) { /* as a server does at every Query */
+            s->unnamed_id = 0;
+            core_block_give(s->worker, &s->unnamed);
+        }
+        return taken;
     case CORE_BATCH_EBADLEN:
         core_fatal(s, "08P01", "invalid message length", NULL, a);
         break;
@@ -566,7 +585,7 @@ static size_t run(struct core_session *s, struct proto_span in, uint64_t now_ns,
         if (!s->emitting && core_expect_count(b) == 0) {
             if (s->in_flight)
                 core_flight_over(s, now_ns, a); /* nothing of it wanted a reply */
-            a->settle = true;
+            a->settle = a->settle || pos > 0;
         }
     }
     return s->phase == CORE_DOOMED ? in.size : pos;
@@ -725,6 +744,8 @@ void core_flight_over(struct core_session *s, uint64_t now_ns, struct core_actio
     not_in_flight(s, b->node);
     core_block_give(w, &s->kept);
     s->replayable = s->retried = s->replay_on_primary = s->barrier = false;
+    s->names_in_flight = s->rows_forwarded = false;
+    s->kept_run = 0;
     s->replay_swallow = 0;
     s->avoid_node = ROUTER_NODE_NONE;
     a->settle = true;
@@ -734,7 +755,8 @@ static void forget_flight(struct core_session *s)
 {
     s->syncs = 0;
     s->emitting = s->streaming = s->preflight = s->unsynced = s->executed = s->copy_in = false;
-    s->batch_left = 0;
+    s->names_in_flight = s->rows_forwarded = s->barrier = s->error_seen = false;
+    s->batch_left = s->kept_run = 0;
 }
 
 /* Before a replay: the names that were given already will be given again. */
@@ -759,7 +781,10 @@ bool core_replay(struct core_session *s, uint8_t avoid_node, enum router_reason 
                  uint64_t now_ns, struct core_actions *a)
 {
     struct core_backend *b = s->backend;
-    if (!s->replayable || s->retried || s->phase != CORE_QUERY || s->emitting || s->stream_left > 0 || s->kept == NULL ||
+    const bool learned = reason == ROUTER_REASON_LEARNED;
+    if (learned ? s->replay_on_primary : s->retried)
+        return false; /* once for each reason */
+    if (!s->replayable || s->rows_forwarded || s->phase != CORE_QUERY || s->emitting || s->stream_left > 0 || s->kept == NULL ||
         b->body_left > 0)
         return false;
     not_in_flight(s, b->node);
@@ -768,9 +793,9 @@ bool core_replay(struct core_session *s, uint8_t avoid_node, enum router_reason 
     b->broken = true; /* what it still sends belongs to nobody */
     core_detach(s);
     forget_flight(s);
-    s->retried = true;
-    s->replay_on_primary = reason == ROUTER_REASON_LEARNED;
-    s->replay_swallow = s->forwarded;
+    s->retried = s->retried || !learned;
+    s->replay_on_primary = s->replay_on_primary || learned;
+    s->replay_swallow += s->forwarded;
     s->avoid_node = avoid_node;
     /* what was in flight goes in front of what came since */
     core_block_append(s->worker, &s->kept, core_block_span(s->hold));

@@ -230,6 +230,8 @@ static inline bool sim_chance(uint32_t percent)
 {
     return sim_below(100) < percent;
 }
+/* `sim SEED STEPS CLIENT` tells what that client and its servers say. */
+void sim_trace(int client, const char *who, struct proto_span bytes);
 void sim_fail(const char *format, ...) __attribute__((format(printf, 1, 2), noreturn));
 
 #endif

@@ -166,7 +166,7 @@ static void on_message(struct sim_client *c, struct proto_span got)
 
 void sim_client_check(struct sim_client *c)
 {
-    struct proto_header h;
+    struct proto_header h = {0};
     for (;;) {
         const struct proto_span in = sim_queue_span(&c->received);
         const enum proto_status status = proto_header_peek(in, PROTO_BODY_SIZE_MAX, &h);

@@ -109,7 +109,7 @@ static bool write_allowed(struct sim_conn *c, struct sim_sql sql, bool extended)
 
 static bool transaction(struct sim_conn *c, struct sim_sql sql)
 {
-    switch (sql.kind) {
+    switch ((int)sql.kind) {
     case SIM_BEGIN:
     case SIM_BEGIN_READ_ONLY:
         if (c->status == 'I') {
@@ -159,7 +159,7 @@ static void execute(struct sim_conn *c, struct sim_sql sql, const char *value, b
     }
     char text[SIM_VALUE_SIZE];
     (void)snprintf(text, sizeof(text), "%s", value);
-    switch (sql.kind) {
+    switch ((int)sql.kind) {
     case SIM_LIAR:
         if (!write_allowed(c, sql, extended))
             return;
@@ -440,7 +440,7 @@ static void on_message(struct sim_conn *c, uint8_t type, struct proto_span body)
 
 void sim_server_read(struct sim_conn *c, size_t size)
 {
-    struct proto_header h;
+    struct proto_header h = {0};
     if (c->dead)
         return;
     sim_queue_add(&c->got, sim_queue_span(&c->in).base, size);

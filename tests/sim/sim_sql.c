@@ -66,7 +66,7 @@ struct sim_sql sim_sql_read(struct proto_span text)
 
 static const char *format_of(enum sim_kind kind)
 {
-    switch (kind) {
+    switch ((int)kind) {
     case SIM_READ:
         return "SELECT 'c%d.s%d' AS tag";
     case SIM_ROWS:
@@ -231,7 +231,7 @@ void sim_reply_error(struct sim_queue *q, const char *severity, const char *sqls
 void sim_reply_result(struct sim_queue *q, struct sim_sql sql, const char *value, bool columns)
 {
     const bool shows = sql.kind == SIM_SHOW || sql.kind == SIM_SHOW_APPLICATION;
-    switch (sql.kind) {
+    switch ((int)sql.kind) {
     case SIM_READ:
     case SIM_ROWS:
     case SIM_PREAD:

@@ -1,0 +1,716 @@
+/* SPDX-License-Identifier: PostgreSQL
+ *
+ * sim: the loop. `sim SEED` replays one seed; without arguments a fixed set of seeds runs.
+ * `sim --canary KIND` breaks the shell on purpose (swap, twice, stale): it succeeds when that is
+ * seen.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "sim.h"
+
+enum { SEEDS = 300, STEPS = 12000, STEPS_QUIET = 400000 };
+
+struct sim sim;
+static jmp_buf on_failure;
+static bool canary;
+static int traced = -2;
+static uint64_t total_counters[8];
+
+static uint8_t reads_mode;
+static uint64_t routes[CORE_ROUTE_COUNTERS];
+static struct core_database database;
+static struct core_group group;
+
+uint64_t sim_random(void)
+{
+    uint64_t z = sim.random += 0x9e3779b97f4a7c15u; /* splitmix64 */
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+    return z ^ (z >> 31);
+}
+
+uint32_t sim_below(uint32_t below)
+{
+    return (uint32_t)(sim_random() % below);
+}
+
+void sim_fail(const char *format, ...)
+{
+    va_list args;
+    if (canary)
+        longjmp(on_failure, 1);
+    va_start(args, format);
+    fprintf(stderr, "seed %lu, step %lu: ", (unsigned long)sim.seed, (unsigned long)sim.step);
+    vfprintf(stderr, format, args);
+    fputc('\n', stderr);
+    va_end(args);
+    exit(1);
+}
+
+void sim_trace(int client, const char *who, struct proto_span bytes)
+{
+    if (client != traced)
+        return;
+    printf("%6lu %s", (unsigned long)sim.step, who);
+    for (size_t i = 0; i < bytes.size && i < 400; i++)
+        putchar(bytes.base[i] >= ' ' && bytes.base[i] < 0x7f ? bytes.base[i] : '.');
+    putchar('\n');
+}
+
+/* ---- queues ---- */
+
+void sim_queue_add(struct sim_queue *q, const void *bytes, size_t size)
+{
+    if (size == 0)
+        return;
+    if (q->start == q->size)
+        q->start = q->size = 0;
+    if (q->size + size > q->capacity) {
+        q->capacity = (q->size + size) * 2;
+        q->base = realloc(q->base, q->capacity);
+        if (q->base == NULL)
+            abort();
+    }
+    memcpy(q->base + q->size, bytes, size);
+    q->size += size;
+}
+
+void sim_queue_drop(struct sim_queue *q, size_t size)
+{
+    q->start += size;
+}
+
+void sim_queue_clear(struct sim_queue *q)
+{
+    q->start = q->size = 0;
+}
+
+/* ---- hashes that are none ---- */
+
+static void fake_sha256(const uint8_t *data, size_t size, uint8_t ret[32])
+{
+    uint64_t h = 14695981039346656037u;
+    for (size_t i = 0; i < size; i++)
+        h = (h ^ data[i]) * 1099511628211u;
+    for (uint32_t i = 0; i < 32; i++) {
+        h = (h ^ i) * 1099511628211u;
+        ret[i] = (uint8_t)(h >> 32);
+    }
+}
+
+static const struct proto_hashes hashes = {.sha256 = fake_sha256};
+
+/* ---- the pool ---- */
+
+static struct sim_conn *conn_of(struct core_backend *b)
+{
+    return b->shell;
+}
+
+static void conn_free(struct sim_conn *c)
+{
+    core_backend_deinit(&c->core);
+    sim.nodes[c->node].conns--;
+    if (!c->dead && sim_chance(50)) { /* what was sent is executed all the same */
+        c->closed_by_proxy = true;
+        sim_server_read(c, sim_queue_size(&c->in));
+    }
+    free(c->in.base);
+    free(c->got.base);
+    free(c->out.base);
+    memset(c, 0, sizeof(*c));
+}
+
+static void send_server(struct sim_conn *c, const struct core_sink *sink)
+{
+    for (uint32_t i = 0; i < sink->count; i++) {
+        sim_queue_add(&c->in, sink->spans[i].base, sink->spans[i].size);
+        sim_trace(c->owner, c->node > 0 ? "replica > " : "primary > ", sink->spans[i]);
+        if (sim.broken == SIM_BREAK_TWICE && sim_chance(5))
+            sim_queue_add(&c->in, sink->spans[i].base, sink->spans[i].size);
+    }
+}
+
+static void pool_put(struct sim_conn *c, bool client_gone)
+{
+    if (c->core.broken) {
+        conn_free(c);
+        return;
+    }
+    if (!core_backend_idle(&c->core) || (client_gone && c->core.tainted)) {
+        struct core_actions *a = core_backend_reset(&c->core);
+        send_server(c, &a->server);
+        c->resetting = true;
+        return;
+    }
+    c->pooled = true;
+}
+
+/* Late data of a COPY that has failed is no request: a server ignores it. */
+static bool has_requests(const struct sim_queue *q)
+{
+    struct proto_header h = {0};
+    for (struct proto_span in = sim_queue_span(q); in.size > 0;) {
+        if (proto_header_peek(in, UINT32_MAX - 4, &h) != PROTO_OK || strchr("dcf", h.type) == NULL)
+            return true;
+        const size_t size = PROTO_HEADER_SIZE + (size_t)h.body_size;
+        if (size > in.size)
+            return true;
+        in = (struct proto_span){.base = in.base + size, .size = in.size - size};
+    }
+    return false;
+}
+
+/* The release rule, from the outside. */
+static void check_release(const struct sim_conn *c, uint64_t client_pending)
+{
+    if (c->core.session != NULL)
+        sim_fail("released while attached");
+    struct sim_queue left_over = {0};
+    sim_queue_add(&left_over, sim_queue_span(&c->got).base, sim_queue_size(&c->got));
+    sim_queue_add(&left_over, sim_queue_span(&c->in).base, sim_queue_size(&c->in));
+    const bool requests = has_requests(&left_over);
+    free(left_over.base);
+    if (requests)
+        sim_fail("released with requests unread by the server");
+    if (!c->dead && (c->status != 'I' || c->skipping || c->copy_in))
+        sim_fail("released in a transaction");
+    if (client_pending > 0)
+        sim_fail("released before its client has everything");
+    const struct proto_span left = sim_queue_span(&c->out);
+    if (left.size > 0 && left.base[0] != 'N' && left.base[0] != 'S' && !c->dead)
+        sim_fail("released with a reply on its way");
+}
+
+/* ---- actions ---- */
+
+static void wait_add(struct sim_client *c)
+{
+    if (c->waiting)
+        return;
+    c->waiting = true;
+    c->waits_since = sim.step;
+    sim.waiters[sim.waiters_count++] = c->index;
+}
+
+static void wait_remove(struct sim_client *c)
+{
+    int n = 0;
+    for (int i = 0; i < sim.waiters_count; i++)
+        if (sim.waiters[i] != c->index)
+            sim.waiters[n++] = sim.waiters[i];
+    sim.waiters_count = n;
+    c->waiting = false;
+}
+
+static void execute(struct sim_client *client, struct core_actions *a);
+
+static void client_close(struct sim_client *c)
+{
+    if (!c->open)
+        return;
+    c->open = false;
+    struct core_actions *a = core_client_gone(&c->core, sim.now_ns);
+    struct core_backend *b = a->backend;
+    if (a->cancel_want)
+        wait_remove(c);
+    if (a->close_backend != CORE_KEEP)
+        conn_free(conn_of(b));
+    else if (a->release)
+        pool_put(conn_of(b), true);
+    core_session_deinit(&c->core);
+}
+
+static void send_client(struct sim_client *c, const struct core_sink *sink)
+{
+    struct sim_client *to = c;
+    if (sim.broken == SIM_BREAK_SWAP && sim_chance(2))
+        to = &sim.clients[sim_below((uint32_t)sim.clients_count)];
+    for (uint32_t i = 0; i < sink->count; i++)
+        sim_queue_add(&to->to_client, sink->spans[i].base, sink->spans[i].size);
+    for (uint32_t i = 0; i < sink->count; i++)
+        sim_trace(c->index, "client  < ", sink->spans[i]);
+    c->core.client_pending = sim_queue_size(&c->to_client);
+}
+
+static struct core_actions *log_in(struct sim_client *c)
+{
+    const struct core_login_answer answer = {.auth = CORE_AUTH_TRUST, .group = &group};
+    return core_login_user(&c->core, &answer, sim.now_ns);
+}
+
+/* One step's wishes. Returns the next step's actions, when it is to be taken at once. */
+static struct core_actions *execute_one(struct sim_client *client, struct core_actions *a)
+{
+    struct core_backend *b = a->backend;
+    struct sim_conn *conn = b != NULL ? conn_of(b) : NULL;
+    const struct core_actions did = {.again = a->again,
+                                     .again_server = a->again_server,
+                                     .settle = a->settle,
+                                     .close_client = a->close_client,
+                                     .login_want_user = a->login_want_user};
+    /* what an answer of the proxy's own adds in this step is not the backend's */
+    const uint64_t pending = client != NULL ? client->core.client_pending : 0;
+    if (a->server.size > 0 && !conn->dead)
+        send_server(conn, &a->server);
+    if (a->client.size > 0)
+        send_client(client, &a->client);
+    if (a->want)
+        wait_add(client);
+    if (a->cancel_want)
+        wait_remove(client);
+    if (client != NULL && client->waiting && !client->core.waiting)
+        wait_remove(client);
+    if (a->release) {
+        check_release(conn, pending);
+        pool_put(conn, false);
+        conn = NULL;
+    } else if (a->close_backend != CORE_KEEP) {
+        if (b->session != NULL)
+            sim_fail("closed while attached");
+        conn_free(conn);
+        conn = NULL;
+    }
+    if (did.close_client != CORE_KEEP) {
+        if (did.close_client == CORE_CLOSE_NOW)
+            sim_queue_clear(&client->to_client);
+        client->lost = client->lost || !client->finished;
+        if (!sim.faults && !sim.refuse && !client->finished)
+            sim_fail("client %d was closed for nothing", client->index);
+        sim_queue_add(&client->received, sim_queue_span(&client->to_client).base,
+                      sim_queue_size(&client->to_client));
+        sim_queue_clear(&client->to_client);
+        client->lost = false;
+        sim_client_check(client);
+        client->lost = true;
+        client_close(client);
+        return NULL;
+    }
+    if (did.settle && client != NULL)
+        client->settle = true;
+    if (did.login_want_user)
+        return log_in(client);
+    if (did.again_server && conn != NULL)
+        return core_server_data(b, (struct proto_span){0}, sim.now_ns);
+    if (did.again)
+        return core_resume(&client->core, sim.now_ns);
+    if (client != NULL && client->settle && client->core.client_pending == 0) {
+        client->settle = false;
+        return core_client_drained(&client->core, sim.now_ns);
+    }
+    return NULL;
+}
+
+static void execute(struct sim_client *client, struct core_actions *a)
+{
+    while (a != NULL)
+        a = execute_one(client, a);
+}
+
+/* ---- what may happen ---- */
+
+static struct sim_client *client_of(struct sim_conn *c)
+{
+    return c->core.session != NULL ? c->core.session->shell : NULL;
+}
+
+static size_t piece(size_t size)
+{
+    if (sim_chance(50) || size <= 1)
+        return size;
+    return 1 + sim_below((uint32_t)(size < 40 || sim_chance(50) ? size : 40));
+}
+
+static void client_to_core(struct sim_client *c)
+{
+    static uint8_t copy[1 << 20];
+    if (!c->open || core_client_paused(&c->core))
+        return;
+    const size_t size = sim_queue_size(&c->to_core);
+    if (size == 0)
+        return;
+    const size_t part = piece(size);
+    assert(part <= sizeof(copy));
+    memcpy(copy, sim_queue_span(&c->to_core).base, part);
+    sim_trace(c->index, "client  > ", (struct proto_span){copy, part});
+    sim_queue_drop(&c->to_core, part);
+    execute(c, core_client_data(&c->core, (struct proto_span){copy, part}, sim.now_ns));
+    memset(copy, 0xee, part);
+}
+
+static void core_to_client(struct sim_client *c)
+{
+    const size_t size = sim_queue_size(&c->to_client);
+    if (size == 0)
+        return;
+    const size_t part = piece(size);
+    sim_queue_add(&c->received, sim_queue_span(&c->to_client).base, part);
+    sim_queue_drop(&c->to_client, part);
+    if (!c->open) {
+        sim_client_check(c);
+        return;
+    }
+    c->core.client_pending = sim_queue_size(&c->to_client);
+    sim_client_check(c);
+    if (c->core.client_pending == 0 && c->settle) {
+        c->settle = false;
+        execute(c, core_client_drained(&c->core, sim.now_ns));
+    }
+}
+
+static void server_to_core(struct sim_conn *c)
+{
+    static uint8_t copy[1 << 20];
+    const size_t size = sim_queue_size(&c->out);
+    struct sim_client *client = client_of(c);
+    if (size == 0) {
+        if (!c->dead)
+            return;
+        execute(client, core_server_lost(&c->core, sim.now_ns));
+        return;
+    }
+    const size_t part = piece(size);
+    assert(part <= sizeof(copy));
+    memcpy(copy, sim_queue_span(&c->out).base, part);
+    sim_trace(c->owner, c->node > 0 ? "replica < " : "primary < ", (struct proto_span){copy, part});
+    sim_queue_drop(&c->out, part);
+    execute(client, core_server_data(&c->core, (struct proto_span){copy, part}, sim.now_ns));
+    memset(copy, 0xee, part);
+    if (!c->open || c->core.session != NULL)
+        return;
+    if (c->core.broken) {
+        if (c->pooled || c->resetting)
+            conn_free(c);
+    } else if (c->resetting && core_backend_idle(&c->core)) {
+        c->resetting = false;
+        c->pooled = true;
+    }
+}
+
+static struct sim_conn *find_conn(uint8_t node)
+{
+    for (int i = 0; i < SIM_CONNS_MAX; i++) {
+        struct sim_conn *c = &sim.conns[i];
+        if (c->open && c->pooled && c->node == node && core_backend_idle(&c->core))
+            return c;
+    }
+    if (sim.nodes[node].conns >= sim.budget || !sim.nodes[node].up)
+        return NULL;
+    for (int i = 0; i < SIM_CONNS_MAX; i++) {
+        struct sim_conn *c = &sim.conns[i];
+        if (c->open)
+            continue;
+        sim_server_start(c, node);
+        sim.nodes[node].conns++;
+        core_backend_init(&c->core, &sim.worker, node, node != 0, sim.now_ns, c);
+        return c;
+    }
+    return NULL;
+}
+
+static void match(void)
+{
+    for (int i = 0; i < sim.waiters_count; i++) {
+        struct sim_client *c = &sim.clients[sim.waiters[i]];
+        const uint8_t node = c->core.choice.node;
+        if (node == ROUTER_NODE_NONE)
+            continue;
+        struct sim_conn *conn = find_conn(node);
+        if (conn == NULL)
+            continue;
+        conn->pooled = false;
+        conn->owner = c->index;
+        wait_remove(c);
+        execute(c, core_granted(&c->core, &conn->core, sim.now_ns));
+        return; /* the list may be another one now */
+    }
+}
+
+static void refuse(void)
+{
+    static const struct proto_error_text error = {
+        .severity = "ERROR", .sqlstate = "57P03", .message = "sim refuses"};
+    static const struct proto_error_text fatal = {
+        .severity = "FATAL", .sqlstate = "57P03", .message = "sim refuses"};
+    if (!sim.refuse || sim.quiet || sim.waiters_count == 0)
+        return;
+    struct sim_client *c = &sim.clients[sim.waiters[sim_below((uint32_t)sim.waiters_count)]];
+    if (c->refusable && c->logged_in)
+        execute(c, core_refused(&c->core, &error, sim.now_ns));
+    else if (sim_chance(5))
+        execute(c, core_refused(&c->core, &fatal, sim.now_ns));
+}
+
+static void publish(void)
+{
+    for (uint32_t i = 0; i < SIM_NODES; i++) {
+        struct router_node *n = &sim.topology.nodes[i];
+        if (sim_chance(50) || sim.quiet)
+            n->fresh_as_of_ns = sim.nodes[i].position_ns;
+        n->breaker = sim.nodes[i].up ? BREAKER_CLOSED : BREAKER_OPEN;
+        if (!sim.quiet && i > 0) {
+            n->drained = sim_chance(5);
+            n->gate = sim_chance(5) ? BREAKER_GATE_LAGGING : BREAKER_GATE_OPEN;
+        } else {
+            n->drained = false;
+            n->gate = BREAKER_GATE_OPEN;
+        }
+        if (sim.broken == SIM_BREAK_STALE && i > 0)
+            n->fresh_as_of_ns = sim.now_ns;
+    }
+    sim.topology.generation++;
+    for (int i = 0; i < sim.clients_count; i++)
+        if (sim.clients[i].open && sim.clients[i].core.waiting)
+            execute(&sim.clients[i], core_redecide(&sim.clients[i].core, sim.now_ns));
+}
+
+static void replicate(uint32_t node)
+{
+    const uint64_t behind_ns = sim_below(3) == 0 ? 0 : sim_below(600000);
+    const uint64_t to_ns = sim.now_ns > behind_ns ? sim.now_ns - behind_ns : 0;
+    if (to_ns > sim.nodes[node].position_ns)
+        sim.nodes[node].position_ns = to_ns;
+}
+
+static void fault(void)
+{
+    struct sim_conn *c = &sim.conns[sim_below(SIM_CONNS_MAX)];
+    if (sim_chance(70)) {
+        if (c->open)
+            sim_server_die(c);
+        return;
+    }
+    const uint32_t node = sim_below(SIM_NODES);
+    sim.nodes[node].up = !sim.nodes[node].up;
+    if (sim.nodes[node].up)
+        return;
+    for (int i = 0; i < SIM_CONNS_MAX; i++)
+        if (sim.conns[i].open && sim.conns[i].node == node)
+            sim_server_die(&sim.conns[i]);
+}
+
+static void leave(struct sim_client *c)
+{
+    if (!c->open)
+        return;
+    if (c->finished && sim_queue_size(&c->to_core) == 0) {
+        if (sim_chance(50))
+            execute(c, core_client_data(&c->core, (struct proto_span){(const uint8_t *)"X\0\0\0\4", 5},
+                                        sim.now_ns));
+        else
+            client_close(c);
+    } else if (sim.vanish && !sim.quiet && sim_chance(2)) {
+        c->lost = true;
+        sim_queue_clear(&c->to_client);
+        client_close(c);
+    }
+}
+
+static void one_step(void)
+{
+    struct sim_client *c = &sim.clients[sim_below((uint32_t)sim.clients_count)];
+    struct sim_conn *conn = &sim.conns[sim_below(SIM_CONNS_MAX)];
+    sim.now_ns += 1 + sim_below(2000);
+    sim.step++;
+    if (conn->open) {
+        if (sim_chance(50) && sim_queue_size(&conn->in) > 0)
+            sim_server_read(conn, piece(sim_queue_size(&conn->in)));
+        else
+            server_to_core(conn);
+    }
+    const uint32_t what = sim_below(sim.quiet ? 40 : 41);
+    if (what < 10)
+        sim_client_send(c);
+    else if (what < 20)
+        client_to_core(c);
+    else if (what < 28)
+        core_to_client(c);
+    else if (what < 34)
+        match();
+    else if (what < 35)
+        publish();
+    else if (what < 37)
+        replicate(1 + sim_below(SIM_NODES - 1));
+    else if (what < 38)
+        refuse();
+    else if (what < 40)
+        leave(c);
+    else if (sim.faults && sim_chance(30))
+        fault();
+}
+
+/* ---- one seed ---- */
+
+static bool all_gone(void)
+{
+    for (int i = 0; i < sim.clients_count; i++)
+        if (sim.clients[i].open)
+            return false;
+    return true;
+}
+
+static void check_rest(void)
+{
+    for (int i = 0; i < sim.clients_count; i++) {
+        sim_client_audit(&sim.clients[i]);
+        sim_client_free(&sim.clients[i]);
+    }
+    for (int i = 0; i < SIM_CONNS_MAX; i++)
+        if (sim.conns[i].open) {
+            if (!sim.conns[i].pooled && !sim.conns[i].resetting)
+                sim_fail("a server connection was never given back");
+            conn_free(&sim.conns[i]);
+        }
+    for (uint32_t i = 0; i < SIM_NODES; i++)
+        if (sim.worker.loads[i].in_flight != 0)
+            sim_fail("node %u has %u statements in flight for ever", i,
+                     sim.worker.loads[i].in_flight);
+    if (sim.worker.blocks_out != 0)
+        sim_fail("%u blocks were never given back", sim.worker.blocks_out);
+}
+
+static void count_up(void)
+{
+    const struct core_counters *k = &sim.worker.counters;
+    const uint64_t now[] = {k->batches,    k->retries,         k->learned,        k->preflights,
+                            k->misroutes, k->parses_injected, k->closes_injected, k->begins_deferred};
+    for (size_t i = 0; i < sizeof(now) / sizeof(now[0]); i++)
+        total_counters[i] += now[i];
+}
+
+static void start(uint64_t seed)
+{
+    static const uint8_t key[ROUTER_KEY_SIZE] = {3, 1, 4};
+    static const char *const names[] = {"n0", "n1", "n2"};
+    const enum sim_break broken = sim.broken;
+    memset(&sim, 0, sizeof(sim));
+    sim.broken = broken;
+    sim.seed = sim.random = seed;
+    sim.now_ns = 1000000000;
+    sim.faults = sim_chance(60);
+    sim.vanish = sim_chance(50);
+    sim.refuse = sim_chance(30);
+    sim.budget = 2 + sim_below(5);
+    sim.clients_count = 2 + (int)sim_below(SIM_CLIENTS_MAX - 1);
+    const struct core_limits limits = {.statement_max = SIM_STATEMENT_MAX,
+                                       .retry_keep = sim_chance(80) ? 65536 : 200,
+                                       .prepared_max = sim_chance(30) ? 2 : 50,
+                                       .hold_max = 65536};
+    if (!core_worker_init(&sim.worker, &limits, 256, key, seed))
+        abort();
+    sim.worker.hashes = &hashes;
+    sim.worker.node_names = names;
+    sim.worker.topology = &sim.topology;
+    sim.topology.nodes_count = SIM_NODES;
+    for (uint32_t i = 0; i < SIM_NODES; i++) {
+        sim.nodes[i] = (struct sim_node){.up = true, .position_ns = sim.now_ns};
+        sim.topology.nodes[i] =
+            (struct router_node){.role = i == 0 ? ROUTER_ROLE_PRIMARY : ROUTER_ROLE_REPLICA,
+                                 .weight_permille = i == 0 ? 0 : 1000,
+                                 .fresh_as_of_ns = sim.now_ns};
+    }
+    database = (struct core_database){.name = "d",
+                                      .level = ROUTER_LEVEL_SESSION,
+                                      .pool_mode = 1,
+                                      .fallback_allowed = true,
+                                      .reads = &reads_mode,
+                                      .routes = routes};
+    group = (struct core_group){.database = &database, .user = "user"};
+    for (int i = 0; i < sim.clients_count; i++) {
+        sim_client_start(&sim.clients[i], i);
+        core_session_init(&sim.clients[i].core, &sim.worker, &sim.clients[i]);
+    }
+}
+
+static void finish(void)
+{
+    check_rest();
+    count_up();
+    while (group.profiles != NULL) {
+        struct core_profile *p = group.profiles;
+        if (p->references != 0)
+            sim_fail("a profile is still held");
+        group.profiles = p->next;
+        free(p->settings);
+        free(p->welcome);
+        free(p);
+    }
+    core_worker_deinit(&sim.worker);
+}
+
+static void report_stuck(void)
+{
+    for (int i = 0; i < sim.clients_count; i++) {
+        const struct sim_client *c = &sim.clients[i];
+        if (c->open)
+            fprintf(stderr,
+                    "client %d: phase %u, unit %d of %d (sent %d), waits %d node %u, backend %d, "
+                    "expects %u, hold %u, emitting %d streaming %d skipping %d copy_in %d\n",
+                    i, c->core.phase, c->units_done, c->units_count, c->units_sent,
+                    c->core.waiting, c->core.choice.node, c->core.backend != NULL,
+                    c->core.backend != NULL
+                        ? c->core.backend->expect_tail - c->core.backend->expect_head
+                        : 0,
+                    c->core.hold != NULL ? c->core.hold->size - c->core.hold->start : 0,
+                    c->core.emitting, c->core.streaming, c->core.skipping, c->core.copy_in);
+    }
+    sim_fail("not everybody comes to an end");
+}
+
+static void run(uint64_t seed, uint64_t steps)
+{
+    start(seed);
+    while (sim.step < steps && !all_gone())
+        one_step();
+    sim.quiet = true;
+    for (uint32_t i = 0; i < SIM_NODES; i++)
+        sim.nodes[i].up = true;
+    while (!all_gone()) {
+        one_step();
+        if (sim.step > steps + STEPS_QUIET)
+            report_stuck();
+    }
+    finish();
+}
+
+static int run_canary(const char *kind)
+{
+    static const char *const kinds[] = {"", "swap", "twice", "stale"};
+    volatile uint64_t seed = 1;
+    canary = true;
+    for (enum sim_break b = SIM_BREAK_SWAP; b <= SIM_BREAK_STALE; b++)
+        if (strcmp(kind, kinds[b]) == 0)
+            sim.broken = b;
+    for (; seed <= 20; seed++) {
+        if (setjmp(on_failure) != 0) {
+            printf("the canary was seen at seed %lu\n", (unsigned long)seed);
+            fflush(stdout);
+            _Exit(0); /* what that seed had allocated is not looked for */
+        }
+        run(seed, STEPS);
+    }
+    fprintf(stderr, "nobody saw the canary\n");
+    return 1;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc > 2 && strcmp(argv[1], "--canary") == 0)
+        return run_canary(argv[2]);
+    if (argc > 1) {
+        traced = argc > 3 ? (int)strtol(argv[3], NULL, 10) : -2;
+        run(strtoull(argv[1], NULL, 10), argc > 2 ? strtoull(argv[2], NULL, 10) : STEPS);
+        printf("seed %s: fine after %lu steps\n", argv[1], (unsigned long)sim.step);
+    } else {
+        for (uint64_t seed = 1; seed <= SEEDS; seed++)
+            run(seed, STEPS);
+    }
+    printf("batches %lu, retries %lu, learned %lu, preflights %lu, misroutes %lu, parses injected "
+           "%lu, closes injected %lu, deferred %lu\n",
+           total_counters[0], total_counters[1], total_counters[2], total_counters[3],
+           total_counters[4], total_counters[5], total_counters[6], total_counters[7]);
+    return 0;
+}
