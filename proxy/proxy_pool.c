@@ -275,6 +275,12 @@ static bool may_use(struct worker *w, struct client *c, struct server *v)
     return true;
 }
 
+/* PAUSE: nobody is given a connection until RESUME. */
+static bool is_paused(const struct group *g)
+{
+    return shared_load(&g->worker->proxy->paused[g->database]) != 0;
+}
+
 void pool_want(struct worker *w, struct client *c, uint64_t now_ns)
 {
     struct group *g = (struct group *)c->core.group;
@@ -282,7 +288,7 @@ void pool_want(struct worker *w, struct client *c, uint64_t now_ns)
         dequeue(c);
     c->want_mask = mask_of(c);
     const enum group_list list = list_of(c);
-    if (list != GROUP_HOMELESS && TAILQ_EMPTY(&g->waiters[list])) {
+    if (!is_paused(g) && list != GROUP_HOMELESS && TAILQ_EMPTY(&g->waiters[list])) {
         struct server *v = idle_of(g, c->core.choice.node);
         for (uint8_t n = 0; v == NULL && n < w->topology.nodes_count; n++)
             if ((c->want_mask & 1u << n) != 0)
@@ -480,6 +486,8 @@ void pool_release(struct worker *w, struct server *v, uint64_t now_ns)
 
 static void match(struct worker *w, struct group *g, uint64_t now_ns)
 {
+    if (is_paused(g))
+        return;
     for (uint8_t n = 0; n < w->topology.nodes_count; n++) {
         struct pool *pool = &g->pools[n];
         if (pool->shared == NULL)

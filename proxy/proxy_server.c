@@ -480,6 +480,15 @@ static void server_lost(struct server *v, const char *why)
     worker_apply(w, c, core_server_lost(&v->core, now_ns), now_ns);
 }
 
+/* Bytes came to a connection that serves nobody: the end of a reset, or last words. */
+static void unattended(struct server *v, uint64_t now_ns)
+{
+    if (v->state == SERVER_RESETTING && !v->core.resetting)
+        pool_release(v->worker, v, now_ns);
+    else if (v->state == SERVER_IDLE && !core_backend_idle(&v->core))
+        server_close(v, "it is no longer fit to be used");
+}
+
 static void on_server_event(uv_poll_t *poll, int status, int events)
 {
     struct server *v = poll->data;
@@ -509,6 +518,8 @@ static void on_server_event(uv_poll_t *poll, int status, int events)
         struct core_actions *a = core_server_data(&v->core, in, now_ns);
         worker_apply(w, c, a, now_ns);
         /* v may be gone, or serve another client in another worker, after this */
+        if (poll->data == v && v->id == id && !v->closing && v->core.session == NULL)
+            unattended(v, now_ns);
         if (ssl == NULL || poll->data != v || v->id != id || v->closing || SSL_pending(ssl) == 0)
             return;
     }

@@ -249,8 +249,11 @@ static void apply_backend(struct worker *w, const struct core_actions *a, uint64
         b->trial = false;
         worker_outcome(w, &record);
     }
-    if (a->close_backend != CORE_KEEP)
+    if (a->close_backend != CORE_KEEP) {
+        if (a->cancel_backend)
+            server_cancel(v); /* nobody waits for its result any more */
         server_close(v, "broken or in use when its client left");
+    }
     else
         pool_release(w, v, now_ns);
 }

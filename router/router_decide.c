@@ -101,7 +101,8 @@ static bool reads_in_read_only_block(const struct router_request *request)
     if (!request->begins_read_only || c->has_transaction)
         return false;
     return c->verdict == ROUTER_VERDICT_READ || c->verdict == ROUTER_VERDICT_WRITE ||
-           (c->verdict == ROUTER_VERDICT_TRANSACTION && c->reason == ROUTER_REASON_SAVEPOINT);
+           (c->verdict == ROUTER_VERDICT_TRANSACTION &&
+            (c->reason == ROUTER_REASON_SAVEPOINT || c->set_read_only));
 }
 
 static enum router_reason route_reason(const struct router_request *request)

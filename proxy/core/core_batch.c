@@ -54,8 +54,7 @@ static void merge(struct core_batch *batch, const struct router_class *c, bool f
     into->writes = was.writes || c->writes;
     into->taints = was.taints || c->taints;
     into->has_transaction = was.has_transaction || c->has_transaction || was.begin != 0 ||
-                            c->begin != 0 || c->ends || was.ends || c->rolls_back ||
-                            was.rolls_back;
+                            c->begin != 0 || c->ends || was.ends || c->rolls_back || was.rolls_back;
     into->changes_seed = was.changes_seed || c->changes_seed;
     into->uses_random = was.uses_random || c->uses_random;
     into->by_node_type = was.by_node_type || c->by_node_type;
@@ -121,6 +120,7 @@ static bool scan_message(struct core_session *s, struct proto_header h, struct p
         if (proto_parse_read(body, &parse) != PROTO_OK || parse.name.size > CORE_NAME_SIZE_MAX)
             return false;
         batch->names = batch->names || parse.name.size > 0;
+        batch->drops_unnamed = batch->drops_unnamed || parse.name.size == 0;
         classify(s, batch, parse.text, &class, NULL);
         if (batch->messages == 0 && parse.name.size == 0) {
             s->parse_class = class;
@@ -172,7 +172,7 @@ static enum core_batch_status scan_simple(struct core_session *s, struct proto_h
 {
     ret->size = PROTO_HEADER_SIZE + h.body_size;
     ret->messages = 1;
-    ret->simple = ret->executes = ret->needs_server = true;
+    ret->simple = ret->executes = ret->needs_server = ret->drops_unnamed = true;
     if (h.type == 'F') {
         ret->class = (struct router_class){.verdict = ROUTER_VERDICT_WRITE,
                                            .reason = ROUTER_REASON_FUNCTION_CALL,
@@ -237,9 +237,11 @@ enum core_batch_status core_batch_scan(struct core_session *s, struct proto_span
     struct proto_header h = {0};
     (void)proto_header_peek(in, UINT32_MAX - 4, &h);
     if (h.type == 'Q' || h.type == 'F')
-        return scan_simple(s, h, core_span_skip(in, PROTO_HEADER_SIZE).size >= h.body_size
-                                     ? (struct proto_span){in.base + PROTO_HEADER_SIZE, h.body_size}
-                                     : (struct proto_span){0}, ret);
+        return scan_simple(s, h,
+                           core_span_skip(in, PROTO_HEADER_SIZE).size >= h.body_size
+                               ? (struct proto_span){in.base + PROTO_HEADER_SIZE, h.body_size}
+                               : (struct proto_span){0},
+                           ret);
 
     struct batch_names names = {.count = 0};
     bool first = true;

@@ -23,7 +23,8 @@ static void write_own_error(struct core_sink *client, enum core_own_error error,
         text.sqlstate = "54000";
         text.hint = "Close statements that are no longer needed, or raise max_prepared_statements.";
         (void)snprintf(message, sizeof(message),
-                       "too many prepared statements in this session, \"%s\" is one too many", name);
+                       "too many prepared statements in this session, \"%s\" is one too many",
+                       name);
         break;
     case CORE_OWN_TOO_MANY_PINS:
         text.sqlstate = "53300";
@@ -118,6 +119,7 @@ static void emit_close_injected(struct core_session *s, struct core_actions *a,
     struct core_expect *e = core_expect_push(s->backend, CORE_EXPECT_CLOSE, CORE_SWALLOW);
     e->in_backend = true;
     e->stmt = stmt != NULL ? core_stmt_hold(stmt) : NULL;
+    s->names_in_flight = true;
     s->worker->counters.closes_injected++;
 }
 
@@ -148,13 +150,14 @@ static void ensure_named(struct core_session *s, struct core_actions *a, struct 
     if (core_lru_touch(s->backend, stmt->digest))
         return;
     list_in_backend(s, a, stmt);
-    emit_parse(a, core_span(stmt->server_name),
-               (struct proto_span){.base = stmt->data, .size = stmt->text_size},
-               (struct proto_span){.base = stmt->data + stmt->text_size + 1,
-                                   .size = stmt->types_size});
+    emit_parse(
+        a, core_span(stmt->server_name),
+        (struct proto_span){.base = stmt->data, .size = stmt->text_size},
+        (struct proto_span){.base = stmt->data + stmt->text_size + 1, .size = stmt->types_size});
     struct core_expect *e = core_expect_push(s->backend, CORE_EXPECT_PARSE, CORE_SWALLOW);
     e->stmt = core_stmt_hold(stmt);
     e->in_backend = true;
+    s->names_in_flight = true; /* if it is skipped, what comes behind the next Sync lacks it */
     s->worker->counters.parses_injected++;
 }
 
@@ -166,6 +169,7 @@ static bool ensure_unnamed(struct core_session *s, struct core_actions *a)
         provoke(s, a, CORE_OWN_NO_UNNAMED_STATEMENT, core_span(""));
         return false;
     }
+    s->unnamed_used = s->unnamed_used || s->unnamed_id == s->batch_unnamed_id;
     if (b->unnamed_id == s->unnamed_id)
         return true;
     const struct proto_span body =
@@ -182,8 +186,16 @@ static bool ensure_unnamed(struct core_session *s, struct core_actions *a)
 
 /* ---- the client's messages ---- */
 
+/* A batch in flight that needs the one that goes could not be sent again. */
+static void unnamed_goes(struct core_session *s)
+{
+    if (s->unnamed_used)
+        s->replayable = false;
+}
+
 static void drop_unnamed(struct core_session *s)
 {
+    unnamed_goes(s);
     s->unnamed_id = 0;
     s->backend->unnamed_id = 0;
     core_block_give(s->worker, &s->unnamed);
@@ -204,6 +216,7 @@ void core_unnamed_keep(struct core_session *s, struct proto_span body,
 {
     struct core_worker *w = s->worker;
     const struct core_unnamed head = {.class = *class, .hash = *hash};
+    unnamed_goes(s);
     core_block_give(w, &s->unnamed); /* not in place: a span of this step may point at its text */
     core_block_append(w, &s->unnamed,
                       (struct proto_span){.base = (const uint8_t *)&head, .size = sizeof(head)});
@@ -300,8 +313,7 @@ static void emit_bind(struct core_session *s, struct proto_span prefix, uint32_t
     }
     (void)core_expect_push(s->backend, CORE_EXPECT_BIND, CORE_FORWARD);
     uint8_t head[PROTO_HEADER_SIZE] = {'B'};
-    proto_store_u32(head + 1,
-                    (uint32_t)(4 + body_size - bind.statement.size + name.size));
+    proto_store_u32(head + 1, (uint32_t)(4 + body_size - bind.statement.size + name.size));
     static const uint8_t nul[1] = {0};
     struct proto_writer w = core_sink_writer(&a->server);
     proto_write_raw(&w, (struct proto_span){.base = head, .size = sizeof(head)});
@@ -501,8 +513,8 @@ static bool acceptable(struct core_session *s, struct proto_header h, struct pro
     else if (good && whole && h.type == 'B')
         good = proto_bind_peek(body, &bind) == PROTO_OK && names_fit(&bind);
     else if (good && whole && (h.type == 'D' || h.type == 'C'))
-        good = proto_target_read(body, &target) == PROTO_OK &&
-               target.name.size <= CORE_NAME_SIZE_MAX;
+        good =
+            proto_target_read(body, &target) == PROTO_OK && target.name.size <= CORE_NAME_SIZE_MAX;
     else if (good && !whole)
         good = strchr("PBQF", h.type) != NULL || rest.size < PROTO_BODY_SIZE_SMALL;
     s->bad_message = !good;

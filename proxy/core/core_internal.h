@@ -69,11 +69,12 @@ struct core_batch {
     bool simple;   /* one Query or FunctionCall */
     bool executes; /* an Execute, a Query or a FunctionCall is in it */
     bool binds;
-    bool flushes;      /* ends in Flush, not in Sync */
-    bool needs_server; /* false: only Sync, Flush and Close of statements */
-    bool all_local;    /* every statement in it is one that we answer */
+    bool flushes;           /* ends in Flush, not in Sync */
+    bool needs_server;      /* false: only Sync, Flush and Close of statements */
+    bool all_local;         /* every statement in it is one that we answer */
     bool executes_unbound;  /* an Execute comes before any Bind */
     bool names;             /* a statement's name is in it */
+    bool drops_unnamed;     /* the unnamed statement will not be what it is */
     bool parse_class_valid; /* its first message is an unnamed Parse, s->parse_class its class */
     uint32_t hashes_count;
     struct router_hash hashes[CORE_HASHES_MAX];

@@ -90,7 +90,7 @@ static bool show_last_route(struct core_session *s, struct core_actions *a)
 
 static const char *route_text(uint8_t route)
 {
-    return route == ROUTER_ROUTE_PRIMARY ? "primary"
+    return route == ROUTER_ROUTE_PRIMARY   ? "primary"
            : route == ROUTER_ROUTE_REPLICA ? "replica"
                                            : "auto";
 }
@@ -107,8 +107,7 @@ static bool show(struct core_session *s, const struct router_detail *d, struct c
     } else if (strcmp(d->name, "route") == 0) {
         value = route_text(s->route);
     } else if (strcmp(d->name, "max_lag") == 0) {
-        const uint64_t lag_ns =
-            s->max_lag_ns != 0 ? s->max_lag_ns : s->group->database->max_lag_ns;
+        const uint64_t lag_ns = s->max_lag_ns != 0 ? s->max_lag_ns : s->group->database->max_lag_ns;
         (void)snprintf(text, sizeof(text), "%llums", (unsigned long long)(lag_ns / 1000000));
     } else {
         local_error(s, "42704", "unrecognized configuration parameter of switchgear",
@@ -143,8 +142,8 @@ static bool duration_read(const char *text, uint64_t *ret_ns)
     return false;
 }
 
-static bool set(struct core_session *s, const struct router_class *c,
-                const struct router_detail *d, struct core_actions *a)
+static bool set(struct core_session *s, const struct router_class *c, const struct router_detail *d,
+                struct core_actions *a)
 {
     const bool reset = c->local == ROUTER_LOCAL_RESET || d->value[0] == '\0';
     const bool local = c->local == ROUTER_LOCAL_SET_LOCAL;
@@ -206,7 +205,7 @@ static void passed_over(struct core_session *s, const struct router_request *req
         if (i == chosen || t->nodes[i].shard != request->shard)
             continue;
         const enum router_reason why = router_refusal(t, request, (uint8_t)i, now_ns);
-        const char *text = why != ROUTER_REASON_NONE ? router_reason_text(why)
+        const char *text = why != ROUTER_REASON_NONE                 ? router_reason_text(why)
                            : t->nodes[i].role == ROUTER_ROLE_PRIMARY ? "the replica will do"
                                                                      : "as good, not chosen";
         const int n = snprintf(buf + used, buf_size - used, "%s%s: %s", used > 0 ? ", " : "",
@@ -249,7 +248,7 @@ static bool explain(struct core_session *s, struct proto_span text, const struct
     const char *const row[] = {
         known ? w->node_names[choice.node] : NULL,
         router_target_text((enum router_target)choice.target),
-        router_verdict_text((enum router_verdict)class.verdict),
+        router_verdict_text((enum router_verdict) class.verdict),
         router_reason_text((enum router_reason)choice.reason),
         known && (choice.target != ROUTER_TARGET_REPLICA || fresh_ns != 0) ? lag : NULL,
         over,
@@ -428,9 +427,9 @@ static bool local_message(struct core_session *s, uint8_t type, struct proto_spa
             look_up(s, target.name, current);
         return current->known ? local_describe(current, target.what, a) : no_statement(s, a);
     case 'E':
-        return current->known ? execute(s, current->text, &current->class, &current->detail,
-                                        now_ns, a)
-                              : no_statement(s, a);
+        return current->known
+                   ? execute(s, current->text, &current->class, &current->detail, now_ns, a)
+                   : no_statement(s, a);
     case 'C':
         (void)proto_target_read(body, &target);
         if (target.what == 'S' && target.name.size > 0)
@@ -444,8 +443,8 @@ static bool local_message(struct core_session *s, uint8_t type, struct proto_spa
     }
 }
 
-void core_local_answer(struct core_session *s, struct proto_span in,
-                       const struct core_batch *batch, uint64_t now_ns, struct core_actions *a)
+void core_local_answer(struct core_session *s, struct proto_span in, const struct core_batch *batch,
+                       uint64_t now_ns, struct core_actions *a)
 {
     if (batch->simple) {
         answer_simple(s, in, batch, now_ns, a);

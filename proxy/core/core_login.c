@@ -48,9 +48,9 @@ static void settings_add_literal(struct core_login *l, const char *text)
 /* Text encodings in which a byte of a character may look like a quote or a backslash. */
 static bool encoding_is_unsafe(const char *value)
 {
-    static const char *const unsafe[] = {"SJIS",    "MSKANJI", "SHIFTJIS", "WIN932",  "WINDOWS932",
-                                         "SHIFT",   "BIG5",    "WIN950",   "GBK",     "WIN936",
-                                         "WINDOWS", "GB18030", "UHC",      "WIN949",  "JOHAB",
+    static const char *const unsafe[] = {"SJIS",    "MSKANJI", "SHIFTJIS", "WIN932", "WINDOWS932",
+                                         "SHIFT",   "BIG5",    "WIN950",   "GBK",    "WIN936",
+                                         "WINDOWS", "GB18030", "UHC",      "WIN949", "JOHAB",
                                          "SHIFT_J", "SHIFTJ"};
     for (size_t i = 0; i < sizeof(unsafe) / sizeof(unsafe[0]); i++)
         if (strncasecmp(value, unsafe[i], strlen(unsafe[i])) == 0)
@@ -123,8 +123,7 @@ static void negotiate(struct core_session *s, const struct proto_startup *p, str
     struct proto_span unknown[PROTO_STARTUP_PARAMETERS_MAX];
     size_t count = 0;
     for (uint32_t i = 0; i < p->parameters_count; i++)
-        if (p->parameters[i].name.size >= 5 &&
-            memcmp(p->parameters[i].name.base, "_pq_.", 5) == 0)
+        if (p->parameters[i].name.size >= 5 && memcmp(p->parameters[i].name.base, "_pq_.", 5) == 0)
             unknown[count++] = p->parameters[i].name;
     (void)s;
     struct proto_writer w = core_sink_writer(&a->client);
@@ -321,7 +320,8 @@ static void authenticated(struct core_session *s, uint64_t now_ns, struct core_a
     }
     /* The first client like this: learn the parameters from a server, the primary if there is
      * one, any other if there is none. */
-    s->class = (struct router_class){.verdict = ROUTER_VERDICT_WRITE};
+    s->class =
+        (struct router_class){.verdict = ROUTER_VERDICT_WRITE, .reason = ROUTER_REASON_UTILITY};
     if (router_primary(s->worker->topology, s->group->database->shard) == ROUTER_NODE_NONE)
         s->class.verdict = ROUTER_VERDICT_READ;
     core_want(s, now_ns, a);
@@ -349,8 +349,8 @@ static void scram_start(struct core_session *s, const struct core_login_answer *
     s->phase = CORE_SASL_FIRST;
 }
 
-struct core_actions *core_login_user(struct core_session *s,
-                                     const struct core_login_answer *answer, uint64_t now_ns)
+struct core_actions *core_login_user(struct core_session *s, const struct core_login_answer *answer,
+                                     uint64_t now_ns)
 {
     struct core_actions *a = core_actions_begin(s->worker);
     struct core_login *l = s->login;

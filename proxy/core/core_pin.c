@@ -7,9 +7,8 @@
 
 static bool pins(const struct router_class *class)
 {
-    return class->verdict == ROUTER_VERDICT_PIN ||
-           (class->verdict == ROUTER_VERDICT_SESSION &&
-            !(class->alone && class->forgets_statements));
+    return class->verdict == ROUTER_VERDICT_PIN || (class->verdict == ROUTER_VERDICT_SESSION &&
+                                                    !(class->alone && class->forgets_statements));
 }
 
 static bool count_one(struct core_group *g)

@@ -67,8 +67,7 @@ static bool find_last(struct proto_span messages, struct proto_span name, struct
     return found;
 }
 
-void core_profile_learn(struct core_profile *p, struct proto_span params,
-                        struct proto_span overlay)
+void core_profile_learn(struct core_profile *p, struct proto_span params, struct proto_span overlay)
 {
     const size_t capacity = params.size + overlay.size + 256;
     uint8_t *welcome = malloc(capacity);

@@ -129,7 +129,8 @@ static void finish_write(struct core_session *s, bool in_block, uint64_t now_ns,
 {
     if (!s->dirty_block)
         return;
-    if (s->syncs > 0) { /* another write may be on its way: stay dirty, but remember this one */
+    if (s->syncs > 0 || s->emitting ||
+        s->unsynced) { /* another write may be on its way: stay dirty, but remember this one */
         s->last_write_before_ns = now_ns;
         return;
     }
@@ -416,6 +417,8 @@ static size_t relay(struct core_backend *b, struct proto_span in, uint64_t now_n
                 core_sink_append(&a->client, (struct proto_span){.base = rest.base, .size = size});
             b->body_left -= (uint32_t)size;
             pos += size;
+            if (b->body_left == 0 && b->session != NULL)
+                core_expect_fakes(b, a);
             continue;
         }
         struct proto_header h;

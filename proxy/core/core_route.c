@@ -10,14 +10,15 @@ void core_request_fill(const struct core_session *s, const struct router_class *
     const struct core_database *db = s->group->database;
     const uint8_t level = s->level_local != 0xff ? s->level_local : s->level;
     const bool deferred = s->block == CORE_DEFERRED;
-    const bool read_only =
-        s->begin == ROUTER_BEGIN_READ_ONLY ||
-        (s->begin == ROUTER_BEGIN_PLAIN && s->default_read_only);
+    const bool read_only = s->begin == ROUTER_BEGIN_READ_ONLY ||
+                           (s->begin == ROUTER_BEGIN_PLAIN && s->default_read_only);
+    /* who keeps one server for good needs one that can do everything */
+    const bool primary_only = s->replay_on_primary || db->pool_mode == 0;
     *ret = (struct router_request){
         .class = *class,
         .shard = db->shard,
         .level = level,
-        .route = s->replay_on_primary ? (uint8_t)ROUTER_ROUTE_PRIMARY : s->route,
+        .route = primary_only ? (uint8_t)ROUTER_ROUTE_PRIMARY : s->route,
         .reads = __atomic_load_n(db->reads, __ATOMIC_RELAXED),
         .fallback_allowed = db->fallback_allowed,
         .begins_read_only = deferred && read_only,
@@ -39,9 +40,9 @@ void core_route_count(struct core_session *s, enum router_target target, uint8_t
 {
     struct core_worker *w = s->worker;
     uint64_t *count =
-        &s->group->database->routes[((uint32_t)target * ROUTER_VERDICT_COUNT + verdict) *
-                                        ROUTER_REASON_COUNT +
-                                    reason];
+        &s->group->database
+             ->routes[((uint32_t)target * ROUTER_VERDICT_COUNT + verdict) * ROUTER_REASON_COUNT +
+                      reason];
     __atomic_store_n(count, *count + 1, __ATOMIC_RELAXED); /* one writer: this worker */
     s->statements++;
     if (reason == ROUTER_REASON_SWITCHGEAR)
@@ -64,7 +65,7 @@ void core_route_count(struct core_session *s, enum router_target target, uint8_t
 void core_route_attached(struct core_session *s, const struct router_class *class, uint64_t now_ns)
 {
     const struct core_backend *b = s->backend;
-    enum router_reason reason = (enum router_reason)class->reason;
+    enum router_reason reason = (enum router_reason) class->reason;
     if (b->is_replica && s->block == CORE_OPEN)
         reason = ROUTER_REASON_READ_ONLY_TRANSACTION;
     else if (class->verdict == ROUTER_VERDICT_READ && !b->is_replica)
@@ -73,5 +74,5 @@ void core_route_attached(struct core_session *s, const struct router_class *clas
                  : s->pin != ROUTER_REASON_NONE          ? ROUTER_REASON_PINNED
                                                          : ROUTER_REASON_PIPELINED;
     core_route_count(s, b->is_replica ? ROUTER_TARGET_REPLICA : ROUTER_TARGET_PRIMARY, b->node,
-                     (enum router_verdict)class->verdict, reason, now_ns);
+                     (enum router_verdict) class->verdict, reason, now_ns);
 }

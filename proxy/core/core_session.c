@@ -186,7 +186,11 @@ static bool may_follow(const struct core_session *s, const struct router_class *
         return false;
     if (b->fatal_seen || (b->broken && !core_is_bound(s)))
         return false;
-    if (core_is_bound(s) || !b->is_replica)
+    if (core_is_bound(s))
+        return true;
+    if (b->settings_hash != s->profile->settings_hash)
+        return false; /* after DISCARD ALL: its settings have to be sent again */
+    if (!b->is_replica)
         return true;
     return class->verdict == ROUTER_VERDICT_READ;
 }
@@ -208,13 +212,16 @@ static void start_batch(struct core_session *s, uint64_t now_ns)
         s->last_write_ns = ROUTER_NEVER_NS;
     }
     core_pin_take(s, class);
+    if (s->group->database->pool_mode == CORE_POOL_SESSION && s->pin == ROUTER_REASON_NONE)
+        s->pin = ROUTER_REASON_PINNED;
     b->tainted = b->tainted || class->taints;
     s->seed_set = s->seed_set || class->changes_seed;
     s->drops_statements = s->drops_statements || class->forgets_statements;
     s->unpins = class->unpins;
     s->rolls_back = class->rolls_back;
     if (class->forgets_statements || class->unpins ||
-        (b->is_replica && (class->ends || class->rolls_back || class->has_transaction)))
+        (b->is_replica &&
+         (class->ends || class->rolls_back || class->has_transaction || s->streaming)))
         s->barrier = true;
     const bool can_replay = class->verdict == ROUTER_VERDICT_READ && s->block == CORE_NO_BLOCK &&
                             s->pin == ROUTER_REASON_NONE && !s->streaming && b->status == 'I';
@@ -230,6 +237,7 @@ static void start_batch(struct core_session *s, uint64_t now_ns)
     } else if (!can_replay) {
         s->replayable = false;
     }
+    s->batch_unnamed_id = s->unnamed_id;
     s->emitting = true;
     s->batch_left = s->streaming ? 0 : s->batch_size;
     s->worker->counters.batches++;
@@ -262,7 +270,8 @@ void core_want(struct core_session *s, uint64_t now_ns, struct core_actions *a)
     core_request_fill(s, &s->class, &request);
     router_decide(w->topology, w->loads, &request, w->trial_ok, core_random(w), now_ns, &s->choice);
     if (s->choice.node == ROUTER_NODE_NONE && s->avoid_node != ROUTER_NODE_NONE) {
-        request.avoid_node = s->avoid_node = ROUTER_NODE_NONE; /* a second time is better than none */
+        request.avoid_node = s->avoid_node =
+            ROUTER_NODE_NONE; /* a second time is better than none */
         router_decide(w->topology, w->loads, &request, w->trial_ok, core_random(w), now_ns,
                       &s->choice);
     }
@@ -394,22 +403,35 @@ static size_t dispose(struct core_session *s, struct proto_span in, const struct
     s->batch_size = batch->size;
     core_pin_ask(s);
     s->parse_class_valid = batch->parse_class_valid;
+    if (s->group->database->pool_mode == CORE_POOL_SESSION) {
+        s->class.verdict = ROUTER_VERDICT_WRITE; /* one backend for all it will do: the primary's */
+        s->class.reason = ROUTER_REASON_PINNED;
+    }
     if (batch->flushes && batch->binds && s->class.verdict == ROUTER_VERDICT_READ &&
         s->block == CORE_NO_BLOCK) {
         s->class.verdict = ROUTER_VERDICT_WRITE; /* what comes before its Sync is not known */
         s->class.reason = ROUTER_REASON_PIPELINED;
     }
-    const bool answer = (batch->all_local && s->class.local != ROUTER_LOCAL_EMPTY) ||
-                        own_deallocate(s, batch);
+    const bool answer =
+        (batch->all_local && s->class.local != ROUTER_LOCAL_EMPTY) || own_deallocate(s, batch);
     if (s->backend != NULL) {
         const uint32_t owed = core_expect_count(s->backend);
-        if (answer && owed > 0)
-            return 0;
+        if (answer && (owed > 0 || s->backend->body_left > 0))
+            return 0; /* a message is on its way to the client: nothing may come between */
         if (answer && !s->unsynced) {
             core_local_answer(s, in, batch, now_ns, a);
             return batch->size;
         }
-        if (!may_follow(s, &s->class) || (batch->names && s->names_in_flight && owed > 0))
+        if (!may_follow(s, &s->class)) {
+            if (owed == 0 && s->group->database->pool_mode == 0 && !core_is_bound(s) &&
+                !s->backend->fatal_seen) {
+                remember_hashes(s, batch);
+                (void)preflight(s, a); /* its own again, after DISCARD ALL */
+            }
+            return 0;
+        }
+        if (owed > 0 && ((batch->names && s->names_in_flight) ||
+                         (batch->drops_unnamed && s->unnamed_used && s->replayable)))
             return 0;
         if (batch->executes)
             core_route_attached(s, &s->class, now_ns);
@@ -449,7 +471,8 @@ static size_t too_long(struct core_session *s, uint64_t now_ns, struct core_acti
         core_want(s, now_ns, a);
         return 0;
     }
-    if (!may_follow(s, &s->class)) {
+    if (!may_follow(s, &s->class) ||
+        (core_expect_count(s->backend) > 0 && (s->names_in_flight || s->unnamed_used))) {
         s->streaming = false;
         return 0;
     }
@@ -504,7 +527,7 @@ static size_t next(struct core_session *s, struct proto_span in, uint64_t now_ns
         return copy_message(s, in, a);
     if (type == 'd' || type == 'c' || type == 'f') {
         if (s->backend != NULL && core_expect_count(s->backend) > 0)
-            return 0; /* a COPY may be about to begin */
+            return 0;                          /* a COPY may be about to begin */
         return stream_message(s, in, true, a); /* late: it is over already */
     }
     if (s->skipping && type != 'S')
@@ -683,10 +706,10 @@ bool core_may_release(const struct core_session *s)
 {
     const struct core_backend *b = s->backend;
     return b != NULL && !b->fatal_seen && b->status == 'I' && core_expect_count(b) == 0 &&
-           b->body_left == 0 && b->hold == NULL && b->cancels == 0 && s->client_pending == 0 && !s->preflight &&
-           s->pin == ROUTER_REASON_NONE && s->block == CORE_NO_BLOCK && !s->copy_in &&
-           s->stream_left == 0 && !s->emitting && !s->streaming && !s->unsynced && s->syncs == 0 &&
-           s->group->database->pool_mode != 0;
+           b->body_left == 0 && b->hold == NULL && b->cancels == 0 && s->client_pending == 0 &&
+           !s->preflight && s->pin == ROUTER_REASON_NONE && s->block == CORE_NO_BLOCK &&
+           !s->copy_in && s->stream_left == 0 && !s->emitting && !s->streaming && !s->unsynced &&
+           s->syncs == 0;
 }
 
 void core_release(struct core_session *s, struct core_actions *a)
@@ -744,7 +767,7 @@ void core_flight_over(struct core_session *s, uint64_t now_ns, struct core_actio
     not_in_flight(s, b->node);
     core_block_give(w, &s->kept);
     s->replayable = s->retried = s->replay_on_primary = s->barrier = false;
-    s->names_in_flight = s->rows_forwarded = false;
+    s->names_in_flight = s->unnamed_used = s->rows_forwarded = false;
     s->kept_run = 0;
     s->replay_swallow = 0;
     s->avoid_node = ROUTER_NODE_NONE;
@@ -755,7 +778,8 @@ static void forget_flight(struct core_session *s)
 {
     s->syncs = 0;
     s->emitting = s->streaming = s->preflight = s->unsynced = s->executed = s->copy_in = false;
-    s->names_in_flight = s->rows_forwarded = s->barrier = s->error_seen = false;
+    s->names_in_flight = s->unnamed_used = s->rows_forwarded = false;
+    s->barrier = s->error_seen = false;
     s->batch_left = s->kept_run = 0;
 }
 
@@ -784,8 +808,8 @@ bool core_replay(struct core_session *s, uint8_t avoid_node, enum router_reason 
     const bool learned = reason == ROUTER_REASON_LEARNED;
     if (learned ? s->replay_on_primary : s->retried)
         return false; /* once for each reason */
-    if (!s->replayable || s->rows_forwarded || s->phase != CORE_QUERY || s->emitting || s->stream_left > 0 || s->kept == NULL ||
-        b->body_left > 0)
+    if (!s->replayable || s->rows_forwarded || s->phase != CORE_QUERY || s->emitting ||
+        s->stream_left > 0 || s->kept == NULL || b->body_left > 0)
         return false;
     not_in_flight(s, b->node);
     core_expect_undo(b, core_expect_count(b));
@@ -826,9 +850,8 @@ struct core_actions *core_refused(struct core_session *s, const struct proto_err
     s->waiting = false;
     if (s->pin == ROUTER_REASON_NONE)
         core_pin_drop(s); /* it was counted for what is not sent */
-    const bool ends_session = s->phase != CORE_QUERY || s->streaming ||
-                              s->block == CORE_DEFERRED || s->replay_swallow > 0 ||
-                              strcmp(error->severity, "FATAL") == 0;
+    const bool ends_session = s->phase != CORE_QUERY || s->streaming || s->block == CORE_DEFERRED ||
+                              s->replay_swallow > 0 || strcmp(error->severity, "FATAL") == 0;
     if (ends_session) {
         struct proto_error_text fatal = *error;
         fatal.severity = "FATAL";
@@ -868,6 +891,7 @@ struct core_actions *core_client_gone(struct core_session *s, uint64_t now_ns)
                        b->body_left == 0 && b->hold == NULL && b->cancels == 0 && !s->copy_in &&
                        s->stream_left == 0 && !s->emitting && !s->unsynced;
     if (!clean) {
+        a->cancel_backend = core_expect_count(b) > 0 && !b->fatal_seen;
         while (core_expect_count(b) > 0)
             core_expect_pop(b);
         b->broken = true;
@@ -914,8 +938,10 @@ void core_server_lost_for(struct core_session *s, uint64_t now_ns, struct core_a
     not_in_flight(s, b->node);
     core_expect_undo(b, core_expect_count(b));
     if (unsent) { /* only our own settings were on their way: nothing of the client's was sent */
+        const bool streaming = s->streaming;
         core_detach(s);
         forget_flight(s);
+        s->streaming = streaming;
         s->retried = true;
         s->avoid_node = b->node;
         if (s->login != NULL)
@@ -931,10 +957,9 @@ void core_server_lost_for(struct core_session *s, uint64_t now_ns, struct core_a
         return;
     }
     if (!told)
-        core_fatal(s, "08006", "the connection to the server was lost",
-                   s->dirty_block ? "The outcome of the statement that was running is unknown."
-                                  : NULL,
-                   a);
+        core_fatal(
+            s, "08006", "the connection to the server was lost",
+            s->dirty_block ? "The outcome of the statement that was running is unknown." : NULL, a);
     s->phase = CORE_DOOMED;
     a->close_client = CORE_CLOSE_AFTER_FLUSH;
     core_detach(s);

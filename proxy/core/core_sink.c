@@ -49,9 +49,9 @@ void core_sink_append(struct core_sink *sink, struct proto_span bytes)
 {
     if (bytes.size == 0)
         return;
-    const bool continues = sink->count > 0 && sink->spans[sink->count - 1].base +
-                                                      sink->spans[sink->count - 1].size ==
-                                                  bytes.base;
+    const bool continues =
+        sink->count > 0 &&
+        sink->spans[sink->count - 1].base + sink->spans[sink->count - 1].size == bytes.base;
     if (continues || sink->count == 0 || bytes.size > CORE_COPY_MAX ||
         CORE_SCRATCH_SIZE - sink->scratch_used < bytes.size) {
         core_sink_borrow(sink, bytes);

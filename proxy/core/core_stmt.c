@@ -202,8 +202,8 @@ struct core_stmt *core_names_remove(struct core_session *s, struct proto_span na
     s->names->count--;
     /* close the gap, so that no chain of the probing is broken */
     const uint32_t mask = s->names->capacity - 1;
-    for (uint32_t i = (uint32_t)(slot - s->names->slots) + 1; s->names->slots[i & mask].name != NULL;
-         i++) {
+    for (uint32_t i = (uint32_t)(slot - s->names->slots) + 1;
+         s->names->slots[i & mask].name != NULL; i++) {
         const struct core_name moved = s->names->slots[i & mask];
         s->names->slots[i & mask] = (struct core_name){0};
         const struct proto_span span = {.base = (const uint8_t *)moved.name, .size = moved.size};
@@ -322,8 +322,7 @@ void core_lru_remove(struct core_backend *b, const uint8_t digest[CORE_DIGEST_SI
     if (lru == NULL)
         return;
     uint16_t *link = &lru->heads[digest[0]];
-    while (*link != LRU_NONE &&
-           memcmp(lru->entries[*link].digest, digest, CORE_DIGEST_SIZE) != 0)
+    while (*link != LRU_NONE && memcmp(lru->entries[*link].digest, digest, CORE_DIGEST_SIZE) != 0)
         link = &lru->entries[*link].chain;
     if (*link == LRU_NONE)
         return;

@@ -11,7 +11,7 @@
 
 #include "sim.h"
 
-enum { SEEDS = 300, STEPS = 12000, STEPS_QUIET = 400000 };
+enum { SEEDS = 3000, STEPS = 12000, STEPS_QUIET = 400000 };
 
 struct sim sim;
 static jmp_buf on_failure;
@@ -498,8 +498,9 @@ static void leave(struct sim_client *c)
         return;
     if (c->finished && sim_queue_size(&c->to_core) == 0) {
         if (sim_chance(50))
-            execute(c, core_client_data(&c->core, (struct proto_span){(const uint8_t *)"X\0\0\0\4", 5},
-                                        sim.now_ns));
+            execute(c,
+                    core_client_data(&c->core, (struct proto_span){(const uint8_t *)"X\0\0\0\4", 5},
+                                     sim.now_ns));
         else
             client_close(c);
     } else if (sim.vanish && !sim.quiet && sim_chance(2)) {
@@ -538,7 +539,7 @@ static void one_step(void)
         refuse();
     else if (what < 40)
         leave(c);
-    else if (sim.faults && sim_chance(30))
+    else if (sim.faults && sim_chance(sim.fault_percent))
         fault();
 }
 
@@ -575,8 +576,9 @@ static void check_rest(void)
 static void count_up(void)
 {
     const struct core_counters *k = &sim.worker.counters;
-    const uint64_t now[] = {k->batches,    k->retries,         k->learned,        k->preflights,
-                            k->misroutes, k->parses_injected, k->closes_injected, k->begins_deferred};
+    const uint64_t now[] = {k->batches,         k->retries,        k->learned,
+                            k->preflights,      k->misroutes,      k->parses_injected,
+                            k->closes_injected, k->begins_deferred};
     for (size_t i = 0; i < sizeof(now) / sizeof(now[0]); i++)
         total_counters[i] += now[i];
 }
@@ -591,12 +593,14 @@ static void start(uint64_t seed)
     sim.seed = sim.random = seed;
     sim.now_ns = 1000000000;
     sim.faults = sim_chance(60);
+    sim.fault_percent = 1 + sim_below(30);
     sim.vanish = sim_chance(50);
     sim.refuse = sim_chance(30);
+    sim.small_keep = sim_chance(20);
     sim.budget = 2 + sim_below(5);
     sim.clients_count = 2 + (int)sim_below(SIM_CLIENTS_MAX - 1);
     const struct core_limits limits = {.statement_max = SIM_STATEMENT_MAX,
-                                       .retry_keep = sim_chance(80) ? 65536 : 200,
+                                       .retry_keep = sim.small_keep ? 200 : 65536,
                                        .prepared_max = sim_chance(30) ? 2 : 50,
                                        .hold_max = 65536};
     if (!core_worker_init(&sim.worker, &limits, 256, key, seed))
@@ -612,9 +616,17 @@ static void start(uint64_t seed)
                                  .weight_permille = i == 0 ? 0 : 1000,
                                  .fresh_as_of_ns = sim.now_ns};
     }
+    /* a client may keep its server for ever: then there must be one for each */
+    const bool session_pooling = sim_chance(10);
+    if (session_pooling) {
+        sim.clients_count = sim.clients_count < 8 ? sim.clients_count : 8;
+        sim.budget = (uint32_t)sim.clients_count;
+    }
+    if (sim_chance(30))
+        sim.topology.nodes[0].weight_permille = 300;
     database = (struct core_database){.name = "d",
                                       .level = ROUTER_LEVEL_SESSION,
-                                      .pool_mode = 1,
+                                      .pool_mode = session_pooling ? 0 : 1,
                                       .fallback_allowed = true,
                                       .reads = &reads_mode,
                                       .routes = routes};
@@ -649,8 +661,8 @@ static void report_stuck(void)
             fprintf(stderr,
                     "client %d: phase %u, unit %d of %d (sent %d), waits %d node %u, backend %d, "
                     "expects %u, hold %u, emitting %d streaming %d skipping %d copy_in %d\n",
-                    i, c->core.phase, c->units_done, c->units_count, c->units_sent,
-                    c->core.waiting, c->core.choice.node, c->core.backend != NULL,
+                    i, c->core.phase, c->units_done, c->units_count, c->units_sent, c->core.waiting,
+                    c->core.choice.node, c->core.backend != NULL,
                     c->core.backend != NULL
                         ? c->core.backend->expect_tail - c->core.backend->expect_head
                         : 0,

@@ -13,11 +13,11 @@
 
 enum {
     SIM_CLIENTS_MAX = 12,
-    SIM_NODES = 3,         /* node 0 is the primary */
-    SIM_CONNS_MAX = 24,    /* server connections, all nodes together */
-    SIM_STATEMENTS_MAX = 96, /* of one client */
+    SIM_NODES = 3,            /* node 0 is the primary */
+    SIM_CONNS_MAX = 24,       /* server connections, all nodes together */
+    SIM_STATEMENTS_MAX = 96,  /* of one client */
     SIM_STATEMENT_MAX = 3000, /* limit of the core under test: longer ones are streamed */
-    SIM_NAMES = 3,         /* prepared statements that a client names: "a", "b", "c" */
+    SIM_NAMES = 3,            /* prepared statements that a client names: "a", "b", "c" */
     SIM_VALUE_SIZE = 24,
 };
 
@@ -41,13 +41,13 @@ static inline struct proto_span sim_queue_span(const struct sim_queue *q)
 /* ---- SQL as far as the simulation speaks it (sim_sql.c) ---- */
 
 enum sim_kind {
-    SIM_READ,   /* one row: its tag */
-    SIM_ROWS,   /* many rows */
-    SIM_PREAD,  /* one row: its parameter */
-    SIM_LIAR,   /* looks like a read, and a standby refuses it */
-    SIM_ERROR,  /* fails */
+    SIM_READ,  /* one row: its tag */
+    SIM_ROWS,  /* many rows */
+    SIM_PREAD, /* one row: its parameter */
+    SIM_LIAR,  /* looks like a read, and a standby refuses it */
+    SIM_ERROR, /* fails */
     SIM_WRITE,
-    SIM_PWRITE, /* what is written is its parameter */
+    SIM_PWRITE,   /* what is written is its parameter */
     SIM_FUNCTION, /* a row and a write */
     SIM_BEGIN,
     SIM_BEGIN_READ_ONLY,
@@ -207,9 +207,11 @@ struct sim {
     uint64_t now_ns;
     uint64_t step;
     bool faults;
+    uint32_t fault_percent;
     bool vanish;
     bool refuse;
-    bool quiet; /* faults are over: everything must come to its end */
+    bool small_keep; /* most batches are too large to be replayed */
+    bool quiet;      /* faults are over: everything must come to its end */
     enum sim_break broken;
     int clients_count;
     struct core_worker worker;

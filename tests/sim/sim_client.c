@@ -60,8 +60,7 @@ static void unit_done(struct sim_client *c)
 static void advance(struct sim_client *c, size_t size)
 {
     c->expected_pos += size;
-    while (c->units_done < c->units_sent &&
-           c->expected_pos >= c->units[c->units_done].expected_end)
+    while (c->units_done < c->units_sent && c->expected_pos >= c->units[c->units_done].expected_end)
         unit_done(c);
 }
 
@@ -102,13 +101,12 @@ static bool on_error(struct sim_client *c, struct proto_span got, struct proto_s
         return true;
     }
     if (want.size == 0 || want.base[0] != 'E')
-        sim_fail("client %d, unit %d: got an error instead of a %c: %s %s", c->index,
-                 c->units_done, want.size > 0 ? want.base[0] : '-', g.sqlstate.base,
-                 g.message.base);
+        sim_fail("client %d, unit %d: got an error instead of a %c: %s %s", c->index, c->units_done,
+                 want.size > 0 ? want.base[0] : '-', g.sqlstate.base, g.message.base);
     (void)proto_error_read(body_of(want), &e);
     if (memcmp(g.sqlstate.base, e.sqlstate.base, 5) != 0 ||
-        (e.message.size > 0 && strcmp((const char *)e.message.base,
-                                      (const char *)g.message.base) != 0))
+        (e.message.size > 0 &&
+         strcmp((const char *)e.message.base, (const char *)g.message.base) != 0))
         sim_fail("client %d, unit %d: expected %s %s, got %s %s", c->index, c->units_done,
                  e.sqlstate.base, e.message.base, g.sqlstate.base, g.message.base);
     return false;
@@ -170,7 +168,8 @@ void sim_client_check(struct sim_client *c)
     for (;;) {
         const struct proto_span in = sim_queue_span(&c->received);
         const enum proto_status status = proto_header_peek(in, PROTO_BODY_SIZE_MAX, &h);
-        if (status == PROTO_MORE || (status == PROTO_OK && in.size < PROTO_HEADER_SIZE + (size_t)h.body_size))
+        if (status == PROTO_MORE ||
+            (status == PROTO_OK && in.size < PROTO_HEADER_SIZE + (size_t)h.body_size))
             break;
         if (status != PROTO_OK)
             sim_fail("client %d got bytes that are no protocol", c->index);

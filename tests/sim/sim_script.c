@@ -19,6 +19,7 @@ struct model {
     char work_mem[SIM_VALUE_SIZE];
     int pending[SIM_STATEMENTS_MAX];
     int pending_count;
+    bool wait_next;
     bool failed; /* this batch: the rest is skipped */
 };
 
@@ -135,8 +136,8 @@ static void note_write(struct model *m, enum sim_kind kind, int number)
 {
     if (!writes(kind))
         return;
-    m->c->writes[number] = (struct sim_write){
-        .made = true, .commit_unit = -1, .statement_unit = m->c->units_count};
+    m->c->writes[number] =
+        (struct sim_write){.made = true, .commit_unit = -1, .statement_unit = m->c->units_count};
     m->pending[m->pending_count++] = number;
 }
 
@@ -147,8 +148,8 @@ static void result(struct model *m, enum sim_kind kind, int number, bool columns
     char value[SIM_VALUE_SIZE];
     (void)snprintf(value, sizeof(value), "c%d.s%d", c->index, number);
     if (writes(kind))
-        c->writes[number] = (struct sim_write){
-            .made = true, .commit_unit = -1, .statement_unit = c->units_count};
+        c->writes[number] =
+            (struct sim_write){.made = true, .commit_unit = -1, .statement_unit = c->units_count};
     if (!may_run(m, kind, value))
         return;
     note_write(m, kind, number);
@@ -204,14 +205,16 @@ static void unit_ends(struct model *m, bool wait_before, bool refusable)
     struct sim_client *c = m->c;
     c->units[c->units_count++] = (struct sim_unit){.sent_end = (uint32_t)c->script.size,
                                                    .expected_end = (uint32_t)c->expected.size,
-                                                   .wait_before = wait_before,
+                                                   .wait_before = wait_before || m->wait_next,
                                                    .refusable = refusable};
+    m->wait_next = false;
 }
 
-static size_t padding(void)
+static size_t padding(enum sim_kind kind)
 {
-    if (sim_chance(94))
-        return 0;
+    if (kind == SIM_SET || kind == SIM_DISCARD || kind == SIM_LIAR || kind == SIM_EMPTY ||
+        sim_chance(94))
+        return 0; /* what is too long is not looked at: it neither pins nor is it learned */
     return sim_chance(50) ? SIM_STATEMENT_MAX + sim_below(5000) : sim_below(SIM_STATEMENT_MAX);
 }
 
@@ -223,8 +226,7 @@ static void simple(struct model *m, enum sim_kind kind)
     struct sim_client *c = m->c;
     const int number = c->numbers++;
     const uint8_t before = m->status;
-    const size_t size = sim_sql_write(kind, c->index, number, kind == SIM_EMPTY ? 0 : padding(),
-                                      text, sizeof(text));
+    const size_t size = sim_sql_write(kind, c->index, number, padding(kind), text, sizeof(text));
     send_query(c, text, size);
     m->names[SIM_NAMES].exists = false;
     result(m, kind, number, true);
@@ -252,8 +254,8 @@ static void copy_in(struct model *m)
     else
         send_message(c, 'c', "", 0);
     m->names[SIM_NAMES].exists = false;
-    c->writes[number] = (struct sim_write){
-        .made = true, .commit_unit = -1, .statement_unit = c->units_count};
+    c->writes[number] =
+        (struct sim_write){.made = true, .commit_unit = -1, .statement_unit = c->units_count};
     if (may_run(m, SIM_COPY_IN, "")) {
         sim_reply_copy(&c->expected, 'G');
         if (ending == 0) {
@@ -276,7 +278,7 @@ static void parse(struct model *m, int name, enum sim_kind kind, int number)
     /* on a replica a long Parse would pin, and is refused */
     const bool may_be_long = name == SIM_NAMES && !(m->status == 'T' && m->read_only);
     const size_t size =
-        sim_sql_write(kind, c->index, number, may_be_long ? padding() : 0, text, sizeof(text));
+        sim_sql_write(kind, c->index, number, may_be_long ? padding(kind) : 0, text, sizeof(text));
     send_parse(c, names[name], text, size);
     if (m->failed)
         return;
@@ -305,6 +307,8 @@ static void bind_execute(struct model *m, int name, enum sim_kind kind, int numb
               parameter && sim_chance(5) ? SIM_STATEMENT_MAX + sim_below(3000) : 0);
     if (!m->failed && !m->names[name].exists)
         fails(m, "26000", "");
+    if (!m->failed && m->status == 'E' && kind != SIM_COMMIT && kind != SIM_ROLLBACK)
+        fails(m, "25P02", "");
     if (!m->failed)
         sim_reply_plain(&c->expected, '2');
     if (describe) {
@@ -318,18 +322,17 @@ static void bind_execute(struct model *m, int name, enum sim_kind kind, int numb
     if (!m->failed)
         result(m, kind, number, false);
     else if (writes(kind))
-        c->writes[number] = (struct sim_write){
-            .made = true, .commit_unit = -1, .statement_unit = c->units_count};
+        c->writes[number] =
+            (struct sim_write){.made = true, .commit_unit = -1, .statement_unit = c->units_count};
 }
 
 static enum sim_kind some_kind(struct model *m)
 {
-    static const enum sim_kind kinds[] = {SIM_READ,  SIM_READ,     SIM_ROWS, SIM_PREAD,
-                                          SIM_WRITE, SIM_FUNCTION, SIM_LIAR, SIM_ERROR,
-                                          SIM_PWRITE};
+    static const enum sim_kind kinds[] = {SIM_READ,     SIM_READ, SIM_ROWS,  SIM_PREAD, SIM_WRITE,
+                                          SIM_FUNCTION, SIM_LIAR, SIM_ERROR, SIM_PWRITE};
     const enum sim_kind kind = kinds[sim_below(sizeof(kinds) / sizeof(kinds[0]))];
-    if (kind == SIM_LIAR && m->status == 'T' && m->read_only)
-        return SIM_READ; /* what it does depends on the node */
+    if (kind == SIM_LIAR && (sim.small_keep || (m->status == 'T' && m->read_only)))
+        return SIM_READ; /* what it does depends on the node, or it cannot be replayed */
     return kind;
 }
 
@@ -365,6 +368,17 @@ static void close_name(struct model *m, int name)
         return;
     m->names[name].exists = false;
     sim_reply_plain(&m->c->expected, '3');
+}
+
+/* BEGIN, COMMIT and ROLLBACK as some drivers send them. */
+static void extended_control(struct model *m, enum sim_kind kind)
+{
+    const int number = m->c->numbers++;
+    parse(m, SIM_NAMES, kind, number);
+    bind_execute(m, SIM_NAMES, kind, number, sim_chance(30));
+    send_message(m->c, 'S', "", 0);
+    synced(m);
+    unit_ends(m, false, false);
 }
 
 /* Something with a named statement. */
@@ -432,6 +446,7 @@ static void flushed(struct model *m)
     send_message(c, 'S', "", 0);
     synced(m);
     unit_ends(m, true, false);
+    m->wait_next = true; /* behind a Flush nothing is sent again */
 }
 
 static void last_route(struct model *m)
@@ -457,7 +472,7 @@ static void idle_unit(struct model *m)
     else if (what < 31)
         simple(m, SIM_FUNCTION);
     else if (what < 34)
-        simple(m, SIM_LIAR);
+        simple(m, sim.small_keep ? SIM_READ : SIM_LIAR);
     else if (what < 37)
         simple(m, SIM_ERROR);
     else if (what < 39)
@@ -470,6 +485,8 @@ static void idle_unit(struct model *m)
         extended(m);
     else if (what < 70)
         simple(m, sim_chance(60) ? SIM_BEGIN : SIM_BEGIN_READ_ONLY);
+    else if (what < 71 && !c->refusable)
+        extended_control(m, sim_chance(60) ? SIM_BEGIN : SIM_BEGIN_READ_ONLY);
     else if (what < 72)
         simple(m, SIM_SHOW_APPLICATION);
     else if (what < 74)
@@ -493,7 +510,9 @@ static void idle_unit(struct model *m)
 static void block_unit(struct model *m)
 {
     const uint32_t what = sim_below(100);
-    if (what < 25)
+    if (what < 5)
+        extended_control(m, sim_chance(70) ? SIM_COMMIT : SIM_ROLLBACK);
+    else if (what < 25)
         simple(m, sim_chance(70) ? SIM_COMMIT : SIM_ROLLBACK);
     else if (m->status == 'E')
         simple(m, SIM_READ);

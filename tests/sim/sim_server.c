@@ -30,8 +30,7 @@ void sim_server_die(struct sim_conn *c)
     switch (sim_below(3)) {
     case 0:
         sim_reply_error(&c->out, "FATAL", "57P01",
-                        "terminating connection due to administrator command",
-                        "ProcessInterrupts");
+                        "terminating connection due to administrator command", "ProcessInterrupts");
         break;
     case 1:
         if (left > 0) /* within a message, maybe */
@@ -313,7 +312,8 @@ static void on_bind(struct sim_conn *c, struct proto_span body)
         error(c, true, "26000", "prepared statement does not exist", "exec_bind_message");
         return;
     }
-    struct sim_sql sql = sim_sql_read((struct proto_span){(const uint8_t *)s->text, strlen(s->text)});
+    struct sim_sql sql =
+        sim_sql_read((struct proto_span){(const uint8_t *)s->text, strlen(s->text)});
     if (in_failed_block(c, sql.kind))
         return;
     if (count > 0)

@@ -207,9 +207,9 @@ static void server_says(struct shell *sh, uint8_t which, struct proto_span bytes
             forget(sh, b);
 }
 
-#define BYTES(text)                                         \
-    {                                                       \
-        .base = (const uint8_t *)(text), sizeof(text) - 1   \
+#define BYTES(text)                                       \
+    {                                                     \
+        .base = (const uint8_t *)(text), sizeof(text) - 1 \
     }
 
 /* Whole messages, so that the fuzzer need not find the lengths. */
@@ -337,7 +337,8 @@ static void step(struct shell *sh)
         break;
     }
     case 8:
-        server_says(sh, 0, servers_say[take_byte(sh) % (sizeof(servers_say) / sizeof(servers_say[0]))]);
+        server_says(sh, 0,
+                    servers_say[take_byte(sh) % (sizeof(servers_say) / sizeof(servers_say[0]))]);
         break;
     default:
         turn_topology(sh, op / 10 * 3 + take_byte(sh));

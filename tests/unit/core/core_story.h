@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: PostgreSQL
+ *
+ * core_story: a session core among peers that say what a test tells them to, in a short notation.
+ *
+ * Messages are a letter and, in parentheses, what matters of them: "Q(SELECT 1)", "P(name|text)",
+ * "B(name)", "C(tag)", "Z(I)", "E(42601)". Everything that the core sends or wishes is written to a
+ * log in the same notation; a test compares it, line by line.
+ */
+#ifndef CORE_STORY_H
+#define CORE_STORY_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "core.h"
+
+enum { STORY_NODES = 3, STORY_LOG_SIZE = 16384 };
+
+struct story {
+    struct core_worker worker;
+    struct router_topology topology;
+    struct core_database database;
+    struct core_group group;
+    uint64_t routes[CORE_ROUTE_COUNTERS];
+    uint8_t reads;
+    uint64_t now_ns;
+    struct core_session session;
+    bool gone;
+    bool nobody_grants;                         /* wishes for a backend are logged and stay open */
+    bool nobody_drains;                         /* the client does not take what it is sent */
+    struct core_login_answer answer;            /* for whoever logs in */
+    struct core_backend *backends[STORY_NODES]; /* 0: primary, 1 and 2: replicas */
+    char log[STORY_LOG_SIZE];
+    size_t log_size;
+};
+
+/* A session before its first byte; story_begin() logs it in (trust) and empties the log. */
+void story_init(struct story *st);
+void story_begin(struct story *st);
+/* Frees everything and sees that nothing is left. */
+void story_end(struct story *st);
+
+void story_client(struct story *st, const char *messages);
+void story_client_bytes(struct story *st, const void *bytes, size_t size);
+void story_server(struct story *st, uint32_t node, const char *messages);
+void story_server_bytes(struct story *st, uint32_t node, const void *bytes, size_t size);
+void story_server_dies(struct story *st, uint32_t node);
+void story_execute(struct story *st, struct core_actions *a);
+void story_grant(struct story *st);
+/* Replicas show everything up to now. */
+void story_replicate(struct story *st);
+void story_leave(struct story *st);
+
+/* What was logged since the last time. */
+void story_expect(struct story *st, const char *log);
+
+/* As bytes, for those who want to cut them. Returns their size. */
+size_t story_encode(bool to_server, const char *messages, uint8_t *buf, size_t buf_size);
+
+#endif
