@@ -275,6 +275,15 @@ static bool may_use(struct worker *w, struct client *c, struct server *v)
     return true;
 }
 
+/* The node that was chosen has no connection to spare and another one served: without this a node
+ * that is new or back would stay cold for as long as the others keep up. */
+static void open_spare(struct pool *pool, uint64_t now_ns)
+{
+    if (pool->opening_count + pool->warming_count == 0 && now_ns >= pool->retry_at_ns &&
+        budget_take(pool))
+        server_open(pool, now_ns);
+}
+
 /* PAUSE: nobody is given a connection until RESUME. */
 static bool is_paused(const struct group *g)
 {
@@ -293,6 +302,8 @@ void pool_want(struct worker *w, struct client *c, uint64_t now_ns)
         for (uint8_t n = 0; v == NULL && n < w->topology.nodes_count; n++)
             if ((c->want_mask & 1u << n) != 0)
                 v = idle_of(g, n);
+        if (v != NULL && v->pool->node != c->core.choice.node)
+            open_spare(pool_of(g, c->core.choice.node), now_ns);
         if (v != NULL && may_use(w, c, v)) {
             grant(w, c, v, now_ns);
             return;

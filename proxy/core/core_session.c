@@ -416,8 +416,8 @@ static size_t dispose(struct core_session *s, struct proto_span in, const struct
         (batch->all_local && s->class.local != ROUTER_LOCAL_EMPTY) || own_deallocate(s, batch);
     if (s->backend != NULL) {
         const uint32_t owed = core_expect_count(s->backend);
-        if (answer && (owed > 0 || s->backend->body_left > 0))
-            return 0; /* a message is on its way to the client: nothing may come between */
+        if (answer && (owed > 0 || s->backend->body_left > 0 || s->backend->fatal_seen))
+            return 0; /* something is on its way to the client: nothing may come between */
         if (answer && !s->unsynced) {
             core_local_answer(s, in, batch, now_ns, a);
             return batch->size;

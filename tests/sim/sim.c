@@ -19,10 +19,7 @@ static bool canary;
 static int traced = -2;
 static uint64_t total_counters[8];
 
-static uint8_t reads_mode;
 static uint64_t routes[CORE_ROUTE_COUNTERS];
-static struct core_database database;
-static struct core_group group;
 
 uint64_t sim_random(void)
 {
@@ -103,213 +100,6 @@ static void fake_sha256(const uint8_t *data, size_t size, uint8_t ret[32])
 
 static const struct proto_hashes hashes = {.sha256 = fake_sha256};
 
-/* ---- the pool ---- */
-
-static struct sim_conn *conn_of(struct core_backend *b)
-{
-    return b->shell;
-}
-
-static void conn_free(struct sim_conn *c)
-{
-    core_backend_deinit(&c->core);
-    sim.nodes[c->node].conns--;
-    if (!c->dead && sim_chance(50)) { /* what was sent is executed all the same */
-        c->closed_by_proxy = true;
-        sim_server_read(c, sim_queue_size(&c->in));
-    }
-    free(c->in.base);
-    free(c->got.base);
-    free(c->out.base);
-    memset(c, 0, sizeof(*c));
-}
-
-static void send_server(struct sim_conn *c, const struct core_sink *sink)
-{
-    for (uint32_t i = 0; i < sink->count; i++) {
-        sim_queue_add(&c->in, sink->spans[i].base, sink->spans[i].size);
-        sim_trace(c->owner, c->node > 0 ? "replica > " : "primary > ", sink->spans[i]);
-        if (sim.broken == SIM_BREAK_TWICE && sim_chance(5))
-            sim_queue_add(&c->in, sink->spans[i].base, sink->spans[i].size);
-    }
-}
-
-static void pool_put(struct sim_conn *c, bool client_gone)
-{
-    if (c->core.broken) {
-        conn_free(c);
-        return;
-    }
-    if (!core_backend_idle(&c->core) || (client_gone && c->core.tainted)) {
-        struct core_actions *a = core_backend_reset(&c->core);
-        send_server(c, &a->server);
-        c->resetting = true;
-        return;
-    }
-    c->pooled = true;
-}
-
-/* Late data of a COPY that has failed is no request: a server ignores it. */
-static bool has_requests(const struct sim_queue *q)
-{
-    struct proto_header h = {0};
-    for (struct proto_span in = sim_queue_span(q); in.size > 0;) {
-        if (proto_header_peek(in, UINT32_MAX - 4, &h) != PROTO_OK || strchr("dcf", h.type) == NULL)
-            return true;
-        const size_t size = PROTO_HEADER_SIZE + (size_t)h.body_size;
-        if (size > in.size)
-            return true;
-        in = (struct proto_span){.base = in.base + size, .size = in.size - size};
-    }
-    return false;
-}
-
-/* The release rule, from the outside. */
-static void check_release(const struct sim_conn *c, uint64_t client_pending)
-{
-    if (c->core.session != NULL)
-        sim_fail("released while attached");
-    struct sim_queue left_over = {0};
-    sim_queue_add(&left_over, sim_queue_span(&c->got).base, sim_queue_size(&c->got));
-    sim_queue_add(&left_over, sim_queue_span(&c->in).base, sim_queue_size(&c->in));
-    const bool requests = has_requests(&left_over);
-    free(left_over.base);
-    if (requests)
-        sim_fail("released with requests unread by the server");
-    if (!c->dead && (c->status != 'I' || c->skipping || c->copy_in))
-        sim_fail("released in a transaction");
-    if (client_pending > 0)
-        sim_fail("released before its client has everything");
-    const struct proto_span left = sim_queue_span(&c->out);
-    if (left.size > 0 && left.base[0] != 'N' && left.base[0] != 'S' && !c->dead)
-        sim_fail("released with a reply on its way");
-}
-
-/* ---- actions ---- */
-
-static void wait_add(struct sim_client *c)
-{
-    if (c->waiting)
-        return;
-    c->waiting = true;
-    c->waits_since = sim.step;
-    sim.waiters[sim.waiters_count++] = c->index;
-}
-
-static void wait_remove(struct sim_client *c)
-{
-    int n = 0;
-    for (int i = 0; i < sim.waiters_count; i++)
-        if (sim.waiters[i] != c->index)
-            sim.waiters[n++] = sim.waiters[i];
-    sim.waiters_count = n;
-    c->waiting = false;
-}
-
-static void execute(struct sim_client *client, struct core_actions *a);
-
-static void client_close(struct sim_client *c)
-{
-    if (!c->open)
-        return;
-    c->open = false;
-    struct core_actions *a = core_client_gone(&c->core, sim.now_ns);
-    struct core_backend *b = a->backend;
-    if (a->cancel_want)
-        wait_remove(c);
-    if (a->close_backend != CORE_KEEP)
-        conn_free(conn_of(b));
-    else if (a->release)
-        pool_put(conn_of(b), true);
-    core_session_deinit(&c->core);
-}
-
-static void send_client(struct sim_client *c, const struct core_sink *sink)
-{
-    struct sim_client *to = c;
-    if (sim.broken == SIM_BREAK_SWAP && sim_chance(2))
-        to = &sim.clients[sim_below((uint32_t)sim.clients_count)];
-    for (uint32_t i = 0; i < sink->count; i++)
-        sim_queue_add(&to->to_client, sink->spans[i].base, sink->spans[i].size);
-    for (uint32_t i = 0; i < sink->count; i++)
-        sim_trace(c->index, "client  < ", sink->spans[i]);
-    c->core.client_pending = sim_queue_size(&c->to_client);
-}
-
-static struct core_actions *log_in(struct sim_client *c)
-{
-    const struct core_login_answer answer = {.auth = CORE_AUTH_TRUST, .group = &group};
-    return core_login_user(&c->core, &answer, sim.now_ns);
-}
-
-/* One step's wishes. Returns the next step's actions, when it is to be taken at once. */
-static struct core_actions *execute_one(struct sim_client *client, struct core_actions *a)
-{
-    struct core_backend *b = a->backend;
-    struct sim_conn *conn = b != NULL ? conn_of(b) : NULL;
-    const struct core_actions did = {.again = a->again,
-                                     .again_server = a->again_server,
-                                     .settle = a->settle,
-                                     .close_client = a->close_client,
-                                     .login_want_user = a->login_want_user};
-    /* what an answer of the proxy's own adds in this step is not the backend's */
-    const uint64_t pending = client != NULL ? client->core.client_pending : 0;
-    if (a->server.size > 0 && !conn->dead)
-        send_server(conn, &a->server);
-    if (a->client.size > 0)
-        send_client(client, &a->client);
-    if (a->want)
-        wait_add(client);
-    if (a->cancel_want)
-        wait_remove(client);
-    if (client != NULL && client->waiting && !client->core.waiting)
-        wait_remove(client);
-    if (a->release) {
-        check_release(conn, pending);
-        pool_put(conn, false);
-        conn = NULL;
-    } else if (a->close_backend != CORE_KEEP) {
-        if (b->session != NULL)
-            sim_fail("closed while attached");
-        conn_free(conn);
-        conn = NULL;
-    }
-    if (did.close_client != CORE_KEEP) {
-        if (did.close_client == CORE_CLOSE_NOW)
-            sim_queue_clear(&client->to_client);
-        client->lost = client->lost || !client->finished;
-        if (!sim.faults && !sim.refuse && !client->finished)
-            sim_fail("client %d was closed for nothing", client->index);
-        sim_queue_add(&client->received, sim_queue_span(&client->to_client).base,
-                      sim_queue_size(&client->to_client));
-        sim_queue_clear(&client->to_client);
-        client->lost = false;
-        sim_client_check(client);
-        client->lost = true;
-        client_close(client);
-        return NULL;
-    }
-    if (did.settle && client != NULL)
-        client->settle = true;
-    if (did.login_want_user)
-        return log_in(client);
-    if (did.again_server && conn != NULL)
-        return core_server_data(b, (struct proto_span){0}, sim.now_ns);
-    if (did.again)
-        return core_resume(&client->core, sim.now_ns);
-    if (client != NULL && client->settle && client->core.client_pending == 0) {
-        client->settle = false;
-        return core_client_drained(&client->core, sim.now_ns);
-    }
-    return NULL;
-}
-
-static void execute(struct sim_client *client, struct core_actions *a)
-{
-    while (a != NULL)
-        a = execute_one(client, a);
-}
-
 /* ---- what may happen ---- */
 
 static struct sim_client *client_of(struct sim_conn *c)
@@ -337,7 +127,7 @@ static void client_to_core(struct sim_client *c)
     memcpy(copy, sim_queue_span(&c->to_core).base, part);
     sim_trace(c->index, "client  > ", (struct proto_span){copy, part});
     sim_queue_drop(&c->to_core, part);
-    execute(c, core_client_data(&c->core, (struct proto_span){copy, part}, sim.now_ns));
+    sim_execute(c, core_client_data(&c->core, (struct proto_span){copy, part}, sim.now_ns));
     memset(copy, 0xee, part);
 }
 
@@ -357,7 +147,7 @@ static void core_to_client(struct sim_client *c)
     sim_client_check(c);
     if (c->core.client_pending == 0 && c->settle) {
         c->settle = false;
-        execute(c, core_client_drained(&c->core, sim.now_ns));
+        sim_execute(c, core_client_drained(&c->core, sim.now_ns));
     }
 }
 
@@ -369,7 +159,7 @@ static void server_to_core(struct sim_conn *c)
     if (size == 0) {
         if (!c->dead)
             return;
-        execute(client, core_server_lost(&c->core, sim.now_ns));
+        sim_execute(client, core_server_lost(&c->core, sim.now_ns));
         return;
     }
     const size_t part = piece(size);
@@ -377,38 +167,17 @@ static void server_to_core(struct sim_conn *c)
     memcpy(copy, sim_queue_span(&c->out).base, part);
     sim_trace(c->owner, c->node > 0 ? "replica < " : "primary < ", (struct proto_span){copy, part});
     sim_queue_drop(&c->out, part);
-    execute(client, core_server_data(&c->core, (struct proto_span){copy, part}, sim.now_ns));
+    sim_execute(client, core_server_data(&c->core, (struct proto_span){copy, part}, sim.now_ns));
     memset(copy, 0xee, part);
     if (!c->open || c->core.session != NULL)
         return;
     if (c->core.broken) {
         if (c->pooled || c->resetting)
-            conn_free(c);
+            sim_conn_free(c);
     } else if (c->resetting && core_backend_idle(&c->core)) {
         c->resetting = false;
         c->pooled = true;
     }
-}
-
-static struct sim_conn *find_conn(uint8_t node)
-{
-    for (int i = 0; i < SIM_CONNS_MAX; i++) {
-        struct sim_conn *c = &sim.conns[i];
-        if (c->open && c->pooled && c->node == node && core_backend_idle(&c->core))
-            return c;
-    }
-    if (sim.nodes[node].conns >= sim.budget || !sim.nodes[node].up)
-        return NULL;
-    for (int i = 0; i < SIM_CONNS_MAX; i++) {
-        struct sim_conn *c = &sim.conns[i];
-        if (c->open)
-            continue;
-        sim_server_start(c, node);
-        sim.nodes[node].conns++;
-        core_backend_init(&c->core, &sim.worker, node, node != 0, sim.now_ns, c);
-        return c;
-    }
-    return NULL;
 }
 
 static void match(void)
@@ -418,13 +187,13 @@ static void match(void)
         const uint8_t node = c->core.choice.node;
         if (node == ROUTER_NODE_NONE)
             continue;
-        struct sim_conn *conn = find_conn(node);
+        struct sim_conn *conn = sim_conn_find(node);
         if (conn == NULL)
             continue;
         conn->pooled = false;
         conn->owner = c->index;
-        wait_remove(c);
-        execute(c, core_granted(&c->core, &conn->core, sim.now_ns));
+        sim_wait_remove(c);
+        sim_execute(c, core_granted(&c->core, &conn->core, sim.now_ns));
         return; /* the list may be another one now */
     }
 }
@@ -439,9 +208,9 @@ static void refuse(void)
         return;
     struct sim_client *c = &sim.clients[sim.waiters[sim_below((uint32_t)sim.waiters_count)]];
     if (c->refusable && c->logged_in)
-        execute(c, core_refused(&c->core, &error, sim.now_ns));
+        sim_execute(c, core_refused(&c->core, &error, sim.now_ns));
     else if (sim_chance(5))
-        execute(c, core_refused(&c->core, &fatal, sim.now_ns));
+        sim_execute(c, core_refused(&c->core, &fatal, sim.now_ns));
 }
 
 static void publish(void)
@@ -464,7 +233,7 @@ static void publish(void)
     sim.topology.generation++;
     for (int i = 0; i < sim.clients_count; i++)
         if (sim.clients[i].open && sim.clients[i].core.waiting)
-            execute(&sim.clients[i], core_redecide(&sim.clients[i].core, sim.now_ns));
+            sim_execute(&sim.clients[i], core_redecide(&sim.clients[i].core, sim.now_ns));
 }
 
 static void replicate(uint32_t node)
@@ -498,15 +267,15 @@ static void leave(struct sim_client *c)
         return;
     if (c->finished && sim_queue_size(&c->to_core) == 0) {
         if (sim_chance(50))
-            execute(c,
-                    core_client_data(&c->core, (struct proto_span){(const uint8_t *)"X\0\0\0\4", 5},
-                                     sim.now_ns));
+            sim_execute(c, core_client_data(&c->core,
+                                            (struct proto_span){(const uint8_t *)"X\0\0\0\4", 5},
+                                            sim.now_ns));
         else
-            client_close(c);
+            sim_client_close(c);
     } else if (sim.vanish && !sim.quiet && sim_chance(2)) {
         c->lost = true;
         sim_queue_clear(&c->to_client);
-        client_close(c);
+        sim_client_close(c);
     }
 }
 
@@ -563,7 +332,7 @@ static void check_rest(void)
         if (sim.conns[i].open) {
             if (!sim.conns[i].pooled && !sim.conns[i].resetting)
                 sim_fail("a server connection was never given back");
-            conn_free(&sim.conns[i]);
+            sim_conn_free(&sim.conns[i]);
         }
     for (uint32_t i = 0; i < SIM_NODES; i++)
         if (sim.worker.loads[i].in_flight != 0)
@@ -624,13 +393,13 @@ static void start(uint64_t seed)
     }
     if (sim_chance(30))
         sim.topology.nodes[0].weight_permille = 300;
-    database = (struct core_database){.name = "d",
-                                      .level = ROUTER_LEVEL_SESSION,
-                                      .pool_mode = session_pooling ? 0 : 1,
-                                      .fallback_allowed = true,
-                                      .reads = &reads_mode,
-                                      .routes = routes};
-    group = (struct core_group){.database = &database, .user = "user"};
+    sim.database = (struct core_database){.name = "d",
+                                          .level = ROUTER_LEVEL_SESSION,
+                                          .pool_mode = session_pooling ? 0 : 1,
+                                          .fallback_allowed = true,
+                                          .reads = &sim.reads,
+                                          .routes = routes};
+    sim.group = (struct core_group){.database = &sim.database, .user = "user"};
     for (int i = 0; i < sim.clients_count; i++) {
         sim_client_start(&sim.clients[i], i);
         core_session_init(&sim.clients[i].core, &sim.worker, &sim.clients[i]);
@@ -641,11 +410,11 @@ static void finish(void)
 {
     check_rest();
     count_up();
-    while (group.profiles != NULL) {
-        struct core_profile *p = group.profiles;
+    while (sim.group.profiles != NULL) {
+        struct core_profile *p = sim.group.profiles;
         if (p->references != 0)
             sim_fail("a profile is still held");
-        group.profiles = p->next;
+        sim.group.profiles = p->next;
         free(p->settings);
         free(p->welcome);
         free(p);
@@ -696,7 +465,7 @@ static int run_canary(const char *kind)
     for (enum sim_break b = SIM_BREAK_SWAP; b <= SIM_BREAK_STALE; b++)
         if (strcmp(kind, kinds[b]) == 0)
             sim.broken = b;
-    for (; seed <= 20; seed++) {
+    for (; seed <= 100; seed++) {
         if (setjmp(on_failure) != 0) {
             printf("the canary was seen at seed %lu\n", (unsigned long)seed);
             fflush(stdout);

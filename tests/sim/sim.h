@@ -216,6 +216,9 @@ struct sim {
     int clients_count;
     struct core_worker worker;
     struct router_topology topology;
+    struct core_database database;
+    struct core_group group;
+    uint8_t reads;
     struct sim_node nodes[SIM_NODES];
     struct sim_client clients[SIM_CLIENTS_MAX];
     struct sim_conn conns[SIM_CONNS_MAX];
@@ -224,6 +227,18 @@ struct sim {
     uint32_t budget;
 };
 extern struct sim sim;
+
+/* ---- the shell (sim_shell.c) ---- */
+
+/* Carries out one step's actions and those of the steps that it calls for. */
+void sim_execute(struct sim_client *client, struct core_actions *a);
+void sim_client_close(struct sim_client *c);
+void sim_conn_free(struct sim_conn *c);
+/* An idle connection to the node, or a new one; NULL: the budget is used up. */
+struct sim_conn *sim_conn_find(uint8_t node);
+void sim_wait_remove(struct sim_client *c);
+
+/* ---- chance, and what is wrong ---- */
 
 uint64_t sim_random(void);
 /* [0, below) */

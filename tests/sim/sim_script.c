@@ -276,7 +276,7 @@ static void parse(struct model *m, int name, enum sim_kind kind, int number)
     static char text[16384];
     struct sim_client *c = m->c;
     /* on a replica a long Parse would pin, and is refused */
-    const bool may_be_long = name == SIM_NAMES && !(m->status == 'T' && m->read_only);
+    const bool may_be_long = name == SIM_NAMES && !(m->status != 'I' && m->read_only);
     const size_t size =
         sim_sql_write(kind, c->index, number, may_be_long ? padding(kind) : 0, text, sizeof(text));
     send_parse(c, names[name], text, size);
