@@ -92,7 +92,7 @@ static void emit_parse(struct core_actions *a, struct proto_span name, struct pr
 void core_emit_begin(struct core_session *s, struct core_actions *a)
 {
     assert(s->block == CORE_DEFERRED);
-    const struct proto_span text = {.base = (const uint8_t *)s->begin_text, .size = s->begin_size};
+    const struct proto_span text = core_block_span(s->begin_text);
     struct proto_writer w = core_sink_writer(&a->server);
     proto_write_parse(&w, core_span(""), text, core_span(""));
     proto_write_bind_empty(&w, core_span(""), core_span(""));
@@ -104,8 +104,7 @@ void core_emit_begin(struct core_session *s, struct core_actions *a)
     s->backend->unnamed_id = 0;
     s->unsynced = true;
     s->block = CORE_OPEN;
-    free(s->begin_text);
-    s->begin_text = NULL;
+    core_block_give(s->worker, &s->begin_text);
     s->worker->counters.begins_deferred++;
 }
 

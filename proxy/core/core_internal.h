@@ -112,7 +112,31 @@ size_t core_emit(struct core_session *s, struct proto_span in, struct core_actio
 /* Sends a deferred BEGIN in front of what follows. */
 void core_emit_begin(struct core_session *s, struct core_actions *a);
 
-/* ---- core_session.c ---- */
+/* ---- core_life.c ---- */
+
+void core_write_error(struct core_session *s, const struct proto_error_text *text,
+                      struct core_actions *a);
+void core_fatal_text(struct core_session *s, const struct proto_error_text *text,
+                     struct core_actions *a);
+
+/* ---- core_send.c ---- */
+
+static const char core_discard_all[] = "DISCARD ALL";
+/* May the next batch go to the backend that the session has? */
+bool core_may_follow(const struct core_session *s, const struct router_class *class);
+/* What a batch changes about the session, at the moment its first byte leaves. */
+void core_start_batch(struct core_session *s, uint64_t now_ns);
+/* Keeps what was sent, in case it must be sent again elsewhere. */
+void core_keep(struct core_session *s, struct proto_span bytes);
+/* Brings the backend into the state that the session's settings ask for. False: it is in it. */
+bool core_preflight(struct core_session *s, struct core_actions *a);
+
+/* ---- core_flight.c ---- */
+
+void core_not_in_flight(struct core_session *s, uint8_t node);
+void core_forget_flight(struct core_session *s);
+
+/* ---- core_session.c and its neighbours ---- */
 
 void core_pump(struct core_session *s, struct proto_span in, uint64_t now_ns,
                struct core_actions *a);

@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: PostgreSQL
+ *
+ * core_flight: the end of what is in flight: all replies are in, or it is taken back and replayed.
+ */
+#include <stdlib.h>
+
+#include "core_internal.h"
+
+void core_not_in_flight(struct core_session *s, uint8_t node)
+{
+    if (s->in_flight)
+        s->worker->loads[node].in_flight--;
+    s->in_flight = false;
+}
+
+void core_flight_over(struct core_session *s, uint64_t now_ns, struct core_actions *a)
+{
+    struct core_worker *w = s->worker;
+    struct core_backend *b = s->backend;
+    assert(core_expect_count(b) == 0);
+    if (s->in_flight) {
+        const uint8_t node = b->node;
+        const uint64_t sample_ns = now_ns > s->sent_ns ? now_ns - s->sent_ns : 1;
+        router_load_observe(&w->loads[node], sample_ns, now_ns - w->loads_seen_ns[node]);
+        w->loads_seen_ns[node] = now_ns;
+        a->latency_ns = sample_ns;
+        if (!a->has_outcome) {
+            a->has_outcome = true;
+            a->outcome_node = node;
+            a->outcome = (struct breaker_outcome){.input = BREAKER_SUCCESS};
+            a->outcome_generation = b->generation;
+        }
+    }
+    core_not_in_flight(s, b->node);
+    core_block_give(w, &s->kept);
+    s->replayable = s->retried = s->replay_on_primary = s->barrier = false;
+    s->names_in_flight = s->unnamed_used = s->rows_forwarded = false;
+    s->kept_run = 0;
+    s->replay_swallow = 0;
+    s->avoid_node = ROUTER_NODE_NONE;
+    a->settle = true;
+}
+
+void core_forget_flight(struct core_session *s)
+{
+    s->syncs = 0;
+    s->emitting = s->streaming = s->preflight = s->unsynced = s->executed = s->copy_in = false;
+    s->names_in_flight = s->unnamed_used = s->rows_forwarded = false;
+    s->barrier = s->error_seen = false;
+    s->batch_left = s->kept_run = 0;
+}
+
+/* Before a replay: the names that were given already will be given again. */
+static void forget_names(struct core_session *s)
+{
+    struct proto_span in = core_block_span(s->kept);
+    struct proto_header h;
+    struct proto_parse parse;
+    while (s->named_answered > 0 && proto_header_peek(in, UINT32_MAX - 4, &h) == PROTO_OK) {
+        const struct proto_span body = {.base = in.base + PROTO_HEADER_SIZE, .size = h.body_size};
+        if (h.type == 'P' && proto_parse_read(body, &parse) == PROTO_OK && parse.name.size > 0) {
+            struct core_stmt *stmt = core_names_remove(s, parse.name);
+            if (stmt != NULL)
+                core_stmt_release(s->worker, stmt);
+            s->named_answered--;
+        }
+        in = core_span_skip(in, PROTO_HEADER_SIZE + (size_t)h.body_size);
+    }
+}
+
+bool core_replay(struct core_session *s, uint8_t avoid_node, enum router_reason reason,
+                 uint64_t now_ns, struct core_actions *a)
+{
+    struct core_backend *b = s->backend;
+    const bool learned = reason == ROUTER_REASON_LEARNED;
+    if (learned ? s->replay_on_primary : s->retried)
+        return false; /* once for each reason */
+    if (!s->replayable || s->rows_forwarded || s->phase != CORE_QUERY || s->emitting ||
+        s->stream_left > 0 || s->kept == NULL || b->body_left > 0)
+        return false;
+    core_not_in_flight(s, b->node);
+    core_expect_undo(b, core_expect_count(b));
+    forget_names(s);
+    b->broken = true; /* what it still sends belongs to nobody */
+    core_detach(s);
+    core_forget_flight(s);
+    s->retried = s->retried || !learned;
+    s->replay_on_primary = s->replay_on_primary || learned;
+    s->replay_swallow += s->forwarded;
+    s->avoid_node = avoid_node;
+    /* what was in flight goes in front of what came since */
+    core_block_append(s->worker, &s->kept, core_block_span(s->hold));
+    core_block_give(s->worker, &s->hold);
+    s->hold = s->kept;
+    s->kept = NULL;
+    s->worker->counters.retries++;
+    a->backend = b;
+    a->close_backend = CORE_CLOSE_NOW;
+    core_pump(s, (struct proto_span){0}, now_ns, a);
+    a->backend = b;
+    return true;
+}

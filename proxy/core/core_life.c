@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: PostgreSQL
+ *
+ * core_life: sessions and backends begin and end; attaching, detaching; the proxy's own errors.
+ */
+#include <stdlib.h>
+
+#include "core_internal.h"
+
+/* ---- life ---- */
+
+bool core_worker_init(struct core_worker *w, const struct core_limits *limits,
+                      uint32_t cache_entries, const uint8_t key[ROUTER_KEY_SIZE], uint64_t seed)
+{
+    memset(w, 0, sizeof(*w));
+    w->limits = *limits;
+    w->random = seed | 1;
+    w->cache = router_cache_create(cache_entries, key);
+    w->stmts = core_stmts_create();
+    w->actions.server.scratch = malloc(CORE_SCRATCH_SIZE);
+    w->actions.client.scratch = malloc(CORE_SCRATCH_SIZE);
+    return w->cache != NULL && w->stmts != NULL && w->actions.server.scratch != NULL &&
+           w->actions.client.scratch != NULL;
+}
+
+void core_worker_deinit(struct core_worker *w)
+{
+    core_blocks_recycle(w);
+    while (w->free_blocks != NULL) {
+        struct core_block *block = w->free_blocks;
+        w->free_blocks = block->next;
+        free(block);
+    }
+    router_cache_destroy(w->cache);
+    core_stmts_destroy(w->stmts);
+    free(w->actions.server.scratch);
+    free(w->actions.client.scratch);
+}
+
+void core_session_init(struct core_session *s, struct core_worker *w, void *shell)
+{
+    memset(s, 0, sizeof(*s));
+    s->worker = w;
+    s->shell = shell;
+    s->id = ++w->next_id;
+    s->level = ROUTER_LEVEL_SESSION;
+    s->level_local = 0xff;
+    s->floor_node = s->avoid_node = ROUTER_NODE_NONE;
+    s->last_route.node = ROUTER_NODE_NONE;
+    s->last_route.lag_ms = -1;
+}
+
+void core_session_deinit(struct core_session *s)
+{
+    assert(s->backend == NULL && !s->waiting);
+    core_pin_drop(s);
+    core_block_give(s->worker, &s->hold);
+    core_block_give(s->worker, &s->kept);
+    core_block_give(s->worker, &s->unnamed);
+    core_names_clear(s);
+    core_login_free(s);
+    core_block_give(s->worker, &s->begin_text);
+    if (s->profile != NULL)
+        core_profile_release(s->profile);
+    s->profile = NULL;
+}
+
+void core_backend_init(struct core_backend *b, struct core_worker *w, uint8_t node, bool is_replica,
+                       uint64_t now_ns, void *shell)
+{
+    *b = (struct core_backend){.worker = w,
+                               .shell = shell,
+                               .node = node,
+                               .is_replica = is_replica,
+                               .opened_ns = now_ns,
+                               .status = 'I'};
+}
+
+void core_backend_deinit(struct core_backend *b)
+{
+    assert(b->session == NULL);
+    while (core_expect_count(b) > 0)
+        core_expect_pop(b);
+    core_block_give(b->worker, &b->hold);
+    free(b->expect);
+    free(b->stmts);
+    free(b->params);
+    b->expect = NULL;
+    b->stmts = NULL;
+    b->params = NULL;
+}
+
+void core_attach(struct core_session *s, struct core_backend *b)
+{
+    assert(s->backend == NULL && b->session == NULL);
+    assert(core_backend_idle(b));
+    s->backend = b;
+    b->session = s;
+}
+
+void core_detach(struct core_session *s)
+{
+    struct core_backend *b = s->backend;
+    assert(b != NULL && b->session == s);
+    b->last_session_id = s->id;
+    b->session = NULL;
+    s->backend = NULL;
+}
+
+bool core_backend_idle(const struct core_backend *b)
+{
+    return !b->broken && !b->resetting && !b->fatal_seen && b->status == 'I' &&
+           core_expect_count(b) == 0 && b->body_left == 0 && b->hold == NULL && b->cancels == 0;
+}
+
+/* ---- errors of our own ---- */
+
+void core_write_error(struct core_session *s, const struct proto_error_text *text,
+                      struct core_actions *a)
+{
+    struct proto_writer w = core_sink_writer(&a->client);
+    proto_write_error(&w, text);
+    core_sink_commit(&a->client, &w);
+    s->worker->counters.errors_made++;
+}
+
+static uint8_t ready_status(const struct core_session *s)
+{
+    if (s->backend != NULL)
+        return s->backend->status;
+    return s->block == CORE_DEFERRED ? 'T' : 'I';
+}
+
+void core_ready_write(struct core_session *s, struct core_actions *a)
+{
+    struct proto_writer w = core_sink_writer(&a->client);
+    proto_write_ready(&w, ready_status(s));
+    core_sink_commit(&a->client, &w);
+}
+
+void core_fatal_text(struct core_session *s, const struct proto_error_text *text,
+                     struct core_actions *a)
+{
+    if (s->phase == CORE_DOOMED)
+        return;
+    /* half a message was forwarded: its stream cannot be repaired with another message */
+    if (s->backend == NULL || s->backend->body_left == 0 || s->backend->body_swallow)
+        core_write_error(s, text, a);
+    s->phase = CORE_DOOMED;
+    a->close_client = CORE_CLOSE_AFTER_FLUSH;
+}
+
+void core_fatal(struct core_session *s, const char *sqlstate, const char *message, const char *hint,
+                struct core_actions *a)
+{
+    const struct proto_error_text text = {
+        .severity = "FATAL", .sqlstate = sqlstate, .message = message, .hint = hint};
+    core_fatal_text(s, &text, a);
+}
+
+struct core_actions *core_client_fatal(struct core_session *s, const struct proto_error_text *error)
+{
+    struct core_actions *a = core_actions_begin(s->worker);
+    core_fatal_text(s, error, a);
+    return a;
+}

@@ -1,0 +1,349 @@
+/* SPDX-License-Identifier: PostgreSQL
+ *
+ * core_run: the way of a client's bytes. Frame a batch, decide, send, or wait for a backend.
+ *
+ * Happy path: core_client_data -> run -> next -> dispose -> core_want; core_granted -> run ->
+ * core_emit.
+ */
+#include <stdlib.h>
+
+#include "core_internal.h"
+
+/* ---- deciding what is next ---- */
+
+static void defer_begin(struct core_session *s, struct proto_span in, uint64_t now_ns,
+                        struct core_actions *a)
+{
+    struct proto_span text;
+    (void)proto_query_read(
+        (struct proto_span){in.base + PROTO_HEADER_SIZE, s->batch_size - PROTO_HEADER_SIZE}, &text);
+    core_block_append(s->worker, &s->begin_text, text);
+    s->begin = s->class.begin;
+    s->block = CORE_DEFERRED;
+    core_route_count(s, ROUTER_TARGET_PROXY, ROUTER_NODE_NONE, ROUTER_VERDICT_TRANSACTION,
+                     ROUTER_REASON_BEGIN, now_ns);
+    struct router_lexer lexer = router_lexer_make((const char *)text.base, text.size);
+    struct router_token word;
+    do
+        word = router_lexer_next(&lexer);
+    while (word.kind == ROUTER_TOKEN_COMMENT || word.kind == ROUTER_TOKEN_SELF);
+    const bool start = word.size == 5 && (text.base[word.start] | 0x20) == 's';
+    struct proto_writer w = core_sink_writer(&a->client);
+    proto_write_command_complete(&w, start ? "START TRANSACTION" : "BEGIN");
+    core_sink_commit(&a->client, &w);
+    core_ready_write(s, a);
+}
+
+/* COMMIT, ROLLBACK or another BEGIN in a block that no server knows of. True: answered. */
+static bool answer_deferred(struct core_session *s, uint64_t now_ns, struct core_actions *a)
+{
+    const struct router_class *c = &s->class;
+    const char *tag = NULL;
+    if (!c->alone)
+        return false;
+    if (c->begin != ROUTER_BEGIN_NONE) {
+        const struct proto_error_text warning = {.severity = "WARNING",
+                                                 .sqlstate = "25001",
+                                                 .message =
+                                                     "there is already a transaction in progress"};
+        struct proto_writer w = core_sink_writer(&a->client);
+        proto_write_error(&w, &warning);
+        core_sink_commit(&a->client, &w);
+        tag = "BEGIN";
+    } else if (c->ends || c->rolls_back) {
+        tag = c->ends ? "COMMIT" : "ROLLBACK";
+        s->block = CORE_NO_BLOCK;
+        s->begin = ROUTER_BEGIN_NONE;
+        s->level_local = 0xff;
+        core_block_give(s->worker, &s->begin_text);
+    } else {
+        return false;
+    }
+    core_route_count(s, ROUTER_TARGET_PROXY, ROUTER_NODE_NONE, ROUTER_VERDICT_TRANSACTION,
+                     (enum router_reason)c->reason, now_ns);
+    struct proto_writer w = core_sink_writer(&a->client);
+    proto_write_command_complete(&w, tag);
+    core_sink_commit(&a->client, &w);
+    core_ready_write(s, a);
+    return true;
+}
+
+static bool own_deallocate(const struct core_session *s, const struct core_batch *batch)
+{
+    return batch->simple && batch->class.alone && batch->detail.deallocate[0] != '\0' &&
+           batch->class.reason == ROUTER_REASON_DEALLOCATE &&
+           core_names_find(s->names, core_span(batch->detail.deallocate)) != NULL;
+}
+
+/* What can be learned from, if a replica refuses it: of all batches in flight. */
+static void remember_hashes(struct core_session *s, const struct core_batch *batch)
+{
+    if (s->backend == NULL || core_expect_count(s->backend) == 0)
+        s->hashes_count = 0;
+    s->parse_hash = s->hashes_count; /* an unnamed Parse's is the batch's first */
+    for (uint32_t i = 0; i < batch->hashes_count && s->hashes_count < CORE_HASHES_MAX; i++)
+        s->hashes[s->hashes_count++] = batch->hashes[i];
+}
+
+/* A whole batch is at the front. Returns the bytes that were dealt with; 0 with s->emitting: send
+ * it; 0 without: it has to wait. */
+static size_t dispose(struct core_session *s, struct proto_span in, const struct core_batch *batch,
+                      uint64_t now_ns, struct core_actions *a)
+{
+    s->class = batch->class;
+    s->batch_size = batch->size;
+    core_pin_ask(s);
+    s->parse_class_valid = batch->parse_class_valid;
+    if (s->group->database->pool_mode == CORE_POOL_SESSION) {
+        s->class.verdict = ROUTER_VERDICT_WRITE; /* one backend for all it will do: the primary's */
+        s->class.reason = ROUTER_REASON_PINNED;
+    }
+    if (batch->flushes && batch->binds && s->class.verdict == ROUTER_VERDICT_READ &&
+        s->block == CORE_NO_BLOCK) {
+        s->class.verdict = ROUTER_VERDICT_WRITE; /* what comes before its Sync is not known */
+        s->class.reason = ROUTER_REASON_PIPELINED;
+    }
+    const bool answer =
+        (batch->all_local && s->class.local != ROUTER_LOCAL_EMPTY) || own_deallocate(s, batch);
+    if (s->backend != NULL) {
+        const uint32_t owed = core_expect_count(s->backend);
+        if (answer && (owed > 0 || s->backend->body_left > 0 || s->backend->fatal_seen))
+            return 0; /* something is on its way to the client: nothing may come between */
+        if (answer && !s->unsynced) {
+            core_local_answer(s, in, batch, now_ns, a);
+            return batch->size;
+        }
+        if (!core_may_follow(s, &s->class)) {
+            if (owed == 0 && s->group->database->pool_mode == 0 && !core_is_bound(s) &&
+                !s->backend->fatal_seen) {
+                remember_hashes(s, batch);
+                (void)core_preflight(s, a); /* its own again, after DISCARD ALL */
+            }
+            return 0;
+        }
+        if (owed > 0 && ((batch->names && s->names_in_flight) ||
+                         (batch->drops_unnamed && s->unnamed_used && s->replayable)))
+            return 0;
+        if (batch->executes)
+            core_route_attached(s, &s->class, now_ns);
+        remember_hashes(s, batch);
+        core_start_batch(s, now_ns);
+        return 0;
+    }
+    if (answer || !batch->needs_server || batch->all_local) {
+        core_local_answer(s, in, batch, now_ns, a);
+        return batch->size;
+    }
+    if (s->block == CORE_DEFERRED) {
+        if (batch->simple && answer_deferred(s, now_ns, a))
+            return batch->size;
+        if (s->class.set_read_only && s->begin == ROUTER_BEGIN_PLAIN)
+            s->begin = ROUTER_BEGIN_READ_ONLY;
+    } else if (batch->simple && s->class.alone && s->class.begin != ROUTER_BEGIN_NONE &&
+               batch->size <= CORE_BEGIN_SIZE_MAX) {
+        defer_begin(s, in, now_ns, a);
+        return batch->size;
+    }
+    remember_hashes(s, batch);
+    core_want(s, now_ns, a);
+    return 0;
+}
+
+static size_t too_long(struct core_session *s, uint64_t now_ns, struct core_actions *a)
+{
+    s->class = (struct router_class){.verdict = ROUTER_VERDICT_WRITE,
+                                     .reason = ROUTER_REASON_TOO_LONG,
+                                     .writes = true,
+                                     .taints = true};
+    s->streaming = true;
+    s->batch_size = 0;
+    s->parse_class_valid = false;
+    s->hashes_count = 0;
+    if (s->backend == NULL) {
+        core_want(s, now_ns, a);
+        return 0;
+    }
+    if (!core_may_follow(s, &s->class) ||
+        (core_expect_count(s->backend) > 0 && (s->names_in_flight || s->unnamed_used))) {
+        s->streaming = false;
+        return 0;
+    }
+    core_route_attached(s, &s->class, now_ns);
+    core_start_batch(s, now_ns);
+    return 0;
+}
+
+/* A message that is forwarded or dropped as it is, whatever its size. */
+static size_t stream_message(struct core_session *s, struct proto_span in, bool drop,
+                             struct core_actions *a)
+{
+    struct proto_header h;
+    const uint32_t max = proto_client_body_size_max(in.base[0]);
+    if (max == UINT32_MAX) {
+        core_fatal(s, "08P01", "invalid frontend message type", NULL, a);
+        return in.size;
+    }
+    const enum proto_status status = proto_header_peek(in, max, &h);
+    if (status == PROTO_MORE)
+        return 0;
+    if (status != PROTO_OK) {
+        core_fatal(s, "08P01", "invalid message length", NULL, a);
+        return in.size;
+    }
+    s->stream_left = PROTO_HEADER_SIZE + h.body_size;
+    s->stream_drop = drop;
+    return 0;
+}
+
+/* While the server copies in: everything goes there; Sync and Flush it would ignore. */
+static size_t copy_message(struct core_session *s, struct proto_span in, struct core_actions *a)
+{
+    const uint8_t type = in.base[0];
+    const bool ignored = type == 'S' || type == 'H';
+    const size_t taken = stream_message(s, in, ignored, a);
+    if (s->stream_left > 0 && type != 'd' && !ignored)
+        s->copy_in = false; /* CopyDone, CopyFail, or what fails the COPY */
+    return taken;
+}
+
+static size_t next(struct core_session *s, struct proto_span in, uint64_t now_ns,
+                   struct core_actions *a)
+{
+    const uint8_t type = in.base[0];
+    if (type == 'X') {
+        s->phase = CORE_DOOMED;
+        a->close_client = CORE_CLOSE_NOW;
+        return in.size;
+    }
+    if (s->copy_in)
+        return copy_message(s, in, a);
+    if (type == 'd' || type == 'c' || type == 'f') {
+        if (s->backend != NULL && core_expect_count(s->backend) > 0)
+            return 0;                          /* a COPY may be about to begin */
+        return stream_message(s, in, true, a); /* late: it is over already */
+    }
+    if (s->skipping && type != 'S')
+        return stream_message(s, in, true, a);
+
+    struct core_batch batch;
+    size_t taken;
+    switch (core_batch_scan(s, in, &batch)) {
+    case CORE_BATCH_MORE:
+        return 0;
+    case CORE_BATCH_TOO_LONG:
+        return too_long(s, now_ns, a);
+    case CORE_BATCH_WHOLE:
+        s->skipping = false;
+        taken = dispose(s, in, &batch, now_ns, a);
+        if (taken > 0 && batch.simple) { /* as a server does at every Query */
+            s->unnamed_id = 0;
+            core_block_give(s->worker, &s->unnamed);
+        }
+        return taken;
+    case CORE_BATCH_EBADLEN:
+        core_fatal(s, "08P01", "invalid message length", NULL, a);
+        break;
+    case CORE_BATCH_EUNKNOWN:
+        core_fatal(s, "08P01", "invalid frontend message type", NULL, a);
+        break;
+    case CORE_BATCH_EMALFORMED:
+        core_fatal(s, "08P01", "invalid message format", NULL, a);
+        break;
+    }
+    return in.size;
+}
+
+static size_t stream_part(struct core_session *s, struct proto_span in, struct core_actions *a)
+{
+    const size_t size = in.size < s->stream_left ? in.size : s->stream_left;
+    if (!s->stream_drop && s->backend != NULL)
+        core_sink_append(&a->server, (struct proto_span){.base = in.base, .size = size});
+    s->stream_left -= (uint32_t)size;
+    return size;
+}
+
+/* Takes what can be taken of the client's bytes. */
+static size_t run(struct core_session *s, struct proto_span in, uint64_t now_ns,
+                  struct core_actions *a)
+{
+    size_t pos = 0;
+    while (pos < in.size && s->phase == CORE_QUERY && !s->waiting && !s->preflight) {
+        const struct proto_span rest = core_span_skip(in, pos);
+        if (core_sink_full(&a->server) || core_sink_full(&a->client)) {
+            a->again = true;
+            break;
+        }
+        size_t taken;
+        if (s->stream_left > 0) {
+            taken = stream_part(s, rest, a);
+        } else if (s->emitting) {
+            taken = core_emit(s, rest, a);
+            core_keep(s, (struct proto_span){.base = rest.base, .size = taken});
+            if (s->bad_message) {
+                core_fatal(s, "08P01", "invalid frontend message in a long batch", NULL, a);
+                break;
+            }
+            if (taken == 0 || a->again) {
+                pos += taken;
+                break;
+            }
+        } else {
+            taken = next(s, rest, now_ns, a);
+            if (taken == 0 && !s->emitting && s->stream_left == 0)
+                break;
+        }
+        pos += taken;
+    }
+    struct core_backend *b = s->backend;
+    if (b != NULL) {
+        a->backend = b;
+        if (!s->emitting && core_expect_count(b) == 0) {
+            if (s->in_flight)
+                core_flight_over(s, now_ns, a); /* nothing of it wanted a reply */
+            a->settle = a->settle || pos > 0;
+        }
+    }
+    return s->phase == CORE_DOOMED ? in.size : pos;
+}
+
+/* One span is left to be taken: what was held back, or what just came. */
+void core_pump(struct core_session *s, struct proto_span in, uint64_t now_ns,
+               struct core_actions *a)
+{
+    struct core_worker *w = s->worker;
+    if (s->hold == NULL) {
+        const size_t taken = run(s, in, now_ns, a);
+        core_block_append(w, &s->hold, core_span_skip(in, taken));
+        return;
+    }
+    core_block_append(w, &s->hold, in);
+    const size_t taken = run(s, core_block_span(s->hold), now_ns, a);
+    core_block_consume(w, &s->hold, (uint32_t)taken);
+}
+
+struct core_actions *core_client_data(struct core_session *s, struct proto_span in, uint64_t now_ns)
+{
+    struct core_actions *a = core_actions_begin(s->worker);
+    if (s->phase == CORE_DOOMED)
+        return a;
+    if (s->phase != CORE_QUERY) {
+        core_block_append(s->worker, &s->hold, in);
+        core_login_data(s, now_ns, a);
+        return a;
+    }
+    core_pump(s, in, now_ns, a);
+    return a;
+}
+
+struct core_actions *core_resume(struct core_session *s, uint64_t now_ns)
+{
+    struct core_actions *a = core_actions_begin(s->worker);
+    if (s->phase == CORE_QUERY && s->hold != NULL)
+        core_pump(s, (struct proto_span){0}, now_ns, a);
+    return a;
+}
+
+bool core_client_paused(const struct core_session *s)
+{
+    return s->hold != NULL && s->hold->size - s->hold->start > s->worker->limits.hold_max;
+}

@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: PostgreSQL
+ *
+ * core_send: what a batch changes about its session as it is sent, and what goes ahead of it.
+ */
+#include <stdlib.h>
+
+#include "core_internal.h"
+
+/* ---- sending ---- */
+
+bool core_is_bound(const struct core_session *s)
+{
+    return s->pin != ROUTER_REASON_NONE || s->block == CORE_OPEN || s->backend->status != 'I' ||
+           s->unsynced || s->copy_in;
+}
+
+/* May the next batch go to the backend that the session has? */
+bool core_may_follow(const struct core_session *s, const struct router_class *class)
+{
+    const struct core_backend *b = s->backend;
+    if (core_expect_count(b) >= CORE_EXPECT_MAX || (s->barrier && core_expect_count(b) > 0))
+        return false;
+    if (b->fatal_seen || (b->broken && !core_is_bound(s)))
+        return false;
+    if (core_is_bound(s))
+        return true;
+    if (b->settings_hash != s->profile->settings_hash)
+        return false; /* after DISCARD ALL: its settings have to be sent again */
+    if (!b->is_replica)
+        return true;
+    return class->verdict == ROUTER_VERDICT_READ;
+}
+
+/* What a batch changes about the session, at the moment its first byte leaves. */
+void core_start_batch(struct core_session *s, uint64_t now_ns)
+{
+    struct core_backend *b = s->backend;
+    const struct router_class *class = &s->class;
+    const bool read_only_block =
+        s->block == CORE_OPEN || s->begin == ROUTER_BEGIN_READ_ONLY || s->default_read_only;
+    assert(!b->is_replica || class->verdict == ROUTER_VERDICT_READ ||
+           class->verdict == ROUTER_VERDICT_LOCAL || read_only_block || core_is_bound(s));
+    const bool first = core_expect_count(b) == 0;
+    if (class->writes && !b->is_replica) {
+        if (!s->dirty_block)
+            s->last_write_before_ns = s->last_write_ns;
+        s->dirty_block = true;
+        s->last_write_ns = ROUTER_NEVER_NS;
+    }
+    core_pin_take(s, class);
+    if (s->group->database->pool_mode == CORE_POOL_SESSION && s->pin == ROUTER_REASON_NONE)
+        s->pin = ROUTER_REASON_PINNED;
+    b->tainted = b->tainted || class->taints;
+    s->seed_set = s->seed_set || class->changes_seed;
+    s->drops_statements = s->drops_statements || class->forgets_statements;
+    s->unpins = class->unpins;
+    s->rolls_back = class->rolls_back;
+    if (class->forgets_statements || class->unpins ||
+        (b->is_replica &&
+         (class->ends || class->rolls_back || class->has_transaction || s->streaming)))
+        s->barrier = true;
+    const bool can_replay = class->verdict == ROUTER_VERDICT_READ && s->block == CORE_NO_BLOCK &&
+                            s->pin == ROUTER_REASON_NONE && !s->streaming && b->status == 'I';
+    if (first) {
+        s->sent_ns = now_ns;
+        s->forwarded = s->named_answered = 0;
+        s->error_seen = false;
+        s->replayable = can_replay;
+        b->generation = s->worker->topology->nodes[b->node].generation;
+        if (!s->in_flight)
+            s->worker->loads[b->node].in_flight++;
+        s->in_flight = true;
+    } else if (!can_replay) {
+        s->replayable = false;
+    }
+    s->batch_unnamed_id = s->unnamed_id;
+    s->emitting = true;
+    s->batch_left = s->streaming ? 0 : s->batch_size;
+    s->worker->counters.batches++;
+}
+
+void core_keep(struct core_session *s, struct proto_span bytes)
+{
+    if (!s->replayable)
+        return;
+    if (core_block_span(s->kept).size + bytes.size > s->worker->limits.retry_keep) {
+        s->replayable = false;
+        core_block_give(s->worker, &s->kept);
+        return;
+    }
+    core_block_append(s->worker, &s->kept, bytes);
+    s->kept_run += (uint32_t)bytes.size;
+    const struct core_backend *b = s->backend;
+    struct core_expect *last = &b->expect[(b->expect_tail - 1) & (b->expect_capacity - 1)];
+    if (core_expect_count(b) > 0 && !s->emitting &&
+        (last->kind == CORE_EXPECT_SYNC || last->kind == CORE_EXPECT_QUERY)) {
+        last->kept_size = s->kept_run;
+        s->kept_run = 0;
+    }
+}
+
+void core_want(struct core_session *s, uint64_t now_ns, struct core_actions *a)
+{
+    struct core_worker *w = s->worker;
+    struct router_request request;
+    core_request_fill(s, &s->class, &request);
+    router_decide(w->topology, w->loads, &request, w->trial_ok, core_random(w), now_ns, &s->choice);
+    if (s->choice.node == ROUTER_NODE_NONE && s->avoid_node != ROUTER_NODE_NONE) {
+        request.avoid_node = s->avoid_node =
+            ROUTER_NODE_NONE; /* a second time is better than none */
+        router_decide(w->topology, w->loads, &request, w->trial_ok, core_random(w), now_ns,
+                      &s->choice);
+    }
+    if (!s->waiting)
+        s->waiting_since_ns = now_ns;
+    s->waiting = true;
+    a->want = true;
+    a->probe = a->probe || s->choice.wants_probe;
+}
+
+/* Brings the backend into the state that this session's settings ask for. The batch follows when
+ * that was answered. */
+bool core_preflight(struct core_session *s, struct core_actions *a)
+{
+    struct core_backend *b = s->backend;
+    const bool foreign = b->tainted && b->last_session_id != s->id;
+    const bool settings = b->settings_hash != s->profile->settings_hash || foreign;
+    if (!foreign && !settings)
+        return false;
+    struct proto_writer w = core_sink_writer(&a->server);
+    if (foreign) {
+        proto_write_query(&w, core_span(core_discard_all));
+        (void)core_expect_push(b, CORE_EXPECT_QUERY, CORE_SWALLOW);
+        core_lru_clear(b);
+        b->tainted = false;
+    }
+    const char *text = s->profile->settings[0] != '\0' ? s->profile->settings : "RESET ALL";
+    if (s->profile->settings[0] != '\0' || b->settings_hash != 0) {
+        proto_write_query(&w, core_span(text));
+        (void)core_expect_push(b, CORE_EXPECT_QUERY, CORE_SWALLOW);
+    }
+    core_sink_commit(&a->server, &w);
+    b->unnamed_id = 0;
+    b->settings_hash = s->profile->settings_hash;
+    s->preflight = core_expect_count(b) > 0;
+    s->worker->counters.preflights++;
+    return s->preflight;
+}
