@@ -62,8 +62,8 @@ void client_events_update(struct client *c)
     if (events == c->events)
         return;
     c->events = (uint8_t)events;
-    const int r = events != 0 ? uv_poll_start(&c->poll, events, on_client_event)
-                              : uv_poll_stop(&c->poll);
+    const int r =
+        events != 0 ? uv_poll_start(&c->poll, events, on_client_event) : uv_poll_stop(&c->poll);
     assert(r == 0);
 }
 
@@ -312,7 +312,8 @@ void client_logged_in(struct client *c)
 
 /* ---- log-in ---- */
 
-/* The user's secret, in SCRAM's form where it is clear text: made once, as it costs a millisecond. */
+/* The user's secret, in SCRAM's form where it is clear text: made once, as it costs a millisecond.
+ */
 static const char *scram_of(struct worker *w, const struct config_user *user)
 {
     if (strncmp(user->secret, "SCRAM-SHA-256$", 14) == 0 || strncmp(user->secret, "md5", 3) == 0)
@@ -333,9 +334,9 @@ static const char *scram_of(struct worker *w, const struct config_user *user)
     uint8_t salt[16];
     char salt64[64], stored64[64], server64[64];
     proxy_random(salt, sizeof(salt));
-    proto_scram_secret_make(&proxy_hashes,
-                            (struct proto_span){(const uint8_t *)user->secret, strlen(user->secret)},
-                            salt, sizeof(salt), PROTO_SCRAM_ITERATIONS, &secret);
+    proto_scram_secret_make(
+        &proxy_hashes, (struct proto_span){(const uint8_t *)user->secret, strlen(user->secret)},
+        salt, sizeof(salt), PROTO_SCRAM_ITERATIONS, &secret);
     salt64[proto_base64_encode((struct proto_span){salt, sizeof(salt)}, salt64)] = '\0';
     stored64[proto_base64_encode((struct proto_span){secret.stored_key, 32}, stored64)] = '\0';
     server64[proto_base64_encode((struct proto_span){secret.server_key, 32}, server64)] = '\0';
@@ -468,7 +469,8 @@ void clients_tick(struct worker *w, uint64_t now_ns)
     const uint64_t limit_ns = w->config->switchgear.client_login_timeout_ns;
     struct client *c;
     struct client *next;
-    TAILQ_EACH_SAFE (c, &w->logins, link, next) {
+    TAILQ_EACH_SAFE(c, &w->logins, link, next)
+    {
         if (limit_ns == 0 || now_ns - c->accepted_ns < limit_ns)
             break; /* oldest first */
         static const struct proto_error_text error = {

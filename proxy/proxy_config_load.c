@@ -112,10 +112,9 @@ void config_problems_print(const struct config_problems *problems)
     for (uint32_t i = 0; i < problems->count; i++) {
         const struct config_problem *p = &problems->items[i];
         if (p->line > 0)
-            (void)fprintf(stderr, "%s:%u: %s%s\n", p->file, p->line,
-                          p->warning ? "warning: " : "", p->message);
-        else
-            (void)fprintf(stderr, "%s: %s%s\n", p->file, p->warning ? "warning: " : "",
+            (void)fprintf(stderr, "%s:%u: %s%s\n", p->file, p->line, p->warning ? "warning: " : "",
                           p->message);
+        else
+            (void)fprintf(stderr, "%s: %s%s\n", p->file, p->warning ? "warning: " : "", p->message);
     }
 }

@@ -238,9 +238,8 @@ static int add_admin(struct supervisor *s, uint16_t port, char *error, size_t er
                    temporary != NULL && temporary[0] != '\0' ? temporary : "/tmp",
                    (unsigned)geteuid());
     struct stat status;
-    if (mkdir(fallback, 0700) != 0 &&
-        (lstat(fallback, &status) != 0 || !S_ISDIR(status.st_mode) ||
-         status.st_uid != geteuid() || (status.st_mode & 077) != 0)) {
+    if (mkdir(fallback, 0700) != 0 && (lstat(fallback, &status) != 0 || !S_ISDIR(status.st_mode) ||
+                                       status.st_uid != geteuid() || (status.st_mode & 077) != 0)) {
         (void)snprintf(error, error_size, "%s is not a private directory of this user", fallback);
         return -1;
     }

@@ -70,12 +70,10 @@ static bool assign(struct assignments *a, const char *key, const char *value)
 
 static int parse_options(int argc, char **argv, struct assignments *a)
 {
-    static const struct option options[] = {{"listen", required_argument, NULL, 'l'},
-                                            {"http", required_argument, NULL, 'h'},
-                                            {"admin-socket", required_argument, NULL, 'a'},
-                                            {"log-level", required_argument, NULL, 'v'},
-                                            {"set", required_argument, NULL, 's'},
-                                            {NULL, 0, NULL, 0}};
+    static const struct option options[] = {
+        {"listen", required_argument, NULL, 'l'},       {"http", required_argument, NULL, 'h'},
+        {"admin-socket", required_argument, NULL, 'a'}, {"log-level", required_argument, NULL, 'v'},
+        {"set", required_argument, NULL, 's'},          {NULL, 0, NULL, 0}};
     int c;
     bool good = true;
     while ((c = getopt_long(argc, argv, "", options, NULL)) != -1 && good) {
@@ -153,8 +151,8 @@ static int classify(int argc, char **argv)
             size--;
         struct router_class class;
         router_classify(text, (size_t)size, &class, NULL);
-        (void)printf("%s\t%s\n", router_verdict_text((enum router_verdict)class.verdict),
-                     router_reason_text((enum router_reason)class.reason));
+        (void)printf("%s\t%s\n", router_verdict_text((enum router_verdict) class.verdict),
+                     router_reason_text((enum router_reason) class.reason));
     }
     free(text);
     return ferror(stdin) ? EXIT_USAGE : 0;

@@ -132,8 +132,8 @@ static struct client *first_for(struct group *g, uint8_t node)
     struct client *c;
     for (int list = GROUP_PRIMARY; list <= GROUP_REPLICA; list++)
         TAILQ_FOREACH(c, &g->waiters[list], waiter)
-            if ((c->want_mask & 1u << node) != 0)
-                return c;
+    if ((c->want_mask & 1u << node) != 0)
+        return c;
     return NULL;
 }
 
@@ -164,10 +164,10 @@ static struct pool *pool_of(struct group *g, uint8_t node)
 static void count_waiter(struct client *c, uint64_t n)
 {
     struct group *g = (struct group *)c->core.group;
-    for (uint8_t i = 0; i < g->worker->topology.nodes_count; i++) {
+    for (uint32_t i = 0; i < g->worker->topology.nodes_count; i++) {
         if ((c->want_mask & 1u << i) == 0)
             continue;
-        struct shared_pool_worker *m = mine(pool_of(g, i));
+        struct shared_pool_worker *m = mine(pool_of(g, (uint8_t)i));
         shared_set(&m->waiting, m->waiting + n);
     }
     shared_set(&g->worker->stats.waiting, g->worker->stats.waiting + n);
@@ -216,8 +216,8 @@ static void open_for_waiters(struct group *g, uint8_t node, uint64_t now_ns)
     if (now_ns < pool->retry_at_ns)
         return;
     const uint64_t waiting = shared_load(&mine(pool)->waiting);
-    while (pool->opening_count + pool->warming_count < waiting &&
-           pool->opening_count < parallel && budget_take(pool))
+    while (pool->opening_count + pool->warming_count < waiting && pool->opening_count < parallel &&
+           budget_take(pool))
         server_open(pool, now_ns);
     if (pool->opening_count + pool->warming_count > 0 || workers_count(g->worker) == 1)
         return;
@@ -258,8 +258,7 @@ static uint32_t mask_of(const struct client *c)
     const struct router_choice *choice = &c->core.choice;
     if (choice->node == ROUTER_NODE_NONE)
         return 0;
-    return 1u << choice->node |
-           (choice->target == ROUTER_TARGET_REPLICA ? choice->fit : 0);
+    return 1u << choice->node | (choice->target == ROUTER_TARGET_REPLICA ? choice->fit : 0);
 }
 
 /* A trial permit is taken when the statement is about to be sent to a node that is on trial. */
@@ -299,9 +298,9 @@ void pool_want(struct worker *w, struct client *c, uint64_t now_ns)
     const enum group_list list = list_of(c);
     if (!is_paused(g) && list != GROUP_HOMELESS && TAILQ_EMPTY(&g->waiters[list])) {
         struct server *v = idle_of(g, c->core.choice.node);
-        for (uint8_t n = 0; v == NULL && n < w->topology.nodes_count; n++)
+        for (uint32_t n = 0; v == NULL && n < w->topology.nodes_count; n++)
             if ((c->want_mask & 1u << n) != 0)
-                v = idle_of(g, n);
+                v = idle_of(g, (uint8_t)n);
         if (v != NULL && v->pool->node != c->core.choice.node)
             open_spare(pool_of(g, c->core.choice.node), now_ns);
         if (v != NULL && may_use(w, c, v)) {
@@ -342,9 +341,8 @@ static void refuse_waiters(struct group *g, const struct pool *pool, uint64_t no
     char message[300];
     (void)snprintf(message, sizeof(message), "cannot connect to the server: %s",
                    pool->error_message);
-    const struct proto_error_text error = {.severity = "FATAL",
-                                           .sqlstate = pool->error_sqlstate,
-                                           .message = message};
+    const struct proto_error_text error = {
+        .severity = "FATAL", .sqlstate = pool->error_sqlstate, .message = message};
     struct client *c;
     while ((c = first_for(g, pool->node)) != NULL) {
         dequeue(c);
@@ -439,16 +437,16 @@ void pool_steal(struct worker *w, struct shared_pool *shared, uint32_t thief)
 {
     struct group *g;
     TAILQ_FOREACH(g, &w->groups, link)
-        for (uint32_t n = 0; n < w->topology.nodes_count; n++) {
-            struct pool *pool = &g->pools[n];
-            if (pool->shared != shared)
-                continue;
-            struct server *v = TAILQ_FIRST(&pool->idle);
-            if (v != NULL && first_for(g, (uint8_t)n) == NULL &&
-                shared_load(&shared->workers[thief].oldest_waiter_ns) != 0)
-                migrate(v, thief);
-            return;
-        }
+    for (uint32_t n = 0; n < w->topology.nodes_count; n++) {
+        struct pool *pool = &g->pools[n];
+        if (pool->shared != shared)
+            continue;
+        struct server *v = TAILQ_FIRST(&pool->idle);
+        if (v != NULL && first_for(g, (uint8_t)n) == NULL &&
+            shared_load(&shared->workers[thief].oldest_waiter_ns) != 0)
+            migrate(v, thief);
+        return;
+    }
 }
 
 static bool is_too_old(const struct server *v, uint64_t now_ns)
@@ -499,7 +497,8 @@ static void match(struct worker *w, struct group *g, uint64_t now_ns)
 {
     if (is_paused(g))
         return;
-    for (uint8_t n = 0; n < w->topology.nodes_count; n++) {
+    for (uint32_t i = 0; i < w->topology.nodes_count; i++) {
+        const uint8_t n = (uint8_t)i;
         struct pool *pool = &g->pools[n];
         if (pool->shared == NULL)
             continue;
@@ -535,7 +534,8 @@ void pools_topology_changed(struct worker *w, uint64_t now_ns)
         for (int list = 0; list < GROUP_LISTS; list++) {
             struct client *c;
             struct client *next;
-            TAILQ_EACH_SAFE (c, &g->waiters[list], waiter, next) {
+            TAILQ_EACH_SAFE(c, &g->waiters[list], waiter, next)
+            {
                 const uint8_t node = c->core.choice.node;
                 const bool stays = node != ROUTER_NODE_NONE &&
                                    w->topology.nodes[node].breaker == BREAKER_CLOSED &&
@@ -557,7 +557,8 @@ static void warm(struct worker *w, struct group *g, uint64_t now_ns)
         struct server *next;
         if (pool->shared == NULL || pool->warming_count == 0)
             continue;
-        TAILQ_EACH_SAFE (v, &pool->others, link, next) {
+        TAILQ_EACH_SAFE(v, &pool->others, link, next)
+        {
             if (v->state != SERVER_WARMING)
                 continue;
             if (is_vouched_for(w, v)) {
@@ -602,8 +603,7 @@ static void refuse(struct worker *w, struct client *c, uint64_t now_ns)
     worker_apply(w, c, core_refused(&c->core, &error, now_ns), now_ns);
 }
 
-static uint64_t wait_limit_ns(const struct worker *w, const struct group *g,
-                              const struct client *c)
+static uint64_t wait_limit_ns(const struct worker *w, const struct group *g, const struct client *c)
 {
     const uint64_t query_ns = w->config->switchgear.query_wait_timeout_ns;
     if (c->want_list != GROUP_HOMELESS)
@@ -631,13 +631,12 @@ static void tick_group(struct worker *w, struct group *g, uint64_t now_ns)
         struct server *next;
         if (pool->shared == NULL)
             continue;
-        TAILQ_EACH_SAFE (v, &pool->idle, link, next)
-            if ((idle_ns != 0 && now_ns - v->since_ns > idle_ns) || is_too_old(v, now_ns))
-                server_close(v, "idle or old");
-        TAILQ_EACH_SAFE (v, &pool->others, link, next)
-            if (v->state == SERVER_CONNECTING && connect_ns != 0 &&
-                now_ns - v->started_ns > connect_ns)
-                server_connect_timeout(v);
+        TAILQ_EACH_SAFE(v, &pool->idle, link, next)
+        if ((idle_ns != 0 && now_ns - v->since_ns > idle_ns) || is_too_old(v, now_ns))
+            server_close(v, "idle or old");
+        TAILQ_EACH_SAFE(v, &pool->others, link, next)
+        if (v->state == SERVER_CONNECTING && connect_ns != 0 && now_ns - v->started_ns > connect_ns)
+            server_connect_timeout(v);
     }
     if (g->waiting > 0)
         mark_dirty(g);

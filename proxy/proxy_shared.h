@@ -90,8 +90,8 @@ struct shared_pool {
     uint8_t node;
     bool welcome_only;
     char user[256];
-    char dbname[256];                     /* at the server */
-    char client_database[256];            /* as clients name it */
+    char dbname[256];          /* at the server */
+    char client_database[256]; /* as clients name it */
     uint64_t pins_used; /* pinned sessions of (database, user): counted in the pool of node 0 */
     uint64_t budget_used CK_CC_CACHELINE; /* connections open or opening; fetch-and-add */
     struct shared_pool_worker {

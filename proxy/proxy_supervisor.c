@@ -321,7 +321,8 @@ static int workers_start(struct run *run)
 static void ready(struct run *run)
 {
     const struct proxy *p = &run->proxy;
-    log_info("ready", "version=%s listen=\"%s\" admin_socket=\"%s\" http=\"%s\" workers=%u nodes=%u",
+    log_info("ready",
+             "version=%s listen=\"%s\" admin_socket=\"%s\" http=\"%s\" workers=%u nodes=%u",
              SWITCHGEAR_VERSION, p->config->switchgear.listen, run->supervisor.admin_socket,
              p->config->switchgear.http_listen, p->workers_count, p->config->nodes_count);
 }

@@ -158,8 +158,7 @@ static void cancel_for(struct worker *w, uint32_t pid, uint32_t secret)
     if (slot >= w->slots_count)
         return;
     struct client *c = w->slots[slot];
-    if (c == NULL || c->closing || c->core.cancel_secret != secret ||
-        c->core.phase != CORE_QUERY)
+    if (c == NULL || c->closing || c->core.cancel_secret != secret || c->core.phase != CORE_QUERY)
         return;
     if (c->queued) { /* it waits: it leaves the queue with the error that PostgreSQL would give */
         static const struct proto_error_text error = {
@@ -242,10 +241,8 @@ static void apply_backend(struct worker *w, const struct core_actions *a, uint64
         return;
     struct server *v = b->shell;
     if (b->trial) { /* nothing came of its permit */
-        const struct outcome_record record = {.node = b->node,
-                                              .input = BREAKER_NEUTRAL,
-                                              .permit = true,
-                                              .generation = b->generation};
+        const struct outcome_record record = {
+            .node = b->node, .input = BREAKER_NEUTRAL, .permit = true, .generation = b->generation};
         b->trial = false;
         worker_outcome(w, &record);
     }
@@ -253,8 +250,7 @@ static void apply_backend(struct worker *w, const struct core_actions *a, uint64
         if (a->cancel_backend)
             server_cancel(v); /* nobody waits for its result any more */
         server_close(v, "broken or in use when its client left");
-    }
-    else
+    } else
         pool_release(w, v, now_ns);
 }
 
@@ -289,9 +285,7 @@ static struct core_actions *apply_once(struct worker *w, struct client *c, struc
     const bool login_want_user = a->login_want_user, is_admin = a->is_admin;
     apply_backend(w, a, now_ns);
     if (c == NULL)
-        return again_server && kept
-                   ? core_server_data(b, (struct proto_span){0}, now_ns)
-                   : NULL;
+        return again_server && kept ? core_server_data(b, (struct proto_span){0}, now_ns) : NULL;
     if (c->closing)
         return NULL;
     if (login_want_user) {
@@ -360,7 +354,8 @@ static void kill_all(struct worker *w, const char *message)
     for (int i = 0; i < 2; i++) {
         struct client *c;
         struct client *next;
-        TAILQ_EACH_SAFE (c, lists[i], link, next) {
+        TAILQ_EACH_SAFE(c, lists[i], link, next)
+        {
             const bool busy = c->core.backend != NULL || c->core.waiting || c->core.hold != NULL ||
                               c->core.block != CORE_NO_BLOCK;
             if (c->closing || (busy && !w->stop_now))
@@ -381,11 +376,11 @@ static void close_servers(struct worker *w)
         struct server *next;
         if (g->pools[n].shared == NULL)
             continue;
-        TAILQ_EACH_SAFE (v, &g->pools[n].idle, link, next)
+        TAILQ_EACH_SAFE(v, &g->pools[n].idle, link, next)
+        server_close(v, "shutdown");
+        TAILQ_EACH_SAFE(v, &g->pools[n].others, link, next)
+        if (v->core.session == NULL)
             server_close(v, "shutdown");
-        TAILQ_EACH_SAFE (v, &g->pools[n].others, link, next)
-            if (v->core.session == NULL)
-                server_close(v, "shutdown");
     }
 }
 

@@ -24,8 +24,8 @@ enum {
 static_assert(WORKER_OUT_LOW < WORKER_OUT_HIGH, "the marks are in order");
 
 /* glibc's sys/queue.h lacks it: the element may be removed in the body. */
-#define TAILQ_EACH_SAFE(var, head, field, next)                                                    \
-    for ((var) = TAILQ_FIRST(head); (var) != NULL && ((next) = TAILQ_NEXT(var, field), 1);         \
+#define TAILQ_EACH_SAFE(var, head, field, next)                                            \
+    for ((var) = TAILQ_FIRST(head); (var) != NULL && ((next) = TAILQ_NEXT(var, field), 1); \
          (var) = (next))
 
 /* ---- a client ---- */
@@ -42,9 +42,9 @@ struct client {
     uint32_t slot;       /* in worker->slots; the cancel key names it */
     uint32_t want_mask;
     int fd;
-    uint8_t want_list;   /* enum group_list */
-    uint8_t events;      /* armed in poll */
-    bool logging_in;     /* is in worker->logins */
+    uint8_t want_list; /* enum group_list */
+    uint8_t events;    /* armed in poll */
+    bool logging_in;   /* is in worker->logins */
     bool is_admin_socket;
     bool closing;
     bool close_after_flush;
@@ -62,7 +62,7 @@ TAILQ_HEAD(client_list, client);
 enum server_state {
     SERVER_RESOLVING,
     SERVER_CONNECTING,
-    SERVER_WARMING,   /* a replica that no probe has vouched for since it was opened */
+    SERVER_WARMING, /* a replica that no probe has vouched for since it was opened */
     SERVER_IDLE,
     SERVER_ACTIVE,
     SERVER_RESETTING,
@@ -75,8 +75,8 @@ struct server {
     struct pool *pool;
     TAILQ_ENTRY(server) link; /* the pool's list of its state */
     PGconn *conn;
-    SSL *ssl;            /* of conn, NULL: plain */
-    uv_poll_t *poll;     /* its own memory: it may outlive the move to another worker */
+    SSL *ssl;        /* of conn, NULL: plain */
+    uv_poll_t *poll; /* its own memory: it may outlive the move to another worker */
     uv_getaddrinfo_t *resolver;
     struct core_block *out;
     uint64_t id;
@@ -85,10 +85,10 @@ struct server {
     int fd;
     uint8_t state;
     uint8_t events;
-    bool stopped;        /* not read: its client takes nothing */
+    bool stopped; /* not read: its client takes nothing */
     bool refused_once;
     bool closing;
-    bool retire;         /* close it at its next release */
+    bool retire; /* close it at its next release */
     char hostaddr[INET6_ADDRSTRLEN];
 };
 TAILQ_HEAD(server_list, server);
@@ -103,9 +103,9 @@ struct pool {
     struct server_list idle;   /* newest first */
     struct server_list others; /* every other state */
     uint32_t idle_count, active_count, opening_count, warming_count;
-    uint32_t failures_row;     /* of connection attempts */
+    uint32_t failures_row; /* of connection attempts */
     uint64_t retry_at_ns;
-    char error_sqlstate[6];    /* of the last failed attempt, "" when the server said nothing */
+    char error_sqlstate[6]; /* of the last failed attempt, "" when the server said nothing */
     char error_message[256];
 };
 
@@ -125,9 +125,9 @@ struct group {
     struct pool pools[CONFIG_NODES_MAX];
     char user[256];
     char client_database[256];
-    char dbname[256];      /* at the servers */
+    char dbname[256]; /* at the servers */
     char server_user[256];
-    const char *password;  /* towards the servers; NULL: none known */
+    const char *password; /* towards the servers; NULL: none known */
 };
 TAILQ_HEAD(group_list_head, group);
 
@@ -154,7 +154,7 @@ struct worker {
     struct client_list logins; /* oldest first */
     struct group_list_head groups;
     struct group_list_head dirty;
-    struct client **slots; /* by cancel key */
+    struct client **slots;            /* by cancel key */
     uint32_t slots_count, slots_free; /* slots_free: head of a chain of odd pointers */
     uint32_t servers_count, clients_count;
     uint64_t dealt; /* clients given to this worker; the supervisor's */

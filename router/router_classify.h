@@ -48,7 +48,8 @@ struct router_class {
     bool rolls_back;    /* exactly one ROLLBACK/ABORT (without TO, without AND CHAIN) */
     bool writes;        /* makes the session dirty for read-your-writes: everything that is not a
                            read and not transaction, session or local; several statements with
-                           one too; not what a hint or set_config(..., true) made a write */
+                           one too; not what a hint or set_config(..., true) made a write, nor
+                           what only asks a catalog or for something of the node's own */
     bool taints;        /* ran code of unknown effect on session state: CALL, DO, functions that are
                            unknown or volatile and not on the allow-list */
     bool unpins;        /* exactly one DISCARD ALL: nothing is bound to the backend any more */

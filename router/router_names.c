@@ -25,6 +25,10 @@ static const char *const types[] = {
 #include "router_types.inc"
 };
 
+static const char *const catalogs[] = {
+#include "router_catalogs.inc"
+};
+
 /* SHOW of these says something about the node that answers, not about the session. */
 static const char *const node_settings[] = {
     "all",
@@ -98,6 +102,11 @@ bool router_name_type_known(struct router_name name)
 bool router_name_type_reg(struct router_name name)
 {
     return router_name_starts(name, "reg") || router_name_starts(name, "_reg");
+}
+
+bool router_name_catalog_known(struct router_name name)
+{
+    return bsearch(&name, catalogs, COUNT(catalogs), sizeof(catalogs[0]), text_compare) != NULL;
 }
 
 bool router_name_setting_of_node(struct router_name name)

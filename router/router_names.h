@@ -54,6 +54,7 @@ bool router_name_runs_text(struct router_name name);
 bool router_name_operator_known(struct router_name name);
 bool router_name_type_known(struct router_name name); /* reg* types are not: they ask the catalog */
 bool router_name_type_reg(struct router_name name);
+bool router_name_catalog_known(struct router_name name); /* a table or view of pg_catalog */
 /* SHOW's and current_setting()'s names, in any case: may it differ from node to node? */
 bool router_name_setting_of_node(struct router_name name);
 

@@ -223,6 +223,7 @@ static void on_show(struct context *c)
     }
     if (router_name_setting_of_node(name)) {
         decide(c, ROUTER_VERDICT_WRITE, ROUTER_REASON_NODE_SPECIFIC);
+        c->s->finding.writes = false; /* it only belongs to one node */
         return;
     }
     decide(c, ROUTER_VERDICT_READ, ROUTER_REASON_SHOW);

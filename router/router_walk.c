@@ -74,6 +74,12 @@ static void doubt(struct walk *w, enum router_reason reason)
     w->finding->writes = true;
 }
 
+/* It writes nothing, but its answer is the primary's to give: a hint may still lift that. */
+static void keep_home(struct walk *w, enum router_reason reason)
+{
+    router_finding_add(w->finding, ROUTER_VERDICT_WRITE, reason);
+}
+
 static void pin(struct walk *w, enum router_reason reason)
 {
     router_finding_add(w->finding, ROUTER_VERDICT_PIN, reason);
@@ -167,7 +173,7 @@ static void visit_current_setting(struct walk *w, uint32_t args)
     w->finding->cacheable = false;
     const struct router_name setting = string_argument(w->tree, args, 0);
     if (setting.base == NULL || router_name_setting_of_node(setting))
-        doubt(w, ROUTER_REASON_NODE_SPECIFIC);
+        keep_home(w, ROUTER_REASON_NODE_SPECIFIC);
 }
 
 static void visit_called(struct walk *w, struct router_name name, bool foreign, uint32_t args)
@@ -199,7 +205,7 @@ static void visit_called(struct walk *w, struct router_name name, bool foreign, 
         router_finding_deny(f, ROUTER_REASON_VOLATILE_FUNCTION);
         return;
     case ROUTER_FUNCTION_NODE:
-        doubt(w, ROUTER_REASON_NODE_SPECIFIC);
+        keep_home(w, ROUTER_REASON_NODE_SPECIFIC);
         return;
     case ROUTER_FUNCTION_SQL_TEXT:
         f->taints = true;
@@ -281,7 +287,7 @@ static void visit_type(struct walk *w, uint32_t names)
     bool foreign;
     const struct router_name name = last_name(w->tree, names, &foreign);
     if (!foreign && router_name_type_reg(name))
-        doubt(w, ROUTER_REASON_CATALOG);
+        keep_home(w, ROUTER_REASON_CATALOG);
     else if (foreign || !router_name_type_known(name))
         doubt(w, ROUTER_REASON_UNKNOWN_FUNCTION); /* of a cast, or of a domain's check */
 }
@@ -304,6 +310,15 @@ static bool is_temporary_schema(struct router_name schema)
     return router_name_is(schema, "pg_temp") || router_name_starts(schema, "pg_temp_");
 }
 
+/* What the server brings along, not a user's view with a name like that. */
+static bool reads_catalog_only(struct router_name schema, struct router_name name)
+{
+    if (router_name_is(schema, "information_schema") || router_name_starts(schema, "pg_toast"))
+        return true;
+    return (schema.size == 0 || router_name_is(schema, "pg_catalog")) &&
+           router_name_catalog_known(name);
+}
+
 static void visit_relation(struct walk *w, uint32_t relation)
 {
     const struct router_tree *tree = w->tree;
@@ -318,7 +333,10 @@ static void visit_relation(struct walk *w, uint32_t relation)
         visit_temporary(w, relation);
     } else if (router_name_is(schema, "information_schema") || router_name_starts(schema, "pg_") ||
                (schema.size == 0 && router_name_starts(name, "pg_"))) {
-        doubt(w, ROUTER_REASON_CATALOG);
+        if (reads_catalog_only(schema, name))
+            keep_home(w, ROUTER_REASON_CATALOG);
+        else
+            doubt(w, ROUTER_REASON_CATALOG); /* perhaps a user's view, whatever it calls */
         /* a rule turns this UPDATE into set_config() */
         if (w->scope == ROUTER_WALK_WRITE && router_name_is(name, "pg_settings")) {
             w->finding->by_node_type = true;

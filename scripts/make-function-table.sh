@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: PostgreSQL
 #
-# Writes the tables of pg_catalog's functions, operators and types that router_names.c looks names
+# Writes the tables of pg_catalog's relations, functions, operators and types that router_names.c looks names
 # up in. Starts a throw-away PostgreSQL 15 for it; nothing else is touched.
 #
 #   scripts/make-function-table.sh [DIRECTORY_OF_POSTGRESQL_PROGRAMS]
@@ -103,9 +103,17 @@ types() {
           AND typname !~ '^_?reg' AND typrelid = 0) x ORDER BY t COLLATE \"C\"" | query
 }
 
+# Catalogs and views over them: reading one has no effect.
+catalogs() {
+    echo "SELECT format('%s,', to_json(r)) FROM (SELECT relname::text AS r FROM pg_class
+          WHERE relnamespace = 'pg_catalog'::regnamespace AND relkind IN ('r', 'v')) x
+          ORDER BY r COLLATE \"C\"" | query
+}
+
+{ head_of; catalogs; } >"$dir/catalogs"
 { head_of; functions; } >"$dir/functions"
 { head_of; operators; } >"$dir/operators"
 { head_of; types; } >"$dir/types"
-for table in functions operators types; do
+for table in catalogs functions operators types; do
     cp "$dir/$table" "$root/router/router_$table.inc"
 done

@@ -35,12 +35,13 @@ static void settings_add(struct core_login *l, const char *text)
 
 static void settings_add_literal(struct core_login *l, const char *text)
 {
-    char piece[3] = {0};
+    char piece[2] = {0};
     settings_add(l, "E'");
     for (const char *c = text; *c != '\0'; c++) {
         piece[0] = *c;
-        piece[1] = *c == '\'' || *c == '\\' ? *c : '\0';
         settings_add(l, piece);
+        if (*c == '\'' || *c == '\\')
+            settings_add(l, piece); /* doubled */
     }
     settings_add(l, "'");
 }

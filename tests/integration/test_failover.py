@@ -88,16 +88,23 @@ def test_with_all_replicas_down_reads_use_the_primary(cluster, proxy):
 
 
 def test_read_fallback_fail_says_57P03(cluster, proxy):
-    p = proxy(database={"read_fallback": "fail"})
+    p = proxy(database={"read_fallback": "fail", "write_wait": "500ms"})
     for replica in cluster.replicas:
         replica.stop("immediate")
     for replica in cluster.replicas:
         p.wait_breaker(replica.name, "OPEN", 10, drive=False)
     c = p.connect()
+    began = time.monotonic()
     with pytest.raises(psycopg2.Error) as caught:
         one(c, "select 1")
     assert caught.value.pgcode == "57P03"
+    assert 0.3 < time.monotonic() - began < 5
     rows_of(c, "update t set v = v + 1 where id = 70")
+    for replica in cluster.replicas:
+        replica.start()
+    for replica in cluster.replicas:
+        p.wait_breaker(replica.name, "CLOSED", 30)
+    assert one(c, "select 1") == 1, "and the reads come back"
 
 
 @pytest.mark.core
@@ -116,8 +123,9 @@ def test_a_write_whose_backend_is_terminated_fails_truly_and_is_not_retried(clus
     thread = threading.Thread(target=write)
     thread.start()
     wait_until(lambda: cluster.saw("lost_write"), 5, "the write runs")
+    # The marker is split here: this statement is logged too.
     cluster.primary.psql("select pg_terminate_backend(pid) from pg_stat_activity "
-                         "where query like '%lost_write%' and usename = 'app'")
+                         "where query like '%lost' || '_write%' and usename = 'app'")
     thread.join(10)
     assert len(errors) == 1 and is_connection_loss(errors[0]), errors
     assert cluster.saw("lost_write") == {"p1": 1}

@@ -7,7 +7,7 @@ import psycopg2
 import pytest
 
 from cluster import wait_until
-from proxy import one, rows_of
+from proxy import last_route, one, rows_of
 
 
 def pins(p):
@@ -16,24 +16,43 @@ def pins(p):
 
 
 @pytest.mark.core
-def test_a_setting_follows_its_client_and_nobody_else(proxy):
-    p = proxy(database={"pool_size": 1})
-    a, b = p.connect(), p.connect()
+def test_a_setting_belongs_to_its_client_and_to_nobody_else(proxy):
+    """SET pins: the session keeps its backend, and no other client ever meets the value."""
+    p = proxy(database={"pool_size": 3})
+    a, others = p.connect(), [p.connect() for _ in range(4)]
     rows_of(a, "set work_mem = '7MB'")
+    assert sum(pins(p).values()) == 1
     for _ in range(3):
-        assert one(b, "show work_mem") == "4MB"
+        for other in others:
+            assert one(other, "/* switchgear: route=primary */ select current_setting('work_mem')") \
+                == "4MB"
         assert one(a, "show work_mem") == "7MB"
     rows_of(a, "reset work_mem")
     assert one(a, "show work_mem") == "4MB"
-    assert sum(pins(p).values()) == 0
+    rows_of(a, "discard all")
+    wait_until(lambda: sum(pins(p).values()) == 0, 5, "the pin is released")
 
 
-def test_a_setting_counts_for_reads_on_replicas_too(cluster, session):
-    rows_of(session, "set extra_float_digits = 0")
+def test_a_session_with_a_setting_reads_from_the_primary(cluster, session):
+    """Its setting lives in one backend, so its reads go there: right before they are fast."""
     rows_of(session, "set timezone = 'Asia/Tokyo'")
     for _ in range(10):
         assert one(session, "select extract(timezone from now())::int /*tokyo*/") == 9 * 3600
-    assert "p1" not in cluster.saw("tokyo")
+    assert cluster.saw("tokyo") == {"p1": 10}
+    assert last_route(session)["reason"] == "pinned"
+
+
+@pytest.mark.core
+def test_start_up_settings_pin_nobody_and_hold_on_replicas_too(cluster, gear):
+    tokyo = gear.connect(options="-c timezone=Asia/Tokyo -c extra_float_digits=0")
+    utc = gear.connect()
+    for _ in range(10):
+        assert one(tokyo, "select extract(timezone from now())::int /*east*/") == 9 * 3600
+        assert one(utc, "select extract(timezone from now())::int /*zero*/") == 0
+    for marker in ("east", "zero"):
+        seen = cluster.saw(marker)
+        assert sum(seen.values()) == 10 and "p1" not in seen
+    assert sum(pins(gear).values()) == 0
 
 
 def test_start_up_parameters_follow_their_client(proxy):
@@ -46,7 +65,7 @@ def test_start_up_parameters_follow_their_client(proxy):
 
 
 def test_a_rolled_back_setting_is_the_old_one_again(proxy):
-    p = proxy(database={"pool_size": 1})
+    p = proxy(database={"pool_size": 2})
     c = p.connect()
     rows_of(c, "set work_mem = '6MB'")
     rows_of(c, "begin; set work_mem = '9MB'; rollback")
@@ -60,6 +79,17 @@ def test_a_rolled_back_setting_is_the_old_one_again(proxy):
     assert one(c, "show work_mem") == "9MB"
     rows_of(c, "commit")
     assert one(c, "show work_mem") == "6MB"
+
+
+def test_set_local_pins_nobody(proxy):
+    p = proxy(database={"pool_size": 1})
+    a, b = p.connect(), p.connect()
+    rows_of(a, "begin")
+    rows_of(a, "set local work_mem = '9MB'")
+    assert one(a, "show work_mem") == "9MB"
+    rows_of(a, "commit")
+    assert one(b, "show work_mem") == "4MB"
+    assert sum(pins(p).values()) == 0
 
 
 @pytest.mark.core

@@ -99,7 +99,7 @@ def test_a_second_clients_first_parse_sees_a_changed_table(proxy):
     psycopg = pytest.importorskip("psycopg")
     a, b = (psycopg.connect(p.dsn(), autocommit=True) for _ in range(2))
     for c in (a, b):
-        c.execute("set switchgear.route = 'primary'")
+        c.execute("set switchgear.route = 'primary'")  # ours: it pins nobody
     a.execute("create table changing (id int)")
     a.execute("insert into changing values (1)")
     assert a.execute("select * from changing", prepare=True).fetchall() == [(1,)]
@@ -268,6 +268,8 @@ def test_a_statement_prepared_by_one_client_is_unknown_to_another(open_gear):
 
 
 def test_the_search_path_at_parse_time_counts(proxy):
+    """The same text means two tables; the paths came with the start-up packets, so one backend
+    serves both clients."""
     psycopg = pytest.importorskip("psycopg")
     p = proxy(database={"pool_size": 1})
     setup = p.connect()
@@ -275,14 +277,36 @@ def test_the_search_path_at_parse_time_counts(proxy):
         rows_of(setup, f"create schema {schema}; create table {schema}.place (v int); "
                 f"insert into {schema}.place values ({value})")
     try:
-        a, b = (psycopg.connect(p.dsn(), autocommit=True) for _ in range(2))
-        a.execute("set search_path = one")
-        b.execute("set search_path = two")
+        a, b = (psycopg.connect(p.dsn(options=f"?options=-csearch_path%3D{path}"), autocommit=True)
+                for path in ("one", "two"))
         for c in (a, b):
             c.execute("set switchgear.route = 'primary'")
         for _ in range(4):
             assert a.execute("select v from place", prepare=True).fetchone() == (1,)
             assert b.execute("select v from place", prepare=True).fetchone() == (2,)
+        a.close()
+        b.close()
+    finally:
+        rows_of(setup, "drop schema one cascade; drop schema two cascade")
+
+
+def test_a_search_path_that_was_set_counts_too(proxy):
+    """SET pins each of them to a backend of its own."""
+    psycopg = pytest.importorskip("psycopg")
+    p = proxy(database={"pool_size": 5})
+    setup = p.connect()
+    for schema, value in (("one", 1), ("two", 2)):
+        rows_of(setup, f"create schema {schema}; create table {schema}.place (v int); "
+                f"insert into {schema}.place values ({value})")
+    try:
+        a, b = (psycopg.connect(p.dsn(), autocommit=True) for _ in range(2))
+        for first, second in ((1, 2), (2, 1)):  # the second turn swaps the paths
+            names = {1: "one", 2: "two"}
+            a.execute(f"set search_path = {names[first]}")
+            b.execute(f"set search_path = {names[second]}")
+            for _ in range(6):
+                assert a.execute("select v from place", prepare=True).fetchone() == (first,)
+                assert b.execute("select v from place", prepare=True).fetchone() == (second,)
         a.close()
         b.close()
     finally:

@@ -308,6 +308,52 @@ static void what_makes_a_session_dirty_or_tainted(void **state)
     assert_true(classify("garbage").taints && classify("garbage").writes);
 }
 
+/* They are the primary's to answer, and leave nothing that a replica would have to catch up with. */
+static void questions_to_the_node_or_the_catalog_make_no_session_dirty(void **state)
+{
+    (void)state;
+    static const char *const clean[] = {
+        "SELECT pg_is_in_recovery()",
+        "SELECT pg_backend_pid(), inet_server_port()",
+        "SELECT current_setting('port')",
+        "SELECT current_setting(a) FROM t",
+        "SHOW ALL",
+        "SELECT count(*) FROM pg_class",
+        "SELECT * FROM pg_catalog.pg_stat_activity",
+        "SELECT * FROM information_schema.tables",
+        "SELECT 't'::regclass",
+        "SELECT to_regclass('t') FROM pg_namespace",
+        "SELECT 1; SHOW port; SELECT * FROM pg_type",
+        "COPY pg_class TO STDOUT",
+        "EXPLAIN SELECT * FROM pg_class",
+    };
+    static const char *const dirty[] = {
+        "SELECT nextval('s'), pg_is_in_recovery()",
+        "SELECT pg_is_in_recovery(), f()",
+        "SELECT f() FROM pg_class",
+        "SELECT ('s'::regclass).nextval",
+        "SELECT * FROM pg_of_a_user",
+        "SELECT * FROM pg_catalog.pg_of_a_user",
+        "SELECT * FROM pg_class; DELETE FROM t",
+        "SELECT * FROM pg_class FOR UPDATE",
+        "WITH x AS (DELETE FROM t RETURNING 1) SELECT * FROM pg_class, x",
+        "DELETE FROM t WHERE a = pg_backend_pid()",
+        "UPDATE pg_settings SET setting = 'x' WHERE name = 'y'",
+        "SELECT pg_advisory_lock(1) FROM pg_class",
+        "EXPLAIN ANALYZE DELETE FROM pg_class",
+        "CREATE VIEW v AS SELECT pg_backend_pid()",
+    };
+    for (size_t i = 0; i < sizeof(clean) / sizeof(clean[0]); i++) {
+        const struct router_class class = classify(clean[i]);
+        if (class.writes || class.taints || class.verdict != ROUTER_VERDICT_WRITE)
+            fail_msg("makes a session dirty, or is a read: %s", clean[i]);
+    }
+    for (size_t i = 0; i < sizeof(dirty) / sizeof(dirty[0]); i++) {
+        if (!classify(dirty[i]).writes)
+            fail_msg("leaves a session clean: %s", dirty[i]);
+    }
+}
+
 static void the_proxys_own_statements(void **state)
 {
     (void)state;
@@ -443,6 +489,7 @@ int main(void)
         cmocka_unit_test(transactions_declare_themselves),
         cmocka_unit_test(several_statements_decide_together),
         cmocka_unit_test(what_makes_a_session_dirty_or_tainted),
+        cmocka_unit_test(questions_to_the_node_or_the_catalog_make_no_session_dirty),
         cmocka_unit_test(the_proxys_own_statements),
         cmocka_unit_test(hints_move_what_is_in_doubt),
         cmocka_unit_test(deep_texts_are_writes_and_harmless),
