@@ -5,6 +5,7 @@
 #include <inttypes.h>
 
 #include "proxy_admin_internal.h"
+#include "proxy_worker.h"
 
 #define MS UINT64_C(1000000)
 
@@ -41,6 +42,20 @@ static uint64_t since_ns(uint64_t then_ns, uint64_t now_ns)
     return now_ns > then_ns ? now_ns - then_ns : 0;
 }
 
+/* The slowest worker's view: it is what keeps reads away. */
+static void table_latency(struct table *t, const struct proxy *p, uint32_t node)
+{
+    uint64_t latency_ns = 0;
+    for (uint32_t i = 0; i < p->workers_count; i++) {
+        const uint64_t ns = shared_load(&worker_stats(p, i)->node_latency_ns[node]);
+        latency_ns = ns > latency_ns ? ns : latency_ns;
+    }
+    if (latency_ns == 0)
+        table_string(t, NULL);
+    else
+        table_number(t, latency_ns / 1000);
+}
+
 static void show_node(const struct admin_show_context *x, uint32_t index, struct table *t)
 {
     const struct node_state *n = &x->s->nodes[index];
@@ -69,7 +84,7 @@ static void show_node(const struct admin_show_context *x, uint32_t index, struct
         table_number(t, n->timeline);
     table_number(t, sum.active);
     table_number(t, sum.connections);
-    table_string(t, NULL); /* latency_us: workers keep it to themselves */
+    table_latency(t, x->proxy, index);
     table_number(t, config->weight);
     table_string(t, n->drained                                     ? "drained"
                     : n->breaker.override == BREAKER_FORCED_OPEN   ? "forced open"

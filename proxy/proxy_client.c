@@ -469,8 +469,7 @@ void clients_tick(struct worker *w, uint64_t now_ns)
     const uint64_t limit_ns = w->config->switchgear.client_login_timeout_ns;
     struct client *c;
     struct client *next;
-    TAILQ_EACH_SAFE(c, &w->logins, link, next)
-    {
+    TAILQ_EACH_SAFE (c, &w->logins, link, next) {
         if (limit_ns == 0 || now_ns - c->accepted_ns < limit_ns)
             break; /* oldest first */
         static const struct proto_error_text error = {

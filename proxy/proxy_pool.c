@@ -127,13 +127,18 @@ static enum group_list list_of(const struct client *c)
     return c->core.choice.target == ROUTER_TARGET_REPLICA ? GROUP_REPLICA : GROUP_PRIMARY;
 }
 
+/* The oldest that this node may serve. All who wait for a primary wait for the same one, so that
+ * the first of them speaks for all; readers differ in what they may use. */
 static struct client *first_for(struct group *g, uint8_t node)
 {
-    struct client *c;
-    for (int list = GROUP_PRIMARY; list <= GROUP_REPLICA; list++)
-        TAILQ_FOREACH(c, &g->waiters[list], waiter)
-    if ((c->want_mask & 1u << node) != 0)
+    const uint32_t bit = 1u << node;
+    struct client *c = TAILQ_FIRST(&g->waiters[GROUP_PRIMARY]);
+    if (c != NULL && (c->want_mask & bit) != 0)
         return c;
+    TAILQ_FOREACH (c, &g->waiters[GROUP_REPLICA], waiter) {
+        if ((c->want_mask & bit) != 0)
+            return c;
+    }
     return NULL;
 }
 
@@ -141,8 +146,6 @@ static struct client *first_for(struct group *g, uint8_t node)
 static void publish_waiters(struct group *g)
 {
     struct worker *w = g->worker;
-    if (workers_count(w) == 1)
-        return;
     for (uint32_t n = 0; n < w->topology.nodes_count; n++) {
         struct pool *pool = &g->pools[n];
         if (pool->shared == NULL)
@@ -181,7 +184,8 @@ static void dequeue(struct client *c)
     TAILQ_REMOVE(&g->waiters[c->want_list], c, waiter);
     c->queued = false;
     count_waiter(c, (uint64_t)-1);
-    publish_waiters(g);
+    if (workers_count(g->worker) > 1)
+        publish_waiters(g);
 }
 
 static void enqueue(struct client *c)
@@ -199,7 +203,8 @@ static void enqueue(struct client *c)
         TAILQ_INSERT_HEAD(&g->waiters[c->want_list], c, waiter);
     c->queued = true;
     count_waiter(c, 1);
-    publish_waiters(g);
+    if (workers_count(g->worker) > 1)
+        publish_waiters(g);
 }
 
 void pool_forget_waiter(struct client *c)
@@ -436,17 +441,17 @@ void pool_take_backend(struct worker *w, struct server *v)
 void pool_steal(struct worker *w, struct shared_pool *shared, uint32_t thief)
 {
     struct group *g;
-    TAILQ_FOREACH(g, &w->groups, link)
-    for (uint32_t n = 0; n < w->topology.nodes_count; n++) {
-        struct pool *pool = &g->pools[n];
-        if (pool->shared != shared)
-            continue;
-        struct server *v = TAILQ_FIRST(&pool->idle);
-        if (v != NULL && first_for(g, (uint8_t)n) == NULL &&
-            shared_load(&shared->workers[thief].oldest_waiter_ns) != 0)
-            migrate(v, thief);
-        return;
-    }
+    TAILQ_FOREACH (g, &w->groups, link)
+        for (uint32_t n = 0; n < w->topology.nodes_count; n++) {
+            struct pool *pool = &g->pools[n];
+            if (pool->shared != shared)
+                continue;
+            struct server *v = TAILQ_FIRST(&pool->idle);
+            if (v != NULL && first_for(g, (uint8_t)n) == NULL &&
+                shared_load(&shared->workers[thief].oldest_waiter_ns) != 0)
+                migrate(v, thief);
+            return;
+        }
 }
 
 static bool is_too_old(const struct server *v, uint64_t now_ns)
@@ -529,13 +534,11 @@ void pools_match(struct worker *w, uint64_t now_ns)
 void pools_topology_changed(struct worker *w, uint64_t now_ns)
 {
     struct group *g;
-    TAILQ_FOREACH(g, &w->groups, link)
-    {
+    TAILQ_FOREACH (g, &w->groups, link) {
         for (int list = 0; list < GROUP_LISTS; list++) {
             struct client *c;
             struct client *next;
-            TAILQ_EACH_SAFE(c, &g->waiters[list], waiter, next)
-            {
+            TAILQ_EACH_SAFE (c, &g->waiters[list], waiter, next) {
                 const uint8_t node = c->core.choice.node;
                 const bool stays = node != ROUTER_NODE_NONE &&
                                    w->topology.nodes[node].breaker == BREAKER_CLOSED &&
@@ -557,8 +560,7 @@ static void warm(struct worker *w, struct group *g, uint64_t now_ns)
         struct server *next;
         if (pool->shared == NULL || pool->warming_count == 0)
             continue;
-        TAILQ_EACH_SAFE(v, &pool->others, link, next)
-        {
+        TAILQ_EACH_SAFE (v, &pool->others, link, next) {
             if (v->state != SERVER_WARMING)
                 continue;
             if (is_vouched_for(w, v)) {
@@ -574,8 +576,8 @@ static void warm(struct worker *w, struct group *g, uint64_t now_ns)
 void pools_warm(struct worker *w, uint64_t now_ns)
 {
     struct group *g;
-    TAILQ_FOREACH(g, &w->groups, link)
-    warm(w, g, now_ns);
+    TAILQ_FOREACH (g, &w->groups, link)
+        warm(w, g, now_ns);
 }
 
 /* ---- timeouts ---- */
@@ -623,6 +625,7 @@ static void tick_group(struct worker *w, struct group *g, uint64_t now_ns)
             refuse(w, c, now_ns);
         }
     }
+    publish_waiters(g); /* SHOW POOLS tells since when somebody waits, with one worker too */
     const uint64_t idle_ns = w->config->switchgear.server_idle_timeout_ns;
     const uint64_t connect_ns = w->config->switchgear.server_connect_timeout_ns;
     for (uint32_t n = 0; n < w->topology.nodes_count; n++) {
@@ -631,12 +634,13 @@ static void tick_group(struct worker *w, struct group *g, uint64_t now_ns)
         struct server *next;
         if (pool->shared == NULL)
             continue;
-        TAILQ_EACH_SAFE(v, &pool->idle, link, next)
-        if ((idle_ns != 0 && now_ns - v->since_ns > idle_ns) || is_too_old(v, now_ns))
-            server_close(v, "idle or old");
-        TAILQ_EACH_SAFE(v, &pool->others, link, next)
-        if (v->state == SERVER_CONNECTING && connect_ns != 0 && now_ns - v->started_ns > connect_ns)
-            server_connect_timeout(v);
+        TAILQ_EACH_SAFE (v, &pool->idle, link, next)
+            if ((idle_ns != 0 && now_ns - v->since_ns > idle_ns) || is_too_old(v, now_ns))
+                server_close(v, "idle or old");
+        TAILQ_EACH_SAFE (v, &pool->others, link, next)
+            if (v->state == SERVER_CONNECTING && connect_ns != 0 &&
+                now_ns - v->started_ns > connect_ns)
+                server_connect_timeout(v);
     }
     if (g->waiting > 0)
         mark_dirty(g);
@@ -645,7 +649,7 @@ static void tick_group(struct worker *w, struct group *g, uint64_t now_ns)
 void pools_tick(struct worker *w, uint64_t now_ns)
 {
     struct group *g;
-    TAILQ_FOREACH(g, &w->groups, link)
-    tick_group(w, g, now_ns);
+    TAILQ_FOREACH (g, &w->groups, link)
+        tick_group(w, g, now_ns);
     pools_warm(w, now_ns);
 }

@@ -69,6 +69,7 @@ struct stats_worker {
     uint64_t sqlstate_classes[PROXY_SQLSTATE_CLASSES]; /* errors that servers sent, by class */
     uint64_t cache_hits, cache_misses, cache_uncacheable;
     uint64_t loop_turns;
+    uint64_t node_latency_ns[CONFIG_NODES_MAX]; /* gauge: peak EWMA; not to be added up */
     uint64_t memory_blocks;
     uint64_t left; /* clients that are gone, of all that were dealt to this worker */
 };

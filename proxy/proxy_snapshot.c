@@ -96,22 +96,21 @@ static void add_servers(struct worker *w, struct mail_snapshot *mail, uint32_t *
                         uint64_t now_ns)
 {
     struct group *g;
-    TAILQ_FOREACH(g, &w->groups, link)
-    for (uint32_t n = 0; n < CONFIG_NODES_MAX; n++) {
-        if (g->pools[n].shared == NULL)
-            continue;
-        struct server_list *lists[] = {&g->pools[n].idle, &g->pools[n].others};
-        for (int i = 0; i < 2; i++) {
-            struct server *v;
-            TAILQ_FOREACH(v, lists[i], link)
-            {
-                struct snapshot_row *row = next_row(mail, capacity);
-                if (row == NULL)
-                    return;
-                describe_server(v, row, now_ns);
+    TAILQ_FOREACH (g, &w->groups, link)
+        for (uint32_t n = 0; n < CONFIG_NODES_MAX; n++) {
+            if (g->pools[n].shared == NULL)
+                continue;
+            struct server_list *lists[] = {&g->pools[n].idle, &g->pools[n].others};
+            for (int i = 0; i < 2; i++) {
+                struct server *v;
+                TAILQ_FOREACH (v, lists[i], link) {
+                    struct snapshot_row *row = next_row(mail, capacity);
+                    if (row == NULL)
+                        return;
+                    describe_server(v, row, now_ns);
+                }
             }
         }
-    }
 }
 
 void worker_snapshot(struct worker *w, struct mail_snapshot *mail)
@@ -124,8 +123,7 @@ void worker_snapshot(struct worker *w, struct mail_snapshot *mail)
     struct client_list *lists[] = {&w->clients, &w->logins};
     for (int i = 0; mail->want_clients && i < 2; i++) {
         struct client *c;
-        TAILQ_FOREACH(c, lists[i], link)
-        {
+        TAILQ_FOREACH (c, lists[i], link) {
             struct snapshot_row *row = next_row(mail, &capacity);
             if (row == NULL)
                 break;

@@ -98,10 +98,10 @@ struct group *worker_group(struct worker *w, uint32_t database, const char *clie
                            const char *user)
 {
     struct group *g;
-    TAILQ_FOREACH(g, &w->groups, link)
-    if (g->database == database && strcmp(g->user, user) == 0 &&
-        strcmp(g->client_database, client_database) == 0)
-        return g;
+    TAILQ_FOREACH (g, &w->groups, link)
+        if (g->database == database && strcmp(g->user, user) == 0 &&
+            strcmp(g->client_database, client_database) == 0)
+            return g;
     g = calloc(1, sizeof(*g));
     if (g == NULL)
         abort();
@@ -344,6 +344,8 @@ static void publish_core_counters(struct worker *w)
     shared_set(&to->cache_misses, cache->misses);
     shared_set(&to->cache_uncacheable, cache->uncacheable);
     shared_set(&to->memory_blocks, w->core.blocks_out);
+    for (uint32_t i = 0; i < w->topology.nodes_count; i++)
+        shared_set(&to->node_latency_ns[i], w->core.loads[i].latency_ns);
 }
 
 static void kill_all(struct worker *w, const char *message)
@@ -354,8 +356,7 @@ static void kill_all(struct worker *w, const char *message)
     for (int i = 0; i < 2; i++) {
         struct client *c;
         struct client *next;
-        TAILQ_EACH_SAFE(c, lists[i], link, next)
-        {
+        TAILQ_EACH_SAFE (c, lists[i], link, next) {
             const bool busy = c->core.backend != NULL || c->core.waiting || c->core.hold != NULL ||
                               c->core.block != CORE_NO_BLOCK;
             if (c->closing || (busy && !w->stop_now))
@@ -370,18 +371,18 @@ static void kill_all(struct worker *w, const char *message)
 static void close_servers(struct worker *w)
 {
     struct group *g;
-    TAILQ_FOREACH(g, &w->groups, link)
-    for (uint32_t n = 0; n < CONFIG_NODES_MAX; n++) {
-        struct server *v;
-        struct server *next;
-        if (g->pools[n].shared == NULL)
-            continue;
-        TAILQ_EACH_SAFE(v, &g->pools[n].idle, link, next)
-        server_close(v, "shutdown");
-        TAILQ_EACH_SAFE(v, &g->pools[n].others, link, next)
-        if (v->core.session == NULL)
-            server_close(v, "shutdown");
-    }
+    TAILQ_FOREACH (g, &w->groups, link)
+        for (uint32_t n = 0; n < CONFIG_NODES_MAX; n++) {
+            struct server *v;
+            struct server *next;
+            if (g->pools[n].shared == NULL)
+                continue;
+            TAILQ_EACH_SAFE (v, &g->pools[n].idle, link, next)
+                server_close(v, "shutdown");
+            TAILQ_EACH_SAFE (v, &g->pools[n].others, link, next)
+                if (v->core.session == NULL)
+                    server_close(v, "shutdown");
+        }
 }
 
 static void close_handle(uv_handle_t *handle)
@@ -462,11 +463,11 @@ static void on_wake(void *owner)
     struct worker *w = owner;
     struct group *g;
     worker_topology_refresh(w);
-    TAILQ_FOREACH(g, &w->groups, link)
-    if (g->waiting > 0 && !g->dirty) {
-        g->dirty = true;
-        TAILQ_INSERT_TAIL(&w->dirty, g, dirty_link);
-    }
+    TAILQ_FOREACH (g, &w->groups, link)
+        if (g->waiting > 0 && !g->dirty) {
+            g->dirty = true;
+            TAILQ_INSERT_TAIL(&w->dirty, g, dirty_link);
+        }
 }
 
 static void on_check(uv_check_t *check)
