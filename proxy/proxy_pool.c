@@ -122,7 +122,7 @@ static uint64_t oldest_elsewhere(const struct pool *pool, uint32_t *ret_worker)
 
 static enum group_list list_of(const struct client *c)
 {
-    if (c->core.choice.node == ROUTER_NODE_NONE)
+    if (c->want_mask == 0)
         return GROUP_HOMELESS;
     return c->core.choice.target == ROUTER_TARGET_REPLICA ? GROUP_REPLICA : GROUP_PRIMARY;
 }

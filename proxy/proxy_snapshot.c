@@ -42,7 +42,7 @@ static void describe_client(const struct client *c, struct snapshot_row *row, ui
     if (c->core.pin != ROUTER_REASON_NONE)
         (void)snprintf(row->pin, sizeof(row->pin), "%s",
                        router_reason_text((enum router_reason)c->core.pin));
-    row->id = (uint64_t)(c->worker->index + 1) << 40 | c->core.id;
+    row->id = c->core.id;
     row->connect_time_s = unix_seconds(c->accepted_ns, now_ns);
     row->request_time_s = c->core.sent_ns != 0 ? unix_seconds(c->core.sent_ns, now_ns) : 0;
     row->wait_us = c->core.waiting ? (now_ns - c->core.waiting_since_ns) / 1000 : 0;
@@ -70,7 +70,7 @@ static void describe_server(const struct server *v, struct snapshot_row *row, ui
     (void)snprintf(row->node, sizeof(row->node), "%s", v->worker->proxy->node_names[v->pool->node]);
     row->id = v->id;
     if (v->core.session != NULL)
-        row->link = (uint64_t)(v->worker->index + 1) << 40 | v->core.session->id;
+        row->link = v->core.session->id;
     row->connect_time_s = unix_seconds(v->started_ns, now_ns);
     row->request_time_s = unix_seconds(v->since_ns, now_ns);
     row->remote_pid = v->conn != NULL ? (uint32_t)PQbackendPID(v->conn) : 0;

@@ -556,6 +556,9 @@ int worker_start(struct worker *w, struct proxy *p, uint32_t index)
     topology_reader_init(&w->reader, &p->box);
     w->topology.generation = UINT64_MAX;
     worker_topology_refresh(w);
+    /* Backends migrate: whose unnamed statement or whose state one has must be told apart over all
+     * workers. */
+    w->core.next_id = (uint64_t)(index + 1) << CORE_ID_WORKER_SHIFT;
     w->core.topology = &w->topology;
     w->core.hashes = &proxy_hashes;
     w->core.node_names = p->node_names;

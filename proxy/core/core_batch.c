@@ -47,7 +47,9 @@ static void merge(struct core_batch *batch, const struct router_class *c, bool f
     const struct router_class was = *into;
     if (weight(c) > weight(into))
         *into = *c;
-    into->alone = false;
+    /* Parse, Bind and Describe of one DEALLOCATE ALL are still nothing but that */
+    into->alone = was.alone && c->alone && was.forgets_statements && c->forgets_statements &&
+                  was.reason == ROUTER_REASON_DEALLOCATE && c->reason == ROUTER_REASON_DEALLOCATE;
     into->begin = ROUTER_BEGIN_NONE;
     into->local = ROUTER_LOCAL_NONE;
     into->ends = into->rolls_back = into->unpins = into->set_read_only = false;
