@@ -55,7 +55,9 @@ void client_events_update(struct client *c)
     if (c->closing)
         return;
     int events = 0;
-    if (!core_client_paused(&c->core) && !c->close_after_flush)
+    const struct server *v = c->core.backend != NULL ? c->core.backend->shell : NULL;
+    const bool full = v != NULL && v->full;
+    if (!full && !core_client_paused(&c->core) && !c->close_after_flush)
         events |= UV_READABLE;
     if (c->out != NULL)
         events |= UV_WRITABLE;

@@ -94,8 +94,10 @@ static bool accept_one(struct listener *l)
         return true;
     }
     const int on = 1;
-    if (!l->is_unix)
+    if (!l->is_unix) {
         (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+        (void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on)); /* clients that vanish */
+    }
     struct mail_client *mail = calloc(1, sizeof(*mail));
     if (mail == NULL) {
         (void)close(fd);

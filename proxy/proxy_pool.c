@@ -120,10 +120,18 @@ static uint64_t oldest_elsewhere(const struct pool *pool, uint32_t *ret_worker)
 
 /* ---- waiters ---- */
 
+/* It only learns what the servers say of themselves. */
+static bool is_login(const struct client *c)
+{
+    return c->core.phase != CORE_QUERY;
+}
+
 static enum group_list list_of(const struct client *c)
 {
     if (c->want_mask == 0)
         return GROUP_HOMELESS;
+    if (is_login(c))
+        return GROUP_LOGIN;
     return c->core.choice.target == ROUTER_TARGET_REPLICA ? GROUP_REPLICA : GROUP_PRIMARY;
 }
 
@@ -133,13 +141,16 @@ static struct client *first_for(struct group *g, uint8_t node)
 {
     const uint32_t bit = 1u << node;
     struct client *c = TAILQ_FIRST(&g->waiters[GROUP_PRIMARY]);
-    if (c != NULL && (c->want_mask & bit) != 0)
-        return c;
-    TAILQ_FOREACH (c, &g->waiters[GROUP_REPLICA], waiter) {
-        if ((c->want_mask & bit) != 0)
-            return c;
-    }
-    return NULL;
+    if (c == NULL || (c->want_mask & bit) == 0)
+        TAILQ_FOREACH (c, &g->waiters[GROUP_REPLICA], waiter) {
+            if ((c->want_mask & bit) != 0)
+                break;
+        }
+    struct client *login = TAILQ_FIRST(&g->waiters[GROUP_LOGIN]);
+    if (login != NULL && (login->want_mask & bit) != 0 &&
+        (c == NULL || login->core.waiting_since_ns < c->core.waiting_since_ns))
+        return login;
+    return c;
 }
 
 /* The others learn since when somebody waits here. */
@@ -258,12 +269,34 @@ static void grant(struct worker *w, struct client *c, struct server *v, uint64_t
     worker_apply(w, c, core_granted(&c->core, &v->core, now_ns), now_ns);
 }
 
-static uint32_t mask_of(const struct client *c)
+/* Any node will do for a log-in: neither a full pool of the primary nor its outage keeps clients
+ * out. */
+static uint32_t mask_of_login(const struct worker *w, uint8_t shard)
+{
+    uint32_t mask = 0;
+    for (uint32_t i = 0; i < w->topology.nodes_count; i++) {
+        const struct router_node *n = &w->topology.nodes[i];
+        if (n->shard == shard && n->role != ROUTER_ROLE_UNKNOWN && !n->drained &&
+            n->breaker == BREAKER_CLOSED)
+            mask |= 1u << i;
+    }
+    return mask;
+}
+
+static uint32_t mask_of(const struct worker *w, const struct client *c)
 {
     const struct router_choice *choice = &c->core.choice;
+    const uint32_t mask = is_login(c) ? mask_of_login(w, c->core.group->database->shard) : 0;
     if (choice->node == ROUTER_NODE_NONE)
-        return 0;
-    return 1u << choice->node | (choice->target == ROUTER_TARGET_REPLICA ? choice->fit : 0);
+        return mask;
+    return mask | 1u << choice->node | (choice->target == ROUTER_TARGET_REPLICA ? choice->fit : 0);
+}
+
+/* Where a connection is opened for it first. */
+static uint8_t home_of(const struct client *c)
+{
+    return c->core.choice.node != ROUTER_NODE_NONE ? c->core.choice.node
+                                                   : (uint8_t)__builtin_ctz(c->want_mask);
 }
 
 /* A trial permit is taken when the statement is about to be sent to a node that is on trial. */
@@ -299,24 +332,27 @@ void pool_want(struct worker *w, struct client *c, uint64_t now_ns)
     struct group *g = (struct group *)c->core.group;
     if (c->queued)
         dequeue(c);
-    c->want_mask = mask_of(c);
+    c->want_mask = mask_of(w, c);
     const enum group_list list = list_of(c);
-    if (!is_paused(g) && list != GROUP_HOMELESS && TAILQ_EMPTY(&g->waiters[list])) {
-        struct server *v = idle_of(g, c->core.choice.node);
+    if (list == GROUP_HOMELESS) {
+        enqueue(c);
+        return;
+    }
+    const uint8_t home = home_of(c);
+    if (!is_paused(g) && TAILQ_EMPTY(&g->waiters[list])) {
+        struct server *v = idle_of(g, home);
         for (uint32_t n = 0; v == NULL && n < w->topology.nodes_count; n++)
             if ((c->want_mask & 1u << n) != 0)
                 v = idle_of(g, (uint8_t)n);
-        if (v != NULL && v->pool->node != c->core.choice.node)
-            open_spare(pool_of(g, c->core.choice.node), now_ns);
+        if (v != NULL && v->pool->node != home)
+            open_spare(pool_of(g, home), now_ns);
         if (v != NULL && may_use(w, c, v)) {
             grant(w, c, v, now_ns);
             return;
         }
     }
     enqueue(c);
-    if (list == GROUP_HOMELESS)
-        return;
-    open_for_waiters(g, c->core.choice.node, now_ns);
+    open_for_waiters(g, home, now_ns);
     mark_dirty(g);
 }
 

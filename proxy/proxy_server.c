@@ -434,6 +434,7 @@ static void keep_rest(struct server *v, const struct core_sink *sink, size_t sen
         core_block_append(&v->worker->core, &v->out,
                           (struct proto_span){span.base + skip, span.size - skip});
     }
+    v->full = v->full || core_block_span(v->out).size > WORKER_OUT_HIGH;
     server_events_update(v);
 }
 
@@ -468,9 +469,10 @@ static bool flush(struct server *v)
     if (n < 0)
         return errno == EAGAIN || errno == EINTR;
     core_block_consume(&v->worker->core, &v->out, (uint32_t)n);
+    v->full = v->full && core_block_span(v->out).size > WORKER_OUT_LOW;
     server_events_update(v);
     struct client *c = v->core.session != NULL ? v->core.session->shell : NULL;
-    if (v->out == NULL && c != NULL)
+    if (!v->full && c != NULL)
         client_events_update(c);
     return true;
 }

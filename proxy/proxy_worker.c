@@ -321,6 +321,8 @@ void worker_apply(struct worker *w, struct client *c, struct core_actions *a, ui
 {
     while (a != NULL)
         a = apply_once(w, c, a, now_ns);
+    if (c != NULL)
+        client_events_update(c);
 }
 
 /* ---- mail ---- */

@@ -85,6 +85,7 @@ struct server {
     int fd;
     uint8_t state;
     uint8_t events;
+    bool full;    /* it has not taken WORKER_OUT_HIGH bytes: its client is not read */
     bool stopped; /* not read: its client takes nothing */
     bool refused_once;
     bool closing;
@@ -109,7 +110,7 @@ struct pool {
     char error_message[256];
 };
 
-enum group_list { GROUP_PRIMARY, GROUP_REPLICA, GROUP_HOMELESS, GROUP_LISTS };
+enum group_list { GROUP_PRIMARY, GROUP_REPLICA, GROUP_LOGIN, GROUP_HOMELESS, GROUP_LISTS };
 
 /* All pools of one (database section, database name, user). */
 struct group {

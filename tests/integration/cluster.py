@@ -412,8 +412,7 @@ class Cluster:
     def stop(self):
         for node in reversed(self.nodes):
             if node.alive():
-                node.sigcont()
-                node.stop("immediate")
+                node.kill9()
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def clone(self, replica):

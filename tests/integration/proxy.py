@@ -190,11 +190,12 @@ class Proxy:
             fresh or node["role"] == "primary")
 
     def drive(self, count):
-        """A few reads, so that a trial gets its traffic."""
+        """A few statements for replicas and for the primary, so that a trial gets its traffic."""
         connection = self.connect()
         try:
             for _ in range(count):
                 rows_of(connection, "select 1")
+                rows_of(connection, "select pg_is_in_recovery()")
         finally:
             connection.close()
 

@@ -36,7 +36,10 @@ struct shell {
     struct core_backend *idle[NODES][BACKENDS]; /* last in, first out */
     uint32_t idle_count[NODES];
     struct core_backend *asked; /* the one that got the last request */
-    uint64_t asked_size;
+    uint8_t asked_bytes[1024];  /* kept while `warm_size` does not say what is in them */
+    size_t asked_size;
+    size_t warm_size; /* of a request that is answered with `warm_reply` */
+    struct proto_span warm_reply;
     uint64_t ended;
 };
 
@@ -67,16 +70,68 @@ static struct proto_span span_of(const char *text)
     return (struct proto_span){.base = (const uint8_t *)text, .size = strlen(text)};
 }
 
+/* ---- a server ---- */
+
+static void keep_request(struct core_backend *b, const struct core_sink *sink)
+{
+    shell.asked = b;
+    shell.asked_size = sink->size;
+    if (sink->size == shell.warm_size)
+        return;
+    require(sink->size <= sizeof(shell.asked_bytes), "a request is too long");
+    size_t size = 0;
+    for (uint32_t i = 0; i < sink->count; i++) {
+        memcpy(shell.asked_bytes + size, sink->spans[i].base, sink->spans[i].size);
+        size += sink->spans[i].size;
+    }
+}
+
+static void write_rows(struct proto_writer *w)
+{
+    const struct proto_span value = span_of("-1234");
+    proto_write_data_row(w, &value, 1);
+    proto_write_command_complete(w, "SELECT 1");
+}
+
+static void write_description(struct proto_writer *w)
+{
+    static const char *const column[] = {"abalance"};
+    proto_write_row_description(w, column, 1);
+}
+
+/* What a server says to whole messages, to each in its turn. */
+static void answer(struct proto_span in, struct proto_writer *w)
+{
+    struct proto_header h;
+    while (in.size > 0) {
+        require(proto_header_peek(in, UINT32_MAX - 4, &h) == PROTO_OK &&
+                    PROTO_HEADER_SIZE + (size_t)h.body_size <= in.size,
+                "half a message was sent");
+        if (h.type == 'P')
+            proto_write_parse_complete(w);
+        if (h.type == 'C')
+            proto_write_close_complete(w);
+        if (h.type == 'B')
+            proto_write_bind_complete(w);
+        if (h.type == 'D' || h.type == 'Q')
+            write_description(w);
+        if (h.type == 'E' || h.type == 'Q')
+            write_rows(w);
+        if (h.type == 'S' || h.type == 'Q')
+            proto_write_ready(w, 'I');
+        in.base += PROTO_HEADER_SIZE + (size_t)h.body_size;
+        in.size -= PROTO_HEADER_SIZE + (size_t)h.body_size;
+    }
+}
+
 /* ---- what the shell does ---- */
 
 static struct core_actions *execute_once(struct peer *p, struct core_actions *a)
 {
     struct core_session *s = &p->session;
     struct core_backend *b = a->backend;
-    if (a->server.size > 0) {
-        shell.asked = b;
-        shell.asked_size = a->server.size;
-    }
+    if (a->server.size > 0)
+        keep_request(b, &a->server);
     p->taken += a->client.size;
     shell.ended += a->latency_ns != 0;
     require(a->close_backend == CORE_KEEP && a->close_client == CORE_KEEP, "something was closed");
@@ -104,17 +159,25 @@ static void execute(struct peer *p, struct core_actions *a)
         a = execute_once(p, a);
 }
 
-/* A request of a client's and the server's answer to it; the backend is idle again afterwards. */
-static void exchange(struct peer *p, struct proto_span request, struct proto_span reply)
+/* A request of a client's and its answer, of `client_size` bytes as the client is to see it; the
+ * backend is idle again afterwards. */
+static void exchange(struct peer *p, struct proto_span request, size_t client_size)
 {
+    uint8_t buf[1024];
     const uint64_t taken = p->taken;
     shell.now_ns += 20000;
     execute(p, core_client_data(&p->session, request, shell.now_ns));
     require(shell.asked != NULL, "nothing was sent to a server");
     require(p->taken == taken, "the client was answered by the proxy");
+    struct proto_span reply = shell.warm_reply;
+    if (shell.asked_size != shell.warm_size) {
+        struct proto_writer w = proto_writer_make(buf, sizeof(buf));
+        answer((struct proto_span){shell.asked_bytes, shell.asked_size}, &w);
+        reply = proto_writer_span(&w);
+    }
     shell.now_ns += 80000;
     execute(p, core_server_data(shell.asked, reply, shell.now_ns));
-    require(p->taken == taken + reply.size, "the client got something else");
+    require(p->taken == taken + client_size, "the client got something else");
     require(p->session.backend == NULL, "the backend was not released");
     shell.asked = NULL;
 }
@@ -124,8 +187,7 @@ static void exchange(struct peer *p, struct proto_span request, struct proto_spa
 static void start(void)
 {
     static const uint8_t key[ROUTER_KEY_SIZE] = {7};
-    static const uint8_t start_up[] = {0,   0,   0,   16,  0, 3,   0, 0,
-                                       'u', 's', 'e', 'r', 0, 'u', 0, 0};
+    static const uint8_t start_up[] = {0, 0, 0, 16, 0, 3, 0, 0, 'u', 's', 'e', 'r', 0, 'u', 0, 0};
     const struct core_limits limits = {.statement_max = 256 * 1024,
                                        .retry_keep = 64 * 1024,
                                        .prepared_max = 200,
@@ -187,64 +249,58 @@ static void stop(void)
 
 /* ---- the load ---- */
 
-static struct proto_span row_of(struct proto_writer *w, bool prepared)
+/* From here on a request of `size` bytes at the server is this one. */
+static void set_warm(struct proto_span request, size_t size)
 {
-    static const char *const column[] = {"abalance"};
-    const struct proto_span value = span_of("-1234");
-    if (prepared)
-        proto_write_bind_complete(w);
-    proto_write_row_description(w, column, 1);
-    proto_write_data_row(w, &value, 1);
-    proto_write_command_complete(w, "SELECT 1");
-    proto_write_ready(w, 'I');
-    return proto_writer_span(w);
+    static uint8_t reply[256];
+    struct proto_writer w = proto_writer_make(reply, sizeof(reply));
+    answer(request, &w);
+    shell.warm_size = size;
+    shell.warm_reply = proto_writer_span(&w);
 }
 
+/* The texts differ in a literal of always the same length. */
 static void run_simple(uint64_t transactions)
 {
-    uint8_t question[256];
-    uint8_t answer[256];
+    static uint8_t bytes[100][128];
+    struct proto_span requests[100];
     char text[128];
-    struct proto_writer reply = proto_writer_make(answer, sizeof(answer));
-    const struct proto_span row = row_of(&reply, false);
-    for (uint64_t i = 0; i < transactions; i++) {
-        (void)snprintf(text, sizeof(text), "SELECT abalance FROM pgbench_accounts WHERE aid = %llu;",
-                       (unsigned long long)(i * 7919 % 1000000 + 1));
-        struct proto_writer request = proto_writer_make(question, sizeof(question));
-        proto_write_query(&request, span_of(text));
-        exchange(&shell.peers[i % CLIENTS], proto_writer_span(&request), row);
+    for (uint32_t i = 0; i < 100; i++) {
+        (void)snprintf(text, sizeof(text), "SELECT abalance FROM pgbench_accounts WHERE aid = %u;",
+                       100000 + i * 7919);
+        struct proto_writer w = proto_writer_make(bytes[i], sizeof(bytes[i]));
+        proto_write_query(&w, span_of(text));
+        requests[i] = proto_writer_span(&w);
     }
+    set_warm(requests[0], requests[0].size);
+    for (uint64_t i = 0; i < transactions; i++)
+        exchange(&shell.peers[i % CLIENTS], requests[i % 100], shell.warm_reply.size);
 }
 
 /* One Parse a client, then Bind, Describe, Execute, Sync in one piece, as libpq sends them. */
 static void run_prepared(uint64_t transactions)
 {
     static const char text[] = "SELECT abalance FROM pgbench_accounts WHERE aid = $1;";
-    /* no formats, one parameter of one byte, one result format */
-    static const uint8_t rest[] = {0, 0, 0, 1, 0, 0, 0, 1, '7', 0, 1, 0, 0};
-    uint8_t question[256];
-    uint8_t answer[256];
-    struct proto_writer prepare = proto_writer_make(question, sizeof(question));
-    proto_write_parse(&prepare, span_of("P_0"), span_of(text), span_of(""));
-    proto_write_sync(&prepare);
-    struct proto_writer prepared = proto_writer_make(answer, sizeof(answer));
-    proto_write_parse_complete(&prepared);
-    proto_write_ready(&prepared, 'I');
+    /* no formats, one parameter of six bytes, one result format */
+    static const uint8_t rest[] = {0,   0,   0,   1,   0,   0, 0, 6, '1',
+                                   '2', '3', '4', '5', '6', 0, 1, 0, 0};
+    uint8_t prepare[256];
+    uint8_t request[256];
+    struct proto_writer p = proto_writer_make(prepare, sizeof(prepare));
+    proto_write_parse(&p, span_of("P_0"), span_of(text), span_of(""));
+    proto_write_sync(&p);
     for (uint32_t i = 0; i < CLIENTS; i++)
-        exchange(&shell.peers[i], proto_writer_span(&prepare), proto_writer_span(&prepared));
+        exchange(&shell.peers[i], proto_writer_span(&p), 5 + 6); /* '1', 'Z' */
 
-    struct proto_writer request = proto_writer_make(question, sizeof(question));
-    proto_write_bind(&request, span_of(""), span_of("P_0"),
-                     (struct proto_span){rest, sizeof(rest)});
-    proto_write_describe(&request, 'P', span_of(""));
-    proto_write_execute(&request, span_of(""), 0);
-    proto_write_sync(&request);
-    struct proto_writer reply = proto_writer_make(answer, sizeof(answer));
-    const struct proto_span row = row_of(&reply, true);
-    uint64_t name_size = CORE_SERVER_NAME_SIZE - strlen("P_0");
+    struct proto_writer r = proto_writer_make(request, sizeof(request));
+    proto_write_bind(&r, span_of(""), span_of("P_0"), (struct proto_span){rest, sizeof(rest)});
+    proto_write_describe(&r, 'P', span_of(""));
+    proto_write_execute(&r, span_of(""), 0);
+    proto_write_sync(&r);
+    set_warm(proto_writer_span(&r), r.size + CORE_SERVER_NAME_SIZE - strlen("P_0"));
     for (uint64_t i = 0; i < transactions; i++)
-        exchange(&shell.peers[i % CLIENTS], proto_writer_span(&request), row);
-    require(shell.asked_size == request.size + name_size, "the server was asked something else");
+        exchange(&shell.peers[i % CLIENTS], proto_writer_span(&r), shell.warm_reply.size);
+    require(shell.asked_size == shell.warm_size, "the server was asked something else");
 }
 
 int main(int argc, char **argv)
