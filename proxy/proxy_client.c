@@ -149,8 +149,10 @@ static void flush(struct client *c, uint64_t now_ns)
         client_close(c, "done");
         return;
     }
-    client_events_update(c);
     worker_apply(w, c, core_client_drained(&c->core, now_ns), now_ns);
+    /* what was held back because this client took nothing (worker_apply) */
+    if (!c->closing && c->core.hold != NULL && c->core.client_pending < WORKER_OUT_HIGH)
+        worker_apply(w, c, core_resume(&c->core, now_ns), now_ns);
 }
 
 /* ---- reading ---- */
@@ -479,6 +481,7 @@ void clients_tick(struct worker *w, uint64_t now_ns)
             .sqlstate = "57014",
             .message = "canceling authentication due to client_login_timeout"};
         shared_add(&w->stats.logins_failed, 1);
+        pool_forget_waiter(c);
         if (c->core.waiting)
             worker_apply(w, c, core_refused(&c->core, &error, now_ns), now_ns);
         else

@@ -18,11 +18,18 @@
 #include "proxy_log.h"
 #include "proxy_worker.h"
 
-enum { ACCEPTS_A_TURN = 64, LISTENERS_MAX = CONFIG_LISTEN_MAX * 4 + 1, BACKLOG = 1024 };
+enum {
+    ACCEPTS_A_TURN = 64,
+    PAUSE_MS = 100,
+    LISTENERS_MAX = CONFIG_LISTEN_MAX * 4 + 1,
+    BACKLOG = 1024
+};
 
 struct listener {
     struct listener *next;
     uv_poll_t poll;
+    uv_timer_t pause; /* runs while nothing is accepted, for want of descriptors */
+    int handles;      /* that are not closed yet */
     struct supervisor *supervisor;
     int fd;
     bool is_unix;
@@ -78,6 +85,12 @@ static void describe_peer(const struct sockaddr_storage *from, struct mail_clien
     }
 }
 
+static void on_pause_over(uv_timer_t *timer)
+{
+    struct listener *l = timer->data;
+    (void)uv_poll_start(&l->poll, UV_READABLE, on_acceptable);
+}
+
 static bool accept_one(struct listener *l)
 {
     struct supervisor *s = l->supervisor;
@@ -85,8 +98,12 @@ static bool accept_one(struct listener *l)
     socklen_t size = sizeof(from);
     const int fd = accept4(l->fd, (struct sockaddr *)&from, &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd < 0) {
-        if (errno == EMFILE || errno == ENFILE)
+        if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+            /* the client stays in the backlog, and we would be told of it without end */
             log_error("accept_failed", "error=\"%s\"", strerror(errno));
+            (void)uv_poll_stop(&l->poll);
+            (void)uv_timer_start(&l->pause, on_pause_over, PAUSE_MS, 0);
+        }
         return false;
     }
     if (l->is_admin && !peer_may_administer(fd)) {
@@ -143,7 +160,9 @@ static int add(struct supervisor *s, int fd, bool is_unix, bool is_admin, const 
     l->is_unix = is_unix;
     l->is_admin = is_admin;
     (void)snprintf(l->path, sizeof(l->path), "%s", path);
-    l->poll.data = l;
+    (void)uv_timer_init(s->loop, &l->pause);
+    l->handles = 2;
+    l->poll.data = l->pause.data = l;
     l->next = s->listeners;
     s->listeners = l;
     return uv_poll_start(&l->poll, UV_READABLE, on_acceptable);
@@ -283,7 +302,9 @@ int listen_start(struct supervisor *s, char *error, size_t error_size)
 
 static void on_closed(uv_handle_t *handle)
 {
-    free(handle->data);
+    struct listener *l = handle->data;
+    if (--l->handles == 0)
+        free(l);
 }
 
 void listen_stop(struct supervisor *s)
@@ -296,5 +317,6 @@ void listen_stop(struct supervisor *s)
         (void)uv_poll_stop(&l->poll);
         (void)close(l->fd);
         uv_close((uv_handle_t *)&l->poll, on_closed);
+        uv_close((uv_handle_t *)&l->pause, on_closed);
     }
 }

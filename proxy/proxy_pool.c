@@ -229,15 +229,14 @@ static void open_for_waiters(struct group *g, uint8_t node, uint64_t now_ns)
 {
     struct pool *pool = pool_of(g, node);
     const uint64_t parallel = g->worker->config->switchgear.connect_parallel;
-    if (now_ns < pool->retry_at_ns)
-        return;
     const uint64_t waiting = shared_load(&mine(pool)->waiting);
-    while (pool->opening_count + pool->warming_count < waiting && pool->opening_count < parallel &&
-           budget_take(pool))
+    ck_pr_fence_memory(); /* our waiter is published: now look at what others have idle or free */
+    /* an attempt can fail at once (no descriptor left, no socket there): then the pool backs off */
+    while (now_ns >= pool->retry_at_ns && pool->opening_count + pool->warming_count < waiting &&
+           pool->opening_count < parallel && budget_take(pool))
         server_open(pool, now_ns);
     if (pool->opening_count + pool->warming_count > 0 || workers_count(g->worker) == 1)
         return;
-    ck_pr_fence_memory(); /* our waiter is published: now look at what others have idle */
     for (uint32_t i = 0; i < workers_count(g->worker); i++) {
         if (i == g->worker->index || shared_load(&pool->shared->workers[i].idle) == 0)
             continue;
@@ -309,6 +308,7 @@ static bool may_use(struct worker *w, struct client *c, struct server *v)
     if (!shared_permit_take(&w->proxy->nodes[v->pool->node], node->generation))
         return false;
     v->core.trial = true;
+    v->core.generation = node->generation; /* under which it is given back, used or not */
     return true;
 }
 
@@ -364,9 +364,25 @@ static bool is_vouched_for(const struct worker *w, const struct server *v)
     return !v->core.is_replica || node->evidence_ns >= v->core.opened_ns;
 }
 
+/* The node has another role than when this connection was made: after a promotion what was a
+ * standby's may write, and what was the primary's must not any more. What the core knows of a
+ * connection does not change while it lives, so that a new one is made. */
+static bool is_mislabelled(const struct worker *w, const struct server *v)
+{
+    const uint8_t role = w->topology.nodes[v->pool->node].role;
+    return v->core.is_replica ? role == ROUTER_ROLE_PRIMARY : role != ROUTER_ROLE_PRIMARY;
+}
+
 void pool_opened(struct server *v, uint64_t now_ns)
 {
     struct worker *w = v->worker;
+    struct pool *pool = v->pool;
+    if (is_mislabelled(w, v)) { /* the probes will see it too: not before the next look */
+        server_close(v, "its role is not what the probes saw");
+        pool_open_failed(pool, "", "the server's role has just changed", now_ns);
+        worker_want_probe(w);
+        return;
+    }
     if (!is_vouched_for(w, v)) {
         /* a restarted replica may accept us at an older point than the evidence knows */
         pool_move(v, SERVER_WARMING, now_ns);
@@ -426,6 +442,19 @@ void pool_gone(struct server *v)
         mailbox_wake(&w->proxy->workers[other].mail); /* it may open one now */
 }
 
+/* It belongs to this worker from now on, active until it is released. */
+static void adopt(struct worker *w, struct server *v, struct pool *pool)
+{
+    v->worker = w;
+    v->pool = pool;
+    v->core.worker = &w->core;
+    v->state = SERVER_ACTIVE;
+    TAILQ_INSERT_TAIL(&pool->others, v, link);
+    pool->active_count++;
+    w->servers_count++;
+    shared_set(&w->stats.servers, w->servers_count);
+}
+
 static void migrate(struct server *v, uint32_t to)
 {
     struct worker *w = v->worker;
@@ -446,8 +475,14 @@ static void migrate(struct server *v, uint32_t to)
     assert(v->core.hold == NULL && v->out == NULL && core_backend_idle(&v->core));
     if (worker_post(w->proxy, to, &mail->mail))
         return;
-    free(mail); /* its mailbox is full: keep the connection */
-    pool_take_backend(w, v);
+    free(mail); /* its mailbox is full: keep the connection, and do not try again from here */
+    adopt(w, v, pool);
+    if (server_watch(v)) {
+        server_events_update(v);
+        pool_move(v, SERVER_IDLE, uv_hrtime());
+    } else {
+        server_close(v, "cannot watch the socket");
+    }
 }
 
 void pool_take_backend(struct worker *w, struct server *v)
@@ -458,14 +493,7 @@ void pool_take_backend(struct worker *w, struct server *v)
     struct pool *pool = pool_of(g, shared->node);
     const uint64_t now_ns = uv_hrtime();
     assert(pool->shared == shared);
-    v->worker = w;
-    v->pool = pool;
-    v->core.worker = &w->core;
-    v->state = SERVER_ACTIVE;
-    TAILQ_INSERT_TAIL(&pool->others, v, link);
-    pool->active_count++;
-    w->servers_count++;
-    shared_set(&w->stats.servers, w->servers_count);
+    adopt(w, v, pool);
     if (!server_watch(v)) {
         server_close(v, "cannot watch the socket");
         return;
@@ -500,6 +528,7 @@ void pool_release(struct worker *w, struct server *v, uint64_t now_ns)
 {
     struct pool *pool = v->pool;
     assert(v->core.session == NULL);
+    v->stopped = false; /* whoever took nothing of it is gone; a reset has to be read too */
     const bool left_dirty = v->core.status != 'I' || (v->core.tainted && v->core.pinned_left);
     if (left_dirty && !v->core.broken) {
         v->core.pinned_left = false;
@@ -507,20 +536,23 @@ void pool_release(struct worker *w, struct server *v, uint64_t now_ns)
         pool_move(v, SERVER_RESETTING, now_ns);
         if (v->core.resetting) {
             server_write(v, &a->server);
+            server_events_update(v);
             return;
         }
     }
-    if (!core_backend_idle(&v->core) || is_too_old(v, now_ns) ||
+    /* unsent bytes are the late data of a COPY that has failed: nobody else's connection */
+    if (!core_backend_idle(&v->core) || v->out != NULL || is_mislabelled(w, v) ||
+        is_too_old(v, now_ns) ||
         ck_pr_load_64(&pool->shared->budget_used) > section(pool->group)->pool_size) {
         server_close(v, "not to be used again");
         return;
     }
-    v->stopped = false;
     server_events_update(v);
     pool_move(v, SERVER_IDLE, now_ns);
     ck_pr_fence_memory(); /* it is published as idle: now look at who waits elsewhere */
     uint32_t other = 0;
-    const uint64_t theirs_ns = workers_count(w) > 1 ? oldest_elsewhere(pool, &other) : 0;
+    const uint64_t theirs_ns =
+        workers_count(w) > 1 && !w->stopping ? oldest_elsewhere(pool, &other) : 0;
     if (theirs_ns != 0) {
         const struct client *own = first_for(pool->group, pool->node);
         if (own == NULL || theirs_ns + HANDOVER_NS < own->core.waiting_since_ns) {
@@ -567,23 +599,60 @@ void pools_match(struct worker *w, uint64_t now_ns)
     }
 }
 
+/* Waiters whose node is no longer fit decide again. They are taken out first: who waits again is
+ * put back in the order of time, and must not be met twice. */
+static void redecide(struct worker *w, struct group *g, uint64_t now_ns)
+{
+    struct client_list moved = TAILQ_HEAD_INITIALIZER(moved);
+    struct client *c;
+    struct client *next;
+    for (int list = 0; list < GROUP_LISTS; list++) {
+        TAILQ_EACH_SAFE (c, &g->waiters[list], waiter, next) {
+            const uint8_t node = c->core.choice.node;
+            if (node != ROUTER_NODE_NONE && w->topology.nodes[node].breaker == BREAKER_CLOSED &&
+                w->topology.nodes[node].gate == BREAKER_GATE_OPEN &&
+                !w->topology.nodes[node].drained)
+                continue;
+            dequeue(c);
+            TAILQ_INSERT_TAIL(&moved, c, waiter);
+        }
+    }
+    while ((c = TAILQ_FIRST(&moved)) != NULL) {
+        TAILQ_REMOVE(&moved, c, waiter);
+        worker_apply(w, c, core_redecide(&c->core, now_ns), now_ns);
+    }
+}
+
+/* Connections that are not what they were opened for, and reads that a node which is out of use has
+ * not begun to answer: they are tried elsewhere rather than to hang as long as it is silent. */
+static void reconsider(struct worker *w, struct pool *pool)
+{
+    struct server *v;
+    struct server *next;
+    TAILQ_EACH_SAFE (v, &pool->idle, link, next) {
+        if (is_mislabelled(w, v))
+            server_close(v, "its node has another role now");
+    }
+    const bool is_out = w->topology.nodes[pool->node].breaker == BREAKER_OPEN;
+    TAILQ_EACH_SAFE (v, &pool->others, link, next) {
+        if (v->state == SERVER_WARMING && is_mislabelled(w, v))
+            server_close(v, "its node has another role now");
+        else if (v->state == SERVER_ACTIVE && !v->core.is_replica && is_mislabelled(w, v))
+            server_lost(v, "its node is no longer the primary"); /* nothing may be written there */
+        else if (is_out && v->core.session != NULL && core_may_replay(v->core.session))
+            server_lost(v, "its node is out of use");
+    }
+}
+
 void pools_topology_changed(struct worker *w, uint64_t now_ns)
 {
     struct group *g;
     TAILQ_FOREACH (g, &w->groups, link) {
-        for (int list = 0; list < GROUP_LISTS; list++) {
-            struct client *c;
-            struct client *next;
-            TAILQ_EACH_SAFE (c, &g->waiters[list], waiter, next) {
-                const uint8_t node = c->core.choice.node;
-                const bool stays = node != ROUTER_NODE_NONE &&
-                                   w->topology.nodes[node].breaker == BREAKER_CLOSED &&
-                                   w->topology.nodes[node].gate == BREAKER_GATE_OPEN &&
-                                   !w->topology.nodes[node].drained;
-                if (!stays)
-                    worker_apply(w, c, core_redecide(&c->core, now_ns), now_ns);
-            }
+        for (uint32_t n = 0; n < w->topology.nodes_count; n++) {
+            if (g->pools[n].shared != NULL)
+                reconsider(w, &g->pools[n]);
         }
+        redecide(w, g, now_ns);
     }
 }
 
@@ -677,6 +746,9 @@ static void tick_group(struct worker *w, struct group *g, uint64_t now_ns)
             if (v->state == SERVER_CONNECTING && connect_ns != 0 &&
                 now_ns - v->started_ns > connect_ns)
                 server_connect_timeout(v);
+            else if (v->state == SERVER_RESETTING && connect_ns != 0 &&
+                     now_ns - v->since_ns > connect_ns)
+                server_close(v, "its reset took longer than server_connect_timeout");
     }
     if (g->waiting > 0)
         mark_dirty(g);

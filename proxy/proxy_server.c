@@ -92,6 +92,14 @@ void server_close(struct server *v, const char *why)
     free(v);
 }
 
+void server_drop(struct server *v)
+{
+    assert(v->poll == NULL && v->out == NULL && v->core.cancels == 0);
+    core_backend_deinit(&v->core);
+    PQfinish(v->conn);
+    free(v);
+}
+
 /* ---- connecting ---- */
 
 /* "FATAL:  28P01: ..." as libpq words it in verbose mode. */
@@ -188,7 +196,10 @@ static void taken_over(struct server *v)
     v->core.opened_ns = now_ns;
     /* what it is decides which statements it may carry, whatever the topology believes */
     const char *standby = PQparameterStatus(v->conn, "in_hot_standby");
-    v->core.is_replica = standby != NULL && strcmp(standby, "on") == 0;
+    if (standby != NULL) /* PostgreSQL 14 and later say so themselves */
+        v->core.is_replica = strcmp(standby, "on") == 0;
+    (void)PQsetnonblocking(v->conn,
+                           1); /* else PQfinish() waits for a full socket to take its 'X' */
     histogram_observe(&w->database_stats[v->pool->group->database].connect, now_ns - v->started_ns);
     v->pool->failures_row = 0;
     server_events_update(v);
@@ -477,7 +488,7 @@ static bool flush(struct server *v)
     return true;
 }
 
-static void server_lost(struct server *v, const char *why)
+void server_lost(struct server *v, const char *why)
 {
     struct worker *w = v->worker;
     struct client *c = v->core.session != NULL ? v->core.session->shell : NULL;

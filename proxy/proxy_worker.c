@@ -278,12 +278,13 @@ static struct core_actions *apply_once(struct worker *w, struct client *c, struc
     const uint8_t close_client = a->close_client;
     if (a->cancel_want && c != NULL)
         pool_forget_waiter(c);
-    if (a->cancel_request)
-        cancel_request(w, c);
     if (a->login_done)
         client_logged_in(c);
     const bool login_want_user = a->login_want_user, is_admin = a->is_admin;
+    const bool cancels = a->cancel_request;
     apply_backend(w, a, now_ns);
+    if (cancels)
+        cancel_request(w, c); /* a step of another client's: `a` is its from here on */
     if (c == NULL)
         return again_server && kept ? core_server_data(b, (struct proto_span){0}, now_ns) : NULL;
     if (c->closing)
@@ -350,6 +351,17 @@ static void publish_core_counters(struct worker *w)
         shared_set(&to->node_latency_ns[i], w->core.loads[i].latency_ns);
 }
 
+/* In a transaction or a statement. A session that only keeps its connection (pinned, or pooled by
+ * session) is idle, and would hold up a shutdown for ever. */
+static bool is_busy(const struct core_session *s)
+{
+    const struct core_backend *b = s->backend;
+    if (s->waiting || s->hold != NULL || s->block != CORE_NO_BLOCK || s->client_pending > 0)
+        return true;
+    return b != NULL && (b->status != 'I' || s->in_flight || s->syncs > 0 || s->unsynced ||
+                         s->copy_in || s->stream_left > 0 || s->preflight || s->emitting);
+}
+
 static void kill_all(struct worker *w, const char *message)
 {
     const struct proto_error_text error = {
@@ -359,9 +371,7 @@ static void kill_all(struct worker *w, const char *message)
         struct client *c;
         struct client *next;
         TAILQ_EACH_SAFE (c, lists[i], link, next) {
-            const bool busy = c->core.backend != NULL || c->core.waiting || c->core.hold != NULL ||
-                              c->core.block != CORE_NO_BLOCK;
-            if (c->closing || (busy && !w->stop_now))
+            if (c->closing || (is_busy(&c->core) && !w->stop_now))
                 continue;
             worker_apply(w, c, core_client_fatal(&c->core, &error), uv_hrtime());
             if (!c->closing && w->stop_now)
@@ -452,8 +462,13 @@ static void on_mail(void *owner, struct mail *mail)
     }
 }
 
+/* What came after the loop had ended. */
 static void drop_mail(struct mail *mail)
 {
+    if (mail->kind == MAIL_BACKEND)
+        server_drop(((struct mail_backend *)(void *)mail)->server);
+    else if (mail->kind == MAIL_CLIENT)
+        (void)close(((struct mail_client *)(void *)mail)->fd);
     free(mail);
 }
 
@@ -506,11 +521,6 @@ static void worker_main(void *arg)
     const int alive = uv_run(&w->loop, UV_RUN_DEFAULT); /* until every handle has closed */
     assert(alive == 0);
     publish_core_counters(w);
-    struct group *g;
-    while ((g = TAILQ_FIRST(&w->groups)) != NULL) {
-        TAILQ_REMOVE(&w->groups, g, link);
-        group_destroy(g);
-    }
     core_worker_deinit(&w->core);
     free(w->slots);
     for (uint32_t i = 0; w->scram != NULL && i < w->scram_of->users_count; i++)
@@ -584,7 +594,12 @@ void worker_join(struct worker *w)
     (void)uv_thread_join(&w->thread);
     mailbox_deinit(&w->mail, drop_mail);
     const int r = uv_loop_close(&w->loop);
-    assert(r == 0); /* UV_EBUSY here means a handle leaked */
+    assert(r == 0);  /* UV_EBUSY here means a handle leaked */
+    struct group *g; /* not earlier: a connection on its way to another worker names its group */
+    while ((g = TAILQ_FIRST(&w->groups)) != NULL) {
+        TAILQ_REMOVE(&w->groups, g, link);
+        group_destroy(g);
+    }
     void *record;
     while (ck_ring_dequeue_spsc(&w->outcomes, w->outcomes_buffer, &record))
         free(record);

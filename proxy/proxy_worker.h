@@ -210,6 +210,8 @@ void client_address_text(const struct client *c, char *buf, size_t buf_size);
 void server_open(struct pool *pool, uint64_t now_ns);
 void server_write(struct server *v, struct core_sink *sink);
 void server_close(struct server *v, const char *why);
+void server_lost(struct server *v, const char *why); /* its client is told, or replayed */
+void server_drop(struct server *v); /* belongs to no worker: the proxy ends */
 void server_events_update(struct server *v);
 bool server_watch(struct server *v); /* registers with its worker's loop */
 void server_cancel(struct server *v);

@@ -192,6 +192,21 @@ static enum core_batch_status scan_simple(struct core_session *s, struct proto_h
     return CORE_BATCH_WHOLE;
 }
 
+static bool stands_alone(uint8_t type)
+{
+    switch (type) {
+    case 'Q':
+    case 'F':
+    case 'X':
+    case 'd':
+    case 'c':
+    case 'f':
+        return true;
+    default:
+        return false;
+    }
+}
+
 /* Frames before anything is classified: most calls that find half a batch end here. */
 static enum core_batch_status find_end(struct core_session *s, struct proto_span in,
                                        struct core_batch *ret)
@@ -207,7 +222,7 @@ static enum core_batch_status find_end(struct core_session *s, struct proto_span
             return CORE_BATCH_EUNKNOWN;
         if (proto_header_peek(rest, max, &h) != PROTO_OK)
             return CORE_BATCH_EBADLEN;
-        const bool alone = strchr("QFXdcf", h.type) != NULL;
+        const bool alone = stands_alone(h.type);
         if (alone && pos > 0) { /* ends a batch that has no Sync yet, and is not part of it */
             ret->flushes = true;
             ret->size = (uint32_t)pos;

@@ -298,6 +298,15 @@ static bool ensure_statement(struct core_session *s, struct proto_span name, str
     return true;
 }
 
+/* With its NUL; returns the bytes written. */
+static size_t store_string(uint8_t *to, struct proto_span string)
+{
+    if (string.size > 0)
+        memcpy(to, string.base, string.size);
+    to[string.size] = '\0';
+    return string.size + 1;
+}
+
 static void emit_bind(struct core_session *s, struct proto_span prefix, uint32_t body_size,
                       struct core_actions *a)
 {
@@ -311,25 +320,28 @@ static void emit_bind(struct core_session *s, struct proto_span prefix, uint32_t
         return;
     }
     (void)core_expect_push(s->backend, CORE_EXPECT_BIND, CORE_FORWARD);
-    uint8_t head[PROTO_HEADER_SIZE] = {'B'};
-    proto_store_u32(head + 1, (uint32_t)(4 + body_size - bind.statement.size + name.size));
-    static const uint8_t nul[1] = {0};
     struct proto_writer w = core_sink_writer(&a->server);
-    proto_write_raw(&w, (struct proto_span){.base = head, .size = sizeof(head)});
-    proto_write_raw(&w, bind.portal);
-    proto_write_raw(&w, (struct proto_span){.base = nul, .size = 1});
-    proto_write_raw(&w, name);
-    proto_write_raw(&w, (struct proto_span){.base = nul, .size = 1});
+    assert(w.capacity >= PROTO_HEADER_SIZE + bind.portal.size + 1 + name.size + 1);
+    w.base[0] = 'B'; /* by hand: this is the hottest of all messages */
+    proto_store_u32(w.base + 1, (uint32_t)(4 + body_size - bind.statement.size + name.size));
+    w.size = PROTO_HEADER_SIZE;
+    w.size += store_string(w.base + w.size, bind.portal);
+    w.size += store_string(w.base + w.size, name);
     core_sink_commit(&a->server, &w);
     core_sink_append(&a->server, bind.rest);
 }
 
 static void emit_describe(struct core_session *s, struct proto_span message, struct core_actions *a)
 {
+    if (message.base[PROTO_HEADER_SIZE] == 'P') { /* a portal's name is the client's own */
+        (void)core_expect_push(s->backend, CORE_EXPECT_DESCRIBE, CORE_FORWARD);
+        core_sink_append(&a->server, message);
+        return;
+    }
     struct proto_target target;
     (void)proto_target_read(core_span_skip(message, PROTO_HEADER_SIZE), &target);
     struct proto_span name = target.name;
-    if (target.what == 'S' && !ensure_statement(s, target.name, a, &name))
+    if (!ensure_statement(s, target.name, a, &name))
         return;
     (void)core_expect_push(s->backend, CORE_EXPECT_DESCRIBE, CORE_FORWARD);
     struct proto_writer w = core_sink_writer(&a->server);

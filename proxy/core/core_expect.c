@@ -90,7 +90,7 @@ void core_expect_undo(struct core_backend *b, uint32_t count)
         core_expect_pop(b);
 }
 
-void core_expect_fakes(struct core_backend *b, struct core_actions *a)
+void core_expect_emit_fakes(struct core_backend *b, struct core_actions *a)
 {
     struct core_sink *client = &a->client;
     struct core_expect *e;

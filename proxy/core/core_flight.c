@@ -68,6 +68,18 @@ static void forget_names(struct core_session *s)
     }
 }
 
+/* Nothing that counts of the oldest batch was forwarded, and all of what is in flight is kept. */
+static bool is_whole(const struct core_session *s)
+{
+    return s->replayable && !s->rows_forwarded && s->phase == CORE_QUERY && !s->emitting &&
+           s->stream_left == 0 && s->kept != NULL && s->backend->body_left == 0;
+}
+
+bool core_may_replay(const struct core_session *s)
+{
+    return !s->retried && s->backend != NULL && core_expect_count(s->backend) > 0 && is_whole(s);
+}
+
 bool core_replay(struct core_session *s, uint8_t avoid_node, enum router_reason reason,
                  uint64_t now_ns, struct core_actions *a)
 {
@@ -75,8 +87,7 @@ bool core_replay(struct core_session *s, uint8_t avoid_node, enum router_reason 
     const bool learned = reason == ROUTER_REASON_LEARNED;
     if (learned ? s->replay_on_primary : s->retried)
         return false; /* once for each reason */
-    if (!s->replayable || s->rows_forwarded || s->phase != CORE_QUERY || s->emitting ||
-        s->stream_left > 0 || s->kept == NULL || b->body_left > 0)
+    if (!is_whole(s))
         return false;
     core_not_in_flight(s, b->node);
     core_expect_undo(b, core_expect_count(b));

@@ -10,9 +10,24 @@
 /* ---- core_sink.c ---- */
 
 struct core_actions *core_actions_begin(struct core_worker *w);
-bool core_sink_full(const struct core_sink *sink);
-/* Small pieces are copied together; larger ones are borrowed. */
-void core_sink_append(struct core_sink *sink, struct proto_span bytes);
+static inline bool core_sink_full(const struct core_sink *sink)
+{
+    return sink->count > CORE_SPANS_MAX - CORE_SPANS_RESERVE ||
+           CORE_SCRATCH_SIZE - sink->scratch_used < CORE_SCRATCH_SIZE / 4;
+}
+void core_sink_append_piece(struct core_sink *sink, struct proto_span bytes);
+/* Small pieces are copied together; larger ones are borrowed. Most bytes go on where the last ones
+ * ended: they only make the span longer. */
+static inline void core_sink_append(struct core_sink *sink, struct proto_span bytes)
+{
+    struct proto_span *last = &sink->spans[sink->count > 0 ? sink->count - 1 : 0];
+    if (sink->count == 0 || last->base + last->size != bytes.base) {
+        core_sink_append_piece(sink, bytes);
+        return;
+    }
+    last->size += bytes.size;
+    sink->size += bytes.size;
+}
 void core_sink_borrow(struct core_sink *sink, struct proto_span bytes);
 struct proto_writer core_sink_writer(struct core_sink *sink);
 void core_sink_commit(struct core_sink *sink, const struct proto_writer *writer);
@@ -48,8 +63,14 @@ static inline struct core_expect *core_expect_at(struct core_backend *b, uint32_
 {
     return &b->expect[(b->expect_head + nth) & (b->expect_capacity - 1)];
 }
+void core_expect_emit_fakes(struct core_backend *b, struct core_actions *a);
 /* Emits made-up replies whose turn has come. */
-void core_expect_fakes(struct core_backend *b, struct core_actions *a);
+static inline void core_expect_fakes(struct core_backend *b, struct core_actions *a)
+{
+    const struct core_expect *e = core_expect_head(b);
+    if (e != NULL && e->kind == CORE_EXPECT_FAKE)
+        core_expect_emit_fakes(b, a);
+}
 
 /* ---- core_batch.c ---- */
 

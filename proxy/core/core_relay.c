@@ -399,6 +399,18 @@ static void no_protocol(struct core_backend *b, uint64_t now_ns, struct core_act
     core_server_lost_for(s, now_ns, a);
 }
 
+/* All rows of a result are treated alike: the whole ones that follow go along with the first. */
+static size_t more_rows(struct proto_span in)
+{
+    struct proto_header h;
+    size_t pos = 0;
+    while (in.size - pos >= PROTO_HEADER_SIZE && in.base[pos] == 'D' &&
+           proto_header_peek(core_span_skip(in, pos), PROTO_BODY_SIZE_MAX, &h) == PROTO_OK &&
+           in.size - pos - PROTO_HEADER_SIZE >= h.body_size)
+        pos += PROTO_HEADER_SIZE + (size_t)h.body_size;
+    return pos;
+}
+
 static size_t relay(struct core_backend *b, struct proto_span in, uint64_t now_ns,
                     struct core_actions *a)
 {
@@ -438,7 +450,7 @@ static size_t relay(struct core_backend *b, struct proto_span in, uint64_t now_n
             return in.size;
         }
         const size_t here = rest.size < size ? rest.size : size;
-        const struct proto_span message = {.base = rest.base, .size = here};
+        struct proto_span message = {.base = rest.base, .size = here};
         const struct core_session *served = b->session;
         const enum verdict v = on_message(b, h.type, message, now_ns, a);
         if (v == VERDICT_BAD) {
@@ -449,11 +461,13 @@ static size_t relay(struct core_backend *b, struct proto_span in, uint64_t now_n
             return in.size;
         assert(b->session == served);
         const bool forward = v == VERDICT_FORWARD && b->session->phase != CORE_DOOMED;
+        if (h.type == 'D' && here == size)
+            message.size += more_rows(core_span_skip(rest, size));
         if (forward)
             core_sink_append(&a->client, message);
         b->body_left = (uint32_t)(size - here);
         b->body_swallow = !forward;
-        pos += here;
+        pos += message.size;
         if (b->session != NULL)
             core_expect_fakes(b, a);
     }

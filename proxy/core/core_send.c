@@ -111,6 +111,8 @@ void core_want(struct core_session *s, uint64_t now_ns, struct core_actions *a)
         router_decide(w->topology, w->loads, &request, w->trial_ok, core_random(w), now_ns,
                       &s->choice);
     }
+    s->decided_ns = now_ns;
+    s->decided_by = w->topology->generation;
     if (!s->waiting)
         s->waiting_since_ns = now_ns;
     s->waiting = true;

@@ -17,7 +17,10 @@ struct core_actions *core_granted(struct core_session *s, struct core_backend *b
     assert(s->waiting);
     a->backend = b;
     struct router_request request;
-    if (s->phase == CORE_QUERY && b->is_replica) {
+    /* one that is granted in the very step that chose it is still right */
+    const bool just_chosen = s->choice.node == b->node && s->decided_ns == now_ns &&
+                             s->decided_by == w->topology->generation;
+    if (s->phase == CORE_QUERY && b->is_replica && !just_chosen) {
         core_request_fill(s, &s->class, &request);
         if (router_refusal(w->topology, &request, b->node, now_ns) != ROUTER_REASON_NONE) {
             a->release = true; /* it was right when it was asked for, and is no longer */

@@ -23,12 +23,6 @@ struct core_actions *core_actions_begin(struct core_worker *w)
     return a;
 }
 
-bool core_sink_full(const struct core_sink *sink)
-{
-    return sink->count > CORE_SPANS_MAX - CORE_SPANS_RESERVE ||
-           CORE_SCRATCH_SIZE - sink->scratch_used < CORE_SCRATCH_SIZE / 4;
-}
-
 void core_sink_borrow(struct core_sink *sink, struct proto_span bytes)
 {
     if (bytes.size == 0)
@@ -45,14 +39,11 @@ void core_sink_borrow(struct core_sink *sink, struct proto_span bytes)
     sink->spans[sink->count++] = bytes;
 }
 
-void core_sink_append(struct core_sink *sink, struct proto_span bytes)
+void core_sink_append_piece(struct core_sink *sink, struct proto_span bytes)
 {
     if (bytes.size == 0)
         return;
-    const bool continues =
-        sink->count > 0 &&
-        sink->spans[sink->count - 1].base + sink->spans[sink->count - 1].size == bytes.base;
-    if (continues || sink->count == 0 || bytes.size > CORE_COPY_MAX ||
+    if (sink->count == 0 || bytes.size > CORE_COPY_MAX ||
         CORE_SCRATCH_SIZE - sink->scratch_used < bytes.size) {
         core_sink_borrow(sink, bytes);
         return;

@@ -161,10 +161,12 @@ class Proxy:
             raise ProxyError(f"switchgear ended with {self.process.returncode}:\n{self.log_tail()}")
 
     def wait_listening(self, timeout=15):
+        admin = os.path.join(self.directory, f".s.PGSQL.{self.port}")
+
         def accepts():
             self.insist_alive()
-            with socket.socket() as s:
-                return s.connect_ex(("127.0.0.1", self.port)) == 0
+            with socket.socket() as s, socket.socket(socket.AF_UNIX) as u:
+                return s.connect_ex(("127.0.0.1", self.port)) == 0 and u.connect_ex(admin) == 0
 
         wait_until(accepts, timeout, "switchgear listens")
 

@@ -192,6 +192,20 @@ def test_waiters_are_served_when_the_holder_commits(proxy):
     assert one(p.connect(), "/* switchgear: route=primary */ select v from t where id = 25") == 20
 
 
+def test_a_full_pool_of_the_primary_keeps_nobody_from_logging_in(proxy):
+    """A client whose settings nobody had before learns its parameters from a server: from any."""
+    p = proxy(database={"pool_size": 1})
+    holder = p.connect()
+    rows_of(holder, "begin")
+    rows_of(holder, "update t set v = v where id = 27")
+    began = time.monotonic()
+    clients = [p.connect(application_name=f"late{i}") for i in range(6)]
+    assert time.monotonic() - began < 3
+    assert one(clients[0], "select current_setting('application_name')") == "late0"
+    rows_of(holder, "commit")
+    assert one(clients[1], "show application_name") == "late1"
+
+
 def test_session_mode_keeps_one_backend(proxy):
     p = proxy(database={"pool_mode": "session"})
     a, b = p.connect(), p.connect()
