@@ -27,7 +27,6 @@ struct run {
     uv_loop_t loop;
     uv_signal_t signals[4];
     uv_check_t check;
-    uv_timer_t stop_timer;
     uint32_t workers_left;
     bool interrupted;
     struct config *retired[RETIRED_MAX]; /* a reload's former ones: workers may still name them */

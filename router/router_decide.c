@@ -102,7 +102,8 @@ static bool reads_in_read_only_block(const struct router_request *request)
         return false;
     return c->verdict == ROUTER_VERDICT_READ || c->verdict == ROUTER_VERDICT_WRITE ||
            (c->verdict == ROUTER_VERDICT_TRANSACTION &&
-            (c->reason == ROUTER_REASON_SAVEPOINT || c->set_read_only));
+            (c->reason == ROUTER_REASON_SAVEPOINT || c->set_read_only ||
+             c->begin != ROUTER_BEGIN_NONE));
 }
 
 static enum router_reason route_reason(const struct router_request *request)

@@ -234,8 +234,6 @@ scan_token(struct router_lexer *lexer)
     size_t start;
 
 next:
-    while (cursor < limit && *cursor == ' ')
-        cursor++;
     start = (size_t)(cursor - base);
     if (cursor == limit) {
         lexer->pos = size;

@@ -31,8 +31,8 @@ enum {
     CORE_SPANS_RESERVE = 16, /* one message never adds more */
     CORE_SCRATCH_SIZE = 256 * 1024,
     CORE_BLOCK_SIZE = 16 * 1024,
-    CORE_COPY_MAX = 1024,       /* smaller pieces are copied together instead of getting a span */
-    CORE_NAME_SIZE_MAX = 1024,  /* of a client's statement or portal name; longer: 42622 */
+    CORE_COPY_MAX = 1024,      /* smaller pieces are copied together instead of getting a span */
+    CORE_NAME_SIZE_MAX = 1024, /* of a client's statement or portal name; longer: 42622 */
     CORE_ID_WORKER_SHIFT = 48,
     CORE_BEGIN_SIZE_MAX = 4096, /* a longer BEGIN (a comment in it?) goes to the primary as it is */
     CORE_EXPECT_MAX = 16384,    /* replies outstanding on one backend; then the client waits */

@@ -10,9 +10,10 @@ enum { BATCH_NAMES_MAX = 16 };
 /* Statements that the batch itself parses: a later Bind in it may name them. */
 struct batch_names {
     uint32_t count;
-    struct {
+    struct batch_name {
         struct proto_span name;
         struct router_class class;
+        bool bound; /* a Bind has named it: a further one is a further statement */
     } items[BATCH_NAMES_MAX];
 };
 
@@ -84,15 +85,30 @@ static void classify(struct core_session *s, struct core_batch *batch, struct pr
     }
 }
 
-static void bound_class(struct core_session *s, const struct batch_names *names,
-                        struct proto_span name, struct core_batch *batch, struct router_class *ret)
+/* The batch's own latest Parse of this name, or NULL. */
+static struct batch_name *own_name(struct batch_names *names, struct proto_span name)
 {
-    for (uint32_t i = names->count; i-- > 0;)
-        if (names->items[i].name.size == name.size &&
-            (name.size == 0 || memcmp(names->items[i].name.base, name.base, name.size) == 0)) {
-            *ret = names->items[i].class;
-            return;
-        }
+    for (uint32_t i = names->count; i-- > 0;) {
+        struct batch_name *item = &names->items[i];
+        if (item->name.size == name.size &&
+            (name.size == 0 || memcmp(item->name.base, name.base, name.size) == 0))
+            return item;
+    }
+    return NULL;
+}
+
+/* The class of what a Bind or Describe names. False: the batch's own Parse has brought it in
+ * already, so that Parse, Describe, Bind and Execute of one statement are one statement. */
+static bool bound_class(struct core_session *s, struct batch_names *names, struct proto_span name,
+                        bool binds, struct core_batch *batch, struct router_class *ret)
+{
+    struct batch_name *own = own_name(names, name);
+    if (own != NULL) {
+        *ret = own->class;
+        const bool again = binds && own->bound;
+        own->bound = own->bound || binds;
+        return again;
+    }
     *ret = unknown_statement;
     if (name.size == 0) {
         if (s->unnamed_id != 0) {
@@ -100,13 +116,14 @@ static void bound_class(struct core_session *s, const struct batch_names *names,
             *ret = u->class;
             remember_hash(batch, &u->hash);
         }
-        return;
+        return true;
     }
     const struct core_stmt *stmt = core_names_find(s->names, name);
     if (stmt != NULL) {
         *ret = stmt->class;
         remember_hash(batch, &stmt->hash);
     }
+    return true;
 }
 
 /* One message of an extended batch. False: malformed. */
@@ -131,8 +148,7 @@ static bool scan_message(struct core_session *s, struct proto_header h, struct p
         if (names->count == BATCH_NAMES_MAX)
             class = unknown_statement; /* beyond what is tracked: the primary */
         else {
-            names->items[names->count].name = parse.name;
-            names->items[names->count++].class = class;
+            names->items[names->count++] = (struct batch_name){.name = parse.name, .class = class};
         }
         batch->needs_server = true;
         break;
@@ -141,8 +157,9 @@ static bool scan_message(struct core_session *s, struct proto_header h, struct p
             bind.portal.size > CORE_NAME_SIZE_MAX)
             return false;
         batch->names = batch->names || bind.statement.size > 0;
-        bound_class(s, names, bind.statement, batch, &class);
         batch->needs_server = batch->binds = true;
+        if (!bound_class(s, names, bind.statement, true, batch, &class))
+            return true;
         break;
     case 'E':
         batch->needs_server = batch->executes = true;
@@ -158,7 +175,8 @@ static bool scan_message(struct core_session *s, struct proto_header h, struct p
         batch->needs_server = true;
         if (target.what != 'S' || h.type == 'C')
             return true;
-        bound_class(s, names, target.name, batch, &class);
+        if (!bound_class(s, names, target.name, false, batch, &class))
+            return true;
         break;
     default:
         return true;

@@ -450,7 +450,7 @@ static size_t relay(struct core_backend *b, struct proto_span in, uint64_t now_n
             return in.size;
         }
         const size_t here = rest.size < size ? rest.size : size;
-        struct proto_span message = {.base = rest.base, .size = here};
+        const struct proto_span message = {.base = rest.base, .size = here};
         const struct core_session *served = b->session;
         const enum verdict v = on_message(b, h.type, message, now_ns, a);
         if (v == VERDICT_BAD) {
@@ -461,13 +461,14 @@ static size_t relay(struct core_backend *b, struct proto_span in, uint64_t now_n
             return in.size;
         assert(b->session == served);
         const bool forward = v == VERDICT_FORWARD && b->session->phase != CORE_DOOMED;
+        size_t taken = here;
         if (h.type == 'D' && here == size)
-            message.size += more_rows(core_span_skip(rest, size));
+            taken += more_rows(core_span_skip(rest, size));
         if (forward)
-            core_sink_append(&a->client, message);
+            core_sink_append(&a->client, (struct proto_span){.base = rest.base, .size = taken});
         b->body_left = (uint32_t)(size - here);
         b->body_swallow = !forward;
-        pos += message.size;
+        pos += taken;
         if (b->session != NULL)
             core_expect_fakes(b, a);
     }

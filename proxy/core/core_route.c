@@ -10,8 +10,9 @@ void core_request_fill(const struct core_session *s, const struct router_class *
     const struct core_database *db = s->group->database;
     const uint8_t level = s->level_local != 0xff ? s->level_local : s->level;
     const bool deferred = s->block == CORE_DEFERRED;
-    const bool read_only = s->begin == ROUTER_BEGIN_READ_ONLY ||
-                           (s->begin == ROUTER_BEGIN_PLAIN && s->default_read_only);
+    const uint8_t begin = deferred ? s->begin : class->alone ? class->begin : ROUTER_BEGIN_NONE;
+    const bool read_only =
+        begin == ROUTER_BEGIN_READ_ONLY || (begin == ROUTER_BEGIN_PLAIN && s->default_read_only);
     /* who keeps one server for good needs one that can do everything */
     const bool primary_only = s->replay_on_primary || db->pool_mode == 0;
     *ret = (struct router_request){
@@ -21,7 +22,7 @@ void core_request_fill(const struct core_session *s, const struct router_class *
         .route = primary_only ? (uint8_t)ROUTER_ROUTE_PRIMARY : s->route,
         .reads = __atomic_load_n(db->reads, __ATOMIC_RELAXED),
         .fallback_allowed = db->fallback_allowed,
-        .begins_read_only = deferred && read_only,
+        .begins_read_only = read_only,
         .in_plain_block = deferred && !read_only && s->begin == ROUTER_BEGIN_PLAIN,
         .in_write_block = deferred && s->begin == ROUTER_BEGIN_WRITE,
         .floor_node = s->floor_node,

@@ -36,8 +36,8 @@ void core_start_batch(struct core_session *s, uint64_t now_ns)
 {
     struct core_backend *b = s->backend;
     const struct router_class *class = &s->class;
-    const bool read_only_block =
-        s->block == CORE_OPEN || s->begin == ROUTER_BEGIN_READ_ONLY || s->default_read_only;
+    const bool read_only_block = s->block == CORE_OPEN || s->begin == ROUTER_BEGIN_READ_ONLY ||
+                                 s->default_read_only || class->begin == ROUTER_BEGIN_READ_ONLY;
     assert(!b->is_replica || class->verdict == ROUTER_VERDICT_READ ||
            class->verdict == ROUTER_VERDICT_LOCAL || read_only_block || core_is_bound(s));
     const bool first = core_expect_count(b) == 0;
