@@ -28,4 +28,13 @@ struct core_login {
     struct core_session *session; /* for the callback of proto_options_split() */
 };
 
+/* ---- core_startup.c ---- */
+
+bool core_text_equal(struct proto_span span, const char *text);
+/* FATAL and close; what the client sent is forgotten. */
+void core_login_refuse(struct core_session *s, const char *sqlstate, const char *message,
+                       const char *hint, struct core_actions *a);
+/* Takes one packet from session->hold. True: look at the bytes again. */
+bool core_login_startup(struct core_session *s, struct core_actions *a);
+
 #endif
