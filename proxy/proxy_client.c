@@ -57,7 +57,10 @@ void client_events_update(struct client *c)
     int events = 0;
     const struct server *v = c->core.backend != NULL ? c->core.backend->shell : NULL;
     const bool full = v != NULL && v->full;
-    if (!full && !core_client_paused(&c->core) && !c->close_after_flush)
+    /* our own answers have no server that could be stopped: whoever takes none may ask for no more
+     */
+    const bool owes = c->core.client_pending > c->worker->core.limits.hold_max;
+    if (!full && !owes && !core_client_paused(&c->core) && !c->close_after_flush)
         events |= UV_READABLE;
     if (c->out != NULL)
         events |= UV_WRITABLE;
@@ -416,7 +419,8 @@ void client_login_answer(struct client *c, uint64_t now_ns)
         error.sqlstate = "3D000";
         (void)snprintf(message, sizeof(message), "database \"%s\" does not exist", database_name);
         answer.error = &error;
-    } else if (!answer.is_admin) {
+    } else if (!answer.is_admin && (user != NULL || answer.auth == CORE_AUTH_TRUST)) {
+        /* strangers get none: they could make as many as there are names */
         const uint32_t index = (uint32_t)(database - config->databases);
         answer.group = &worker_group(w, index, database_name, user_name)->core;
     }

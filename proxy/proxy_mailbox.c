@@ -9,37 +9,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-/*
- * ThreadSanitizer does not see libck's fences: it is told to look away while the ring is touched,
- * and what the ring orders is declared on the mail itself.
- */
-#if defined(__SANITIZE_THREAD__)
-#define MAILBOX_TSAN 1
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define MAILBOX_TSAN 1
-#endif
-#endif
+#include "proxy_tsan.h"
 
-#ifdef MAILBOX_TSAN
-void __tsan_acquire(void *address);
-void __tsan_release(void *address);
-void AnnotateIgnoreReadsBegin(const char *file, int line);
-void AnnotateIgnoreReadsEnd(const char *file, int line);
-void AnnotateIgnoreWritesBegin(const char *file, int line);
-void AnnotateIgnoreWritesEnd(const char *file, int line);
-#define HAPPENS_BEFORE(address) __tsan_release(address)
-#define HAPPENS_AFTER(address) __tsan_acquire(address)
-#define LOOK_AWAY() \
-    (AnnotateIgnoreReadsBegin(__FILE__, __LINE__), AnnotateIgnoreWritesBegin(__FILE__, __LINE__))
-#define LOOK_AGAIN() \
-    (AnnotateIgnoreWritesEnd(__FILE__, __LINE__), AnnotateIgnoreReadsEnd(__FILE__, __LINE__))
-#else
-#define HAPPENS_BEFORE(address) ((void)(address))
-#define HAPPENS_AFTER(address) ((void)(address))
-#define LOOK_AWAY() ((void)0)
-#define LOOK_AGAIN() ((void)0)
-#endif
+/* ThreadSanitizer is told to look away while the ring is touched, and what the ring orders is
+ * declared on the mail itself. */
 
 static bool ring_put(struct mailbox *m, struct mail *mail)
 {

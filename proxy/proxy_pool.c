@@ -224,6 +224,29 @@ void pool_forget_waiter(struct client *c)
         dequeue(c);
 }
 
+static void on_again(uv_timer_t *timer)
+{
+    struct worker *w = timer->data;
+    struct group *g;
+    worker_topology_refresh(w);
+    TAILQ_FOREACH (g, &w->groups, link)
+        if (g->waiting > 0)
+            mark_dirty(g);
+    pools_match(w, uv_hrtime()); /* timers run before the loop sleeps, the check handler after */
+}
+
+/* Who waits here now is looked at again in a millisecond, later when the wait is long already: what
+ * others have may have become idle without their handing it over. */
+static void look_again(struct worker *w, uint64_t waited_ns)
+{
+    const uint64_t quarter_ms = waited_ns / 4 / 1000000;
+    const uint64_t in_ms = quarter_ms < 1 ? 1 : quarter_ms > 20 ? 20 : quarter_ms;
+    const bool is_soon =
+        uv_is_active((uv_handle_t *)&w->again) && uv_timer_get_due_in(&w->again) <= in_ms;
+    if (!w->stopping && !is_soon)
+        (void)uv_timer_start(&w->again, on_again, in_ms, 0);
+}
+
 /* Opens as many connections as there are waiters without one on its way. */
 static void open_for_waiters(struct group *g, uint8_t node, uint64_t now_ns)
 {
@@ -235,8 +258,15 @@ static void open_for_waiters(struct group *g, uint8_t node, uint64_t now_ns)
     while (now_ns >= pool->retry_at_ns && pool->opening_count + pool->warming_count < waiting &&
            pool->opening_count < parallel && budget_take(pool))
         server_open(pool, now_ns);
-    if (pool->opening_count + pool->warming_count > 0 || workers_count(g->worker) == 1)
+    const struct client *first = workers_count(g->worker) > 1 ? first_for(g, node) : NULL;
+    if (first == NULL)
         return;
+    const uint64_t since_ns = first->core.waiting_since_ns;
+    const uint64_t waited_ns = now_ns > since_ns ? now_ns - since_ns : 0;
+    const bool comes_soon = pool->active_count + pool->opening_count + pool->warming_count > 0;
+    look_again(g->worker, waited_ns);
+    if (comes_soon && waited_ns < HANDOVER_NS)
+        return; /* one of our own is about to be free: moving one costs more than this wait */
     for (uint32_t i = 0; i < workers_count(g->worker); i++) {
         if (i == g->worker->index || shared_load(&pool->shared->workers[i].idle) == 0)
             continue;
@@ -250,11 +280,24 @@ static void open_for_waiters(struct group *g, uint8_t node, uint64_t now_ns)
     }
 }
 
-/* An idle connection to the node, or NULL. Those that are not clean are reset first. */
-static struct server *idle_of(struct group *g, uint8_t node)
+/* The node has another role than when this connection was made: after a promotion what was a
+ * standby's may write, and what was the primary's must not any more. What the core knows of a
+ * connection does not change while it lives, so that a new one is made. */
+static bool is_mislabelled(const struct worker *w, const struct server *v)
+{
+    const uint8_t role = w->topology.nodes[v->pool->node].role;
+    return v->core.is_replica ? role == ROUTER_ROLE_PRIMARY : role != ROUTER_ROLE_PRIMARY;
+}
+
+/* An idle connection to the node, or NULL. The topology may be newer than the last look at what is
+ * idle (pools_topology_changed). */
+static struct server *idle_of(struct worker *w, struct group *g, uint8_t node)
 {
     struct pool *pool = &g->pools[node];
-    return pool->shared == NULL ? NULL : TAILQ_FIRST(&pool->idle);
+    struct server *v = NULL;
+    while (pool->shared != NULL && (v = TAILQ_FIRST(&pool->idle)) != NULL && is_mislabelled(w, v))
+        server_close(v, "its node has another role now");
+    return v;
 }
 
 static void grant(struct worker *w, struct client *c, struct server *v, uint64_t now_ns)
@@ -340,10 +383,10 @@ void pool_want(struct worker *w, struct client *c, uint64_t now_ns)
     }
     const uint8_t home = home_of(c);
     if (!is_paused(g) && TAILQ_EMPTY(&g->waiters[list])) {
-        struct server *v = idle_of(g, home);
+        struct server *v = idle_of(w, g, home);
         for (uint32_t n = 0; v == NULL && n < w->topology.nodes_count; n++)
             if ((c->want_mask & 1u << n) != 0)
-                v = idle_of(g, (uint8_t)n);
+                v = idle_of(w, g, (uint8_t)n);
         if (v != NULL && v->pool->node != home)
             open_spare(pool_of(g, home), now_ns);
         if (v != NULL && may_use(w, c, v)) {
@@ -362,15 +405,6 @@ static bool is_vouched_for(const struct worker *w, const struct server *v)
 {
     const struct router_node *node = &w->topology.nodes[v->pool->node];
     return !v->core.is_replica || node->evidence_ns >= v->core.opened_ns;
-}
-
-/* The node has another role than when this connection was made: after a promotion what was a
- * standby's may write, and what was the primary's must not any more. What the core knows of a
- * connection does not change while it lives, so that a new one is made. */
-static bool is_mislabelled(const struct worker *w, const struct server *v)
-{
-    const uint8_t role = w->topology.nodes[v->pool->node].role;
-    return v->core.is_replica ? role == ROUTER_ROLE_PRIMARY : role != ROUTER_ROLE_PRIMARY;
 }
 
 void pool_opened(struct server *v, uint64_t now_ns)
@@ -473,8 +507,10 @@ static void migrate(struct server *v, uint32_t to)
     shared_set(&w->stats.servers, w->servers_count);
     shared_add(&w->stats.migrations_out, 1);
     assert(v->core.hold == NULL && v->out == NULL && core_backend_idle(&v->core));
+    ck_pr_inc_64(&pool->shared->workers[to].incoming);
     if (worker_post(w->proxy, to, &mail->mail))
         return;
+    ck_pr_dec_64(&pool->shared->workers[to].incoming);
     free(mail); /* its mailbox is full: keep the connection, and do not try again from here */
     adopt(w, v, pool);
     if (server_watch(v)) {
@@ -494,6 +530,7 @@ void pool_take_backend(struct worker *w, struct server *v)
     const uint64_t now_ns = uv_hrtime();
     assert(pool->shared == shared);
     adopt(w, v, pool);
+    ck_pr_dec_64(&mine(pool)->incoming);
     if (!server_watch(v)) {
         server_close(v, "cannot watch the socket");
         return;
@@ -512,7 +549,8 @@ void pool_steal(struct worker *w, struct shared_pool *shared, uint32_t thief)
                 continue;
             struct server *v = TAILQ_FIRST(&pool->idle);
             if (v != NULL && first_for(g, (uint8_t)n) == NULL &&
-                shared_load(&shared->workers[thief].oldest_waiter_ns) != 0)
+                shared_load(&shared->workers[thief].oldest_waiter_ns) != 0 &&
+                shared_load(&shared->workers[thief].incoming) == 0)
                 migrate(v, thief);
             return;
         }
@@ -553,9 +591,13 @@ void pool_release(struct worker *w, struct server *v, uint64_t now_ns)
     uint32_t other = 0;
     const uint64_t theirs_ns =
         workers_count(w) > 1 && !w->stopping ? oldest_elsewhere(pool, &other) : 0;
-    if (theirs_ns != 0) {
+    /* one at a time: what a worker that sleeps is sent would be taken from those that work */
+    if (theirs_ns != 0 && shared_load(&pool->shared->workers[other].incoming) == 0) {
         const struct client *own = first_for(pool->group, pool->node);
-        if (own == NULL || theirs_ns + HANDOVER_NS < own->core.waiting_since_ns) {
+        /* who has another connection in use will soon have that one, and asks if not */
+        const bool has_none = shared_load(&pool->shared->workers[other].active) == 0;
+        const uint64_t ours_ns = own != NULL ? own->core.waiting_since_ns : now_ns;
+        if ((own == NULL && has_none) || theirs_ns + HANDOVER_NS < ours_ns) {
             migrate(v, other);
             return;
         }
@@ -577,7 +619,7 @@ static void match(struct worker *w, struct group *g, uint64_t now_ns)
             continue;
         struct server *v;
         struct client *c;
-        while ((v = TAILQ_FIRST(&pool->idle)) != NULL && (c = first_for(g, n)) != NULL) {
+        while ((v = idle_of(w, g, n)) != NULL && (c = first_for(g, n)) != NULL) {
             if (!may_use(w, c, v))
                 break;
             dequeue(c);

@@ -543,61 +543,20 @@ static void on_server_event(uv_poll_t *poll, int status, int events)
     }
 }
 
-/* ---- cancel: off the loop, the server is not reused before it has ended ---- */
+/* ---- cancel (proxy_cancel.c) ---- */
 
-struct cancel_job {
-    uv_work_t work;
-    struct server *server;
-    PGcancel *cancel;
-};
-
-static void cancel_work(uv_work_t *work)
+void server_cancel_ended(struct server *v, bool may_come, uint64_t now_ns)
 {
-    struct cancel_job *job = work->data;
-    char error[256];
-    (void)PQcancel(job->cancel, error, sizeof(error)); /* returns when the server has hung up */
-}
-
-static void cancel_done(uv_work_t *work, int status)
-{
-    struct cancel_job *job = work->data;
-    struct server *v = job->server;
     struct worker *w = v->worker;
-    (void)status;
-    PQfreeCancel(job->cancel);
-    free(job);
     assert(v->core.cancels > 0);
     v->core.cancels--;
     if (v->closing) {
-        if (v->core.cancels == 0) {
-            PQfinish(v->conn);
-            free(v);
-        }
+        PQfinish(v->conn);
+        free(v);
         return;
     }
-    const uint64_t now_ns = uv_hrtime();
-    worker_topology_refresh(w);
+    v->core.broken = v->core.broken || may_come; /* whom would it hit? nobody: it is not reused */
     struct client *c = v->core.session != NULL ? v->core.session->shell : NULL;
     if (c != NULL && c->core.client_pending == 0)
         worker_apply(w, c, core_client_drained(&c->core, now_ns), now_ns);
-}
-
-void server_cancel(struct server *v)
-{
-    struct worker *w = v->worker;
-    if (v->core.cancels > 0)
-        return; /* one at a time: many must not stampede a server */
-    struct cancel_job *job = calloc(1, sizeof(*job));
-    if (job == NULL)
-        return;
-    job->server = v;
-    job->work.data = job;
-    job->cancel = PQgetCancel(v->conn);
-    if (job->cancel == NULL || uv_queue_work(&w->loop, &job->work, cancel_work, cancel_done) != 0) {
-        PQfreeCancel(job->cancel);
-        free(job);
-        return;
-    }
-    v->core.cancels++;
-    shared_add(&w->stats.cancels, 1);
 }

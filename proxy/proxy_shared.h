@@ -12,6 +12,7 @@
 
 #include "core.h"
 #include "proxy_mailbox.h"
+#include "proxy_outcomes.h"
 #include "proxy_topology.h"
 
 enum {
@@ -96,20 +97,12 @@ struct shared_pool {
     uint64_t pins_used; /* pinned sessions of (database, user): counted in the pool of node 0 */
     uint64_t budget_used CK_CC_CACHELINE; /* connections open or opening; fetch-and-add */
     struct shared_pool_worker {
-        uint64_t oldest_waiter_ns;                       /* 0: none waits. Writer: that worker */
+        /* 0: none waits. Writer: that worker */
+        uint64_t oldest_waiter_ns CK_CC_CACHELINE;
         uint64_t idle, active, opening, waiting, tested; /* gauges */
         uint64_t clients_active;
+        uint64_t incoming; /* connections on their way to it; fetch-and-add */
     } workers[PROXY_WORKERS_MAX];
-};
-
-/* The work on a node, for its breaker; worker -> supervisor, one single-producer ring a worker. */
-struct outcome_record {
-    uint8_t node;
-    uint8_t input;  /* enum breaker_input */
-    uint8_t reason; /* enum breaker_reason */
-    bool probe_now;
-    bool permit; /* the work held a trial permit */
-    uint32_t generation;
 };
 
 struct worker;     /* proxy_worker.h */

@@ -44,12 +44,9 @@ static void take_outcomes(struct supervisor *s)
 {
     struct proxy *p = s->proxy;
     for (uint32_t i = 0; i < p->workers_count; i++) {
-        struct worker *w = &p->workers[i];
-        void *record;
-        while (ck_ring_dequeue_spsc(&w->outcomes, w->outcomes_buffer, &record)) {
-            probes_outcome(s, record);
-            free(record);
-        }
+        struct outcome_record record;
+        while (outcomes_take(&p->workers[i].outcomes, &record))
+            probes_outcome(s, &record);
     }
 }
 

@@ -8,23 +8,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
-#if defined(__SANITIZE_THREAD__)
-#define TOPOLOGY_TSAN 1
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define TOPOLOGY_TSAN 1
-#endif
-#endif
-
-#ifdef TOPOLOGY_TSAN
-void __tsan_acquire(void *address);
-void __tsan_release(void *address);
-#define HAPPENS_BEFORE(address) __tsan_release(address)
-#define HAPPENS_AFTER(address) __tsan_acquire(address)
-#else
-#define HAPPENS_BEFORE(address) ((void)(address))
-#define HAPPENS_AFTER(address) ((void)(address))
-#endif
+#include "proxy_tsan.h"
 
 void topology_box_init(struct topology_box *box)
 {

@@ -60,18 +60,6 @@ void worker_want_probe(struct worker *w)
     mailbox_wake(w->proxy->supervisor_mail);
 }
 
-static bool outcome_send(struct worker *w, const struct outcome_record *record)
-{
-    struct outcome_record *copy = malloc(sizeof(*copy));
-    if (copy == NULL)
-        return false;
-    *copy = *record;
-    if (ck_ring_enqueue_spsc(&w->outcomes, w->outcomes_buffer, copy))
-        return true;
-    free(copy);
-    return false;
-}
-
 /* Faults go at once and wake the supervisor; successes only matter to a breaker that is not quiet:
  * one in 50 ms a node is enough to end a row of failures. */
 void worker_outcome(struct worker *w, const struct outcome_record *record)
@@ -82,12 +70,12 @@ void worker_outcome(struct worker *w, const struct outcome_record *record)
         if (now_ns - w->success_sent_ns[record->node] < 50000000u)
             return;
         w->success_sent_ns[record->node] = now_ns;
-        (void)outcome_send(w, record); /* full: faults matter more */
+        (void)outcomes_put(&w->outcomes, record); /* full: faults matter more */
         return;
     }
     if (record->input == BREAKER_NEUTRAL && !record->permit && !record->probe_now)
         return;
-    for (uint32_t tries = 0; tries < 1000 && !outcome_send(w, record); tries++)
+    for (uint32_t tries = 0; tries < 1000 && !outcomes_put(&w->outcomes, record); tries++)
         mailbox_wake(w->proxy->supervisor_mail);
     mailbox_wake(w->proxy->supervisor_mail);
 }
@@ -410,12 +398,14 @@ static void stop_step(struct worker *w)
     if (w->clients_count > 0 || w->stopped)
         return;
     close_servers(w);
-    if (w->servers_count > 0)
+    if (w->servers_count > 0 || w->cancels_count > 0)
         return;
     w->stopped = true;
     mailbox_close(&w->mail);
     close_handle((uv_handle_t *)&w->check);
     close_handle((uv_handle_t *)&w->tick);
+    close_handle((uv_handle_t *)&w->again);
+    close_handle((uv_handle_t *)&w->cancel_timer);
 }
 
 static void on_mail(void *owner, struct mail *mail)
@@ -544,11 +534,10 @@ static bool memory_init(struct worker *w, const struct config *config)
     uint64_t seed;
     proxy_random(&seed, sizeof(seed));
     w->scratch = malloc(WORKER_READ_SIZE);
-    w->outcomes_buffer = calloc(WORKER_OUTCOMES_SIZE, sizeof(*w->outcomes_buffer));
     w->database_stats = calloc(CONFIG_DATABASES_MAX, sizeof(*w->database_stats));
     w->stop_mail = calloc(1, sizeof(*w->stop_mail));
-    return w->scratch != NULL && w->outcomes_buffer != NULL && w->database_stats != NULL &&
-           w->stop_mail != NULL &&
+    return w->scratch != NULL && w->database_stats != NULL && w->stop_mail != NULL &&
+           outcomes_init(&w->outcomes, WORKER_OUTCOMES_SIZE) &&
            core_worker_init(&w->core, &limits, (uint32_t)config->switchgear.verdict_cache_entries,
                             w->proxy->cache_key, seed);
 }
@@ -562,9 +551,9 @@ int worker_start(struct worker *w, struct proxy *p, uint32_t index)
     TAILQ_INIT(&w->logins);
     TAILQ_INIT(&w->groups);
     TAILQ_INIT(&w->dirty);
+    TAILQ_INIT(&w->cancels);
     if (!memory_init(w, p->config))
         return UV_ENOMEM;
-    ck_ring_init(&w->outcomes, WORKER_OUTCOMES_SIZE);
     topology_reader_init(&w->reader, &p->box);
     w->topology.generation = UINT64_MAX;
     worker_topology_refresh(w);
@@ -581,9 +570,13 @@ int worker_start(struct worker *w, struct proxy *p, uint32_t index)
         r = uv_check_init(&w->loop, &w->check);
     if (r == 0)
         r = uv_timer_init(&w->loop, &w->tick);
+    if (r == 0)
+        r = uv_timer_init(&w->loop, &w->again);
+    if (r == 0)
+        r = uv_timer_init(&w->loop, &w->cancel_timer);
     if (r != 0)
         return r;
-    w->check.data = w->tick.data = w;
+    w->check.data = w->tick.data = w->again.data = w->cancel_timer.data = w;
     (void)uv_check_start(&w->check, on_check);
     (void)uv_timer_start(&w->tick, on_tick, WORKER_TICK_MS, WORKER_TICK_MS);
     return uv_thread_create(&w->thread, worker_main, w);
@@ -600,10 +593,7 @@ void worker_join(struct worker *w)
         TAILQ_REMOVE(&w->groups, g, link);
         group_destroy(g);
     }
-    void *record;
-    while (ck_ring_dequeue_spsc(&w->outcomes, w->outcomes_buffer, &record))
-        free(record);
-    free(w->outcomes_buffer);
+    outcomes_deinit(&w->outcomes);
     free(w->database_stats);
     free(w->scratch);
 }

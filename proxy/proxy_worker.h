@@ -142,15 +142,18 @@ struct worker {
     struct mailbox mail;
     uv_check_t check;
     uv_timer_t tick;
+    uv_timer_t again; /* one shot, while clients wait and there are other workers */
     struct core_worker core;
     struct topology_reader reader;
     struct router_topology topology; /* copied out of the published one */
     const struct config *config;
     uint64_t admission;
-    struct ck_ring outcomes; /* to the supervisor */
-    struct ck_ring_buffer *outcomes_buffer;
+    struct outcomes outcomes; /* to the supervisor */
     uint64_t successes[CONFIG_NODES_MAX]; /* that did not fit: added up */
     uint64_t success_sent_ns[CONFIG_NODES_MAX];
+    TAILQ_HEAD(, cancel_job) cancels; /* under way: proxy_cancel.c */
+    uv_timer_t cancel_timer;
+    uint32_t cancels_count;
     struct client_list clients;
     struct client_list logins; /* oldest first */
     struct group_list_head groups;
@@ -214,9 +217,14 @@ void server_lost(struct server *v, const char *why); /* its client is told, or r
 void server_drop(struct server *v); /* belongs to no worker: the proxy ends */
 void server_events_update(struct server *v);
 bool server_watch(struct server *v); /* registers with its worker's loop */
-void server_cancel(struct server *v);
 void server_unwatch(struct server *v);
 void server_connect_timeout(struct server *v);
+
+/* The cancel request has ended, or was given up and may still come (may_come). */
+void server_cancel_ended(struct server *v, bool may_come, uint64_t now_ns);
+
+/* proxy_cancel.c */
+void server_cancel(struct server *v);
 
 /* proxy_pool.c */
 void pool_init(struct pool *pool, struct group *g, uint8_t node);

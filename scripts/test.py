@@ -155,7 +155,7 @@ class Build:
         junit, log = self.path("integration.junit.xml"), self.path("integration.log")
         if os.path.exists(junit):
             os.remove(junit)
-        command = [PYTHON, "-m", "pytest", "tests/integration", "-q", "--tb=short", "-rf",
+        command = [PYTHON, "-m", "pytest", "tests/integration", "-q", "--tb=short", "-rfE",
                    "-p", "no:cacheprovider", f"--junitxml={junit}"]
         good = run(self.prefix(command + (["-m", marker] if marker else [])), log,
                    {"SWITCHGEAR": self.path("switchgear"), "PYTHONDONTWRITEBYTECODE": "1"})
@@ -230,7 +230,7 @@ def main():
         build["asan"].integration()
     if what in ("all", "tsan") and build["tsan"].compile():
         build["tsan"].unit("unit", "sim")
-        build["tsan"].integration("core")
+        build["tsan"].integration()
     if what in ("all", "fuzz") and build["fuzz"].compile():
         build["fuzz"].fuzz()
     return tally.summary()

@@ -10,6 +10,7 @@ PostgreSQL refuses to run as root, so under root every server runs as an unprivi
 import glob
 import os
 import pwd
+import random
 import re
 import shutil
 import signal
@@ -102,14 +103,19 @@ _given_ports = set()
 
 
 def free_port():
-    """A port of 127.0.0.1 that nobody listens on and that we have not given away before."""
+    """A port of 127.0.0.1 that nobody uses and that we have not given away before. Below those that
+    the kernel gives to outgoing connections: one of these could take it before its server does."""
     while True:
+        port = random.randrange(12000, 32000)
+        if port in _given_ports:
+            continue
         with socket.socket() as s:
-            s.bind(("127.0.0.1", 0))
-            port = s.getsockname()[1]
-        if port not in _given_ports:
-            _given_ports.add(port)
-            return port
+            try:
+                s.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        _given_ports.add(port)
+        return port
 
 
 def wait_until(condition, timeout=10, what="condition", interval=0.02):

@@ -25,7 +25,7 @@ _proxies = []  # all that were started
 
 
 def pytest_configure(config):
-    config.addinivalue_line("markers", "core: the small part that also runs under ThreadSanitizer")
+    config.addinivalue_line("markers", "core: the small part that `make test-quick` runs")
     if config.option.collectonly:
         return
     if postgres_bindir() is None:

@@ -93,7 +93,7 @@ def test_a_waiting_client_is_cancelled_out_of_the_queue(proxy):
     sleeper.join(5)
     assert sleeper.error == "57014" and time.monotonic() - began < 2
     rows_of(holder, "commit")
-    assert one(waiter, "select v from t where id = 60") == 1
+    assert one(waiter, "/* switchgear: route=primary */ select v from t where id = 60") == 1
 
 
 def test_a_cancel_of_an_idle_client_does_nothing(gear):
