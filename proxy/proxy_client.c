@@ -398,6 +398,7 @@ void client_login_answer(struct client *c, uint64_t now_ns)
     const struct config_database *database = config_database_find(config, database_name);
     answer.is_admin = c->is_admin_socket || is_admin_database(database_name);
 
+    c->user = user != NULL ? user->name : NULL;
     answer.auth = auth_of(w, user, &answer);
     if (c->is_admin_socket) {
         answer.auth = CORE_AUTH_TRUST; /* the socket's permissions and peer credentials decide */

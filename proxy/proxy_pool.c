@@ -437,6 +437,11 @@ static void refuse_waiters(struct group *g, const struct pool *pool, uint64_t no
     struct client *c;
     while ((c = first_for(g, pool->node)) != NULL) {
         dequeue(c);
+        c->want_mask &= ~(1u << pool->node);
+        if (c->want_mask != 0) { /* another node will do as well */
+            enqueue(c);
+            continue;
+        }
         worker_apply(g->worker, c, core_refused(&c->core, &error, now_ns), now_ns);
     }
 }

@@ -28,7 +28,7 @@ static void describe_client(const struct client *c, struct snapshot_row *row, ui
     const struct server *v = c->core.backend != NULL ? c->core.backend->shell : NULL;
     row->is_client = true;
     if (g != NULL) {
-        (void)snprintf(row->user, sizeof(row->user), "%.63s", g->user);
+        (void)snprintf(row->user, sizeof(row->user), "%.63s", c->user != NULL ? c->user : g->user);
         (void)snprintf(row->database, sizeof(row->database), "%.63s", g->client_database);
     }
     client_address_text(c, row->address, sizeof(row->address));

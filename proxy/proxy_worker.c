@@ -85,7 +85,10 @@ void worker_outcome(struct worker *w, const struct outcome_record *record)
 struct group *worker_group(struct worker *w, uint32_t database, const char *client_database,
                            const char *user)
 {
+    const struct config_database *d = &w->config->databases[database];
     struct group *g;
+    if (d->user[0] != '\0')
+        user = d->user; /* one pool for all its clients, whatever they are called */
     TAILQ_FOREACH (g, &w->groups, link)
         if (g->database == database && strcmp(g->user, user) == 0 &&
             strcmp(g->client_database, client_database) == 0)
@@ -93,15 +96,13 @@ struct group *worker_group(struct worker *w, uint32_t database, const char *clie
     g = calloc(1, sizeof(*g));
     if (g == NULL)
         abort();
-    const struct config_database *d = &w->config->databases[database];
     g->worker = w;
     g->database = database;
     (void)snprintf(g->user, sizeof(g->user), "%s", user);
     (void)snprintf(g->client_database, sizeof(g->client_database), "%s", client_database);
     (void)snprintf(g->dbname, sizeof(g->dbname), "%s",
                    d->dbname[0] != '\0' ? d->dbname : client_database);
-    (void)snprintf(g->server_user, sizeof(g->server_user), "%s",
-                   d->user[0] != '\0' ? d->user : user);
+    (void)snprintf(g->server_user, sizeof(g->server_user), "%s", user);
     const struct config_user *known = config_user_find(w->config, user);
     if (d->password[0] != '\0')
         g->password = strdup(d->password);

@@ -37,6 +37,7 @@ struct client {
     TAILQ_ENTRY(client) link;   /* worker->clients, worker->logins */
     TAILQ_ENTRY(client) waiter; /* a group's waiters */
     struct core_block *out;     /* what the client has not taken yet */
+    const char *user;           /* as auth_file names it; NULL: not there, as its group says */
     uint64_t accepted_ns;
     uint64_t request_ns; /* when the transaction began that runs or waits now */
     uint32_t slot;       /* in worker->slots; the cancel key names it */
@@ -148,7 +149,7 @@ struct worker {
     struct router_topology topology; /* copied out of the published one */
     const struct config *config;
     uint64_t admission;
-    struct outcomes outcomes; /* to the supervisor */
+    struct outcomes outcomes;             /* to the supervisor */
     uint64_t successes[CONFIG_NODES_MAX]; /* that did not fit: added up */
     uint64_t success_sent_ns[CONFIG_NODES_MAX];
     TAILQ_HEAD(, cancel_job) cancels; /* under way: proxy_cancel.c */
@@ -214,7 +215,7 @@ void server_open(struct pool *pool, uint64_t now_ns);
 void server_write(struct server *v, struct core_sink *sink);
 void server_close(struct server *v, const char *why);
 void server_lost(struct server *v, const char *why); /* its client is told, or replayed */
-void server_drop(struct server *v); /* belongs to no worker: the proxy ends */
+void server_drop(struct server *v);                  /* belongs to no worker: the proxy ends */
 void server_events_update(struct server *v);
 bool server_watch(struct server *v); /* registers with its worker's loop */
 void server_unwatch(struct server *v);

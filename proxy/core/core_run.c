@@ -85,6 +85,26 @@ static void remember_hashes(struct core_session *s, const struct core_batch *bat
         s->hashes[s->hashes_count++] = batch->hashes[i];
 }
 
+/* Statements were prepared and flushed, without a Sync, and the node or the proxy is not to see
+ * what comes next: a Sync of ours sets the session free. True: it has to be waited for. */
+static bool sync_before(struct core_session *s, bool answer, bool pipelined, struct core_actions *a)
+{
+    struct core_backend *b = s->backend;
+    const bool misplaced =
+        b != NULL && b->is_replica && (pipelined || s->class.verdict != ROUTER_VERDICT_READ);
+    if (b == NULL || !s->unsynced || s->executed || s->emitting || s->copy_in ||
+        s->block != CORE_NO_BLOCK || s->pin != ROUTER_REASON_NONE || (!misplaced && !answer))
+        return false;
+    if (core_expect_count(b) > 0 || b->fatal_seen)
+        return true;
+    struct proto_writer w = core_sink_writer(&a->server);
+    proto_write_sync(&w);
+    core_sink_commit(&a->server, &w);
+    (void)core_expect_push(b, CORE_EXPECT_SYNC, CORE_SWALLOW);
+    s->unsynced = false;
+    return true;
+}
+
 /* A whole batch is at the front. Returns the bytes that were dealt with; 0 with s->emitting: send
  * it; 0 without: it has to wait. */
 static size_t dispose(struct core_session *s, struct proto_span in, const struct core_batch *batch,
@@ -92,19 +112,22 @@ static size_t dispose(struct core_session *s, struct proto_span in, const struct
 {
     s->class = batch->class;
     s->batch_size = batch->size;
+    const bool answer =
+        (batch->all_local && s->class.local != ROUTER_LOCAL_EMPTY) || own_deallocate(s, batch);
+    const bool pipelined = batch->flushes && batch->binds &&
+                           s->class.verdict == ROUTER_VERDICT_READ && s->block == CORE_NO_BLOCK;
+    if (batch->needs_server && sync_before(s, answer, pipelined, a))
+        return 0;
     core_pin_ask(s);
     s->parse_class_valid = batch->parse_class_valid;
     if (s->group->database->pool_mode == CORE_POOL_SESSION) {
         s->class.verdict = ROUTER_VERDICT_WRITE; /* one backend for all it will do: the primary's */
         s->class.reason = ROUTER_REASON_PINNED;
     }
-    if (batch->flushes && batch->binds && s->class.verdict == ROUTER_VERDICT_READ &&
-        s->block == CORE_NO_BLOCK) {
+    if (pipelined && s->class.verdict == ROUTER_VERDICT_READ) {
         s->class.verdict = ROUTER_VERDICT_WRITE; /* what comes before its Sync is not known */
         s->class.reason = ROUTER_REASON_PIPELINED;
     }
-    const bool answer =
-        (batch->all_local && s->class.local != ROUTER_LOCAL_EMPTY) || own_deallocate(s, batch);
     if (s->backend != NULL) {
         const uint32_t owed = core_expect_count(s->backend);
         if (answer && (owed > 0 || s->backend->body_left > 0 || s->backend->fatal_seen))

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: PostgreSQL
 """The proxy's sockets, pools and threads when peers behave badly: one story a test."""
+import os
 import socket
 import struct
 import subprocess
@@ -9,8 +10,8 @@ import time
 import psycopg2
 import pytest
 
-from cluster import APP_DATABASE, APP_USER, as_user, wait_until
-from proxy import Load, last_route, one, rows_of
+from cluster import APP_DATABASE, APP_PASSWORD, APP_USER, as_user, wait_until
+from proxy import ADMIN_PASSWORD, ADMIN_USER, Load, last_route, one, rows_of
 from wire import Wire, bind, execute, message, parse, query, sync
 
 TRUST = {"switchgear": {"auth_type": "trust", "trust_anywhere": "on"}}
@@ -194,6 +195,43 @@ def test_cancels_that_a_frozen_server_does_not_take_hold_up_nothing(cluster, pro
     p.process.wait(10)
     cluster.primary.sigcont()
     [thread.join(10) for thread in threads]
+
+
+def test_clients_that_share_a_servers_user_share_its_pool(proxy):
+    """With `user` in the section all clients use the same connections, whatever they are called."""
+    p = proxy(database={"user": APP_USER, "password": APP_PASSWORD, "pool_size": 2,
+                        "pin_limit": "100%"}, switchgear={"query_wait_timeout": "3s"})
+    blocks = [p.connect(autocommit=False) for _ in range(2)]
+    for i, c in enumerate(blocks):
+        rows_of(c, f"update t set v = v where id = {i + 1}")
+    for c in blocks:
+        c.rollback()
+    other = p.connect(user=ADMIN_USER, password=ADMIN_PASSWORD)
+    rows_of(other, "update t set v = v where id = 9")
+    assert {row["user"] for row in p.admin("SHOW CLIENTS")} >= {APP_USER, ADMIN_USER}
+
+
+def test_a_replica_that_refuses_the_user_costs_no_read(cluster, proxy):
+    replica = cluster.replicas[0]
+    path = os.path.join(replica.data, "pg_hba.conf")
+    with open(path, encoding="utf-8") as f:
+        honest = f.read()
+    with open(path, "w", encoding="utf-8") as f:
+        f.write(f"host all {APP_USER} 127.0.0.1/32 reject\n" + honest)
+    try:
+        replica.psql("select pg_reload_conf()")
+        p = proxy(database={"pool_size": 2})
+
+        def read(connection, _):
+            assert one(connection, "select count(*) from t") == 100
+
+        with Load(p, read, clients=12) as load:
+            time.sleep(2)
+        assert load.errors == [] and load.done > 100
+    finally:
+        with open(path, "w", encoding="utf-8") as f:
+            f.write(honest)
+        replica.psql("select pg_reload_conf()")
 
 
 def test_a_pinned_session_that_is_idle_does_not_hold_up_a_shutdown(proxy):

@@ -179,6 +179,57 @@ def test_flush_answers_without_sync(open_gear):
         assert types(w.run(bind("", "f", ["3"]), execute(), sync())) == "2DCZ"
 
 
+def prepare_on_a_replica(w):
+    """Parse, Describe, Flush, and no Sync: as asyncpg prepares."""
+    w.send(parse("held", "select id from t where id = 1"), describe("S", "held"), message("H"))
+    assert types([w.recv() for _ in range(3)]) == "1tT"
+
+
+@pytest.mark.core
+@pytest.mark.parametrize("sql, answer", [
+    ("update t set v = v where id = 1 /*unsynced*/", "CZ"),
+    ("select id from t where id = 1 for update /*unsynced*/", "TDCZ"),
+    ("begin; update t set v = v where id = 1 /*unsynced*/; commit", "CCCZ"),
+])
+def test_what_follows_a_flushed_parse_goes_where_it_belongs(cluster, open_gear, sql, answer):
+    with login(open_gear) as w:
+        for _ in range(4):
+            prepare_on_a_replica(w)
+            assert types(w.run(query(sql))) == answer
+            assert types(w.run(close("S", "held"), sync())) == "3Z"
+    assert cluster.saw("unsynced") == {"p1": 4}
+
+
+def test_a_block_or_a_setting_of_ours_may_follow_a_flushed_parse(open_gear):
+    with login(open_gear) as w:
+        prepare_on_a_replica(w)
+        assert types(w.run(query("begin"))) == "CZ"
+        assert types(w.run(query("update t set v = v where id = 1"))) == "CZ"
+        assert types(w.run(query("commit"))) == "CZ"
+        w.run(close("S", "held"), sync())
+        prepare_on_a_replica(w)
+        assert types(w.run(query("show switchgear.last_route"))) == "TDCZ"
+        assert types(w.run(bind("", "held"), execute(), sync())) == "2DCZ"
+
+
+def test_asyncpg_writes_after_it_prepared_a_read(proxy):
+    asyncpg = pytest.importorskip("asyncpg")
+    p = proxy()
+
+    async def main():
+        for _ in range(5):
+            c = await asyncpg.connect(p.dsn(), ssl=False)
+            statement = await c.prepare("select count(*) from t")
+            await c.execute("update t set v = v where id = 1")
+            await c.prepare("select count(*) from log")
+            async with c.transaction():
+                await c.execute("update t set v = v where id = 2")
+            assert await statement.fetchval() == 100
+            await c.close()
+
+    asyncio.run(main())
+
+
 def test_a_portal_is_suspended_and_goes_on(open_gear):
     with login(open_gear) as w:
         w.run(query("begin"))

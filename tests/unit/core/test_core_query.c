@@ -464,6 +464,33 @@ static void a_batch_without_a_backend_fails_alone(void **state)
     assert_true(st->session.waiting);
 }
 
+/* It was chosen, then it had to wait: what was right then need not be right any more. */
+static void a_grant_that_comes_too_late_for_its_read_is_given_back(void **state)
+{
+    struct story *st = *state;
+    story_client(st, "Q(SELECT 1)");
+    story_server(st, 1, "T(a) D(1) C(SELECT 1) Z(I)");
+    st->log_size = 0;
+    st->nobody_grants = true;
+    story_client(st, "Q(SELECT 2)");
+    assert_int_equal(st->session.choice.node, 1);
+    st->topology.nodes[1].breaker = BREAKER_OPEN;
+    st->topology.generation++;
+    story_grant(st); /* in the same nanosecond, by a newer topology */
+    story_expect(st, "release replica\n");
+    assert_true(st->session.waiting);
+    assert_int_equal(st->session.choice.node, 0);
+    st->topology.nodes[1].breaker = BREAKER_CLOSED;
+    st->topology.generation++;
+    story_execute(st, core_redecide(&st->session, st->now_ns));
+    assert_int_equal(st->session.choice.node, 1);
+    st->database.max_lag_ns = 1000000;
+    st->now_ns += 2000000; /* by the same topology, but later */
+    story_grant(st);
+    story_expect(st, "release replica\n");
+    assert_int_equal(st->session.choice.node, 0);
+}
+
 static void a_client_out_of_its_mind_gets_08P01(void **state)
 {
     struct story *st = *state;
@@ -589,6 +616,7 @@ int main(void)
         STORY(copy_data_that_does_not_wait_waits_here),
         STORY(sync_during_copy_in_gives_one_ready),
         STORY(a_batch_without_a_backend_fails_alone),
+        STORY(a_grant_that_comes_too_late_for_its_read_is_given_back),
         STORY(a_client_out_of_its_mind_gets_08P01),
         STORY(an_unknown_message_gets_08P01),
         STORY(a_sync_cannot_be_large),
