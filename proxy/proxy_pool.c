@@ -762,7 +762,8 @@ static uint64_t wait_limit_ns(const struct worker *w, const struct group *g, con
     const uint64_t query_ns = w->config->switchgear.query_wait_timeout_ns;
     if (c->want_list != GROUP_HOMELESS)
         return query_ns;
-    const uint64_t write_ns = section(g)->write_wait_ns;
+    const uint64_t set_ns = section(g)->write_wait_ns;
+    const uint64_t write_ns = set_ns != 0 ? set_ns : 1; /* 0: do not wait */
     return query_ns != 0 && query_ns < write_ns ? query_ns : write_ns;
 }
 

@@ -514,15 +514,16 @@ static void on_server_event(uv_poll_t *poll, int status, int events)
         return;
     struct worker *w = v->worker;
     worker_topology_refresh(w);
-    if (status < 0 || ((events & UV_WRITABLE) != 0 && v->out != NULL && !flush(v))) {
+    const bool ended = status < 0; /* reset: its last words may still be there to be read */
+    if (!ended && (events & UV_WRITABLE) != 0 && v->out != NULL && !flush(v)) {
         server_lost(v, "write failed");
         return;
     }
-    if ((events & UV_READABLE) == 0)
+    if (!ended && (events & UV_READABLE) == 0)
         return;
     for (;;) {
         const ssize_t n = transport_receive(v, w->scratch, WORKER_READ_SIZE);
-        if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        if (n < 0 && !ended && (errno == EAGAIN || errno == EINTR))
             return;
         if (n <= 0) {
             server_lost(v, n == 0 ? "server closed the connection" : "read failed");
@@ -538,7 +539,7 @@ static void on_server_event(uv_poll_t *poll, int status, int events)
         if (poll->data == v && v->core.session == NULL)
             unattended(v, now_ns);
         /* the analyser does not see that a closed connection's handle has lost its data */
-        if (ssl == NULL || poll->data != v || SSL_pending(ssl) == 0) // NOLINT
+        if (poll->data != v || (!ended && (ssl == NULL || SSL_pending(ssl) == 0))) // NOLINT
             return;
     }
 }
