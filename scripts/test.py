@@ -149,13 +149,19 @@ class Build:
         self.count(name, junit, log, good, began)
 
     def integration(self, marker=None):
+        self.pytest("integration", marker)
+
+    def chaos(self):
+        self.pytest("chaos")
+
+    def pytest(self, folder, marker=None):
         began = time.monotonic()
-        name = f"integration{' core' if marker else ''} ({self.label})"
+        name = f"{folder}{' core' if marker else ''} ({self.label})"
         say(f"\n== {name}")
-        junit, log = self.path("integration.junit.xml"), self.path("integration.log")
+        junit, log = self.path(f"{folder}.junit.xml"), self.path(f"{folder}.log")
         if os.path.exists(junit):
             os.remove(junit)
-        command = [PYTHON, "-m", "pytest", "tests/integration", "-q", "--tb=short", "-rfE",
+        command = [PYTHON, "-m", "pytest", f"tests/{folder}", "-q", "--tb=short", "-rfE",
                    "-p", "no:cacheprovider", f"--junitxml={junit}"]
         good = run(self.prefix(command + (["-m", marker] if marker else [])), log,
                    {"SWITCHGEAR": self.path("switchgear"), "PYTHONDONTWRITEBYTECODE": "1"})
@@ -223,11 +229,12 @@ def main():
     tally = Tally()
     build = builds(tally)
     if what in ("all", "quick") and build["gcc"].compile():
-        build["gcc"].unit("unit", "sim", "purity")
+        build["gcc"].unit("unit", "sim", "purity", "perf")
         build["gcc"].integration("core" if what == "quick" else None)
     if what in ("all", "asan") and build["asan"].compile():
         build["asan"].unit("unit", "sim")
         build["asan"].integration()
+        build["asan"].chaos()
     if what in ("all", "tsan") and build["tsan"].compile():
         build["tsan"].unit("unit", "sim")
         build["tsan"].integration()
