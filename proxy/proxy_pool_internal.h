@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: PostgreSQL
+ *
+ * proxy_pool_internal: what the files of the pool share: proxy_pool.c (connections and the budget),
+ * proxy_waiters.c (who wants one), proxy_migrate.c (between workers), proxy_pool_tick.c (timeouts).
+ */
+#ifndef PROXY_POOL_INTERNAL_H
+#define PROXY_POOL_INTERNAL_H
+
+#include "proxy_worker.h"
+
+/* A worker hands a connection over when the other's waiter is older by more than this. */
+enum { POOL_HANDOVER_NS = 1000000 };
+
+const struct config_database *pool_section(const struct group *g);
+uint32_t pool_workers(const struct worker *w);
+struct shared_pool_worker *pool_mine(const struct pool *pool);
+void pool_mark_dirty(struct group *g);
+struct client *pool_first_waiter(struct group *g, uint8_t node);
+void pool_publish_waiters(struct group *g);
+void pool_enqueue(struct client *c);
+void pool_dequeue(struct client *c);
+bool pool_budget_take(struct pool *pool);
+uint64_t pool_oldest_elsewhere(const struct pool *pool, uint32_t *ret_worker);
+bool pool_is_mislabelled(const struct worker *w, const struct server *v);
+bool pool_is_vouched_for(const struct worker *w, const struct server *v);
+bool pool_is_too_old(const struct server *v, uint64_t now_ns);
+void pool_migrate(struct server *v, uint32_t to);
+void pool_publish_gauges(struct pool *pool);
+struct pool *pool_of(struct group *g, uint8_t node);
+
+#endif

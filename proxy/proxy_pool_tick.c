@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: PostgreSQL
+ *
+ * proxy_pool_tick: what only time does to a pool: waits that are too long, connections that are too
+ * old, idle or slow to come.
+ */
+#include <stdlib.h>
+
+#include "proxy_log.h"
+#include "proxy_pool_internal.h"
+
+/* ---- timeouts ---- */
+
+static void refuse(struct worker *w, struct client *c, uint64_t now_ns)
+{
+    struct proto_error_text error = {.severity = "ERROR"};
+    struct group *g = (struct group *)c->core.group;
+    if (c->want_list == GROUP_HOMELESS && c->core.choice.target == ROUTER_TARGET_PRIMARY) {
+        error.sqlstate = "57P03";
+        error.message = "no primary can be reached";
+        error.detail = "The statement waited for write_wait, nothing of it was sent.";
+    } else if (c->want_list == GROUP_HOMELESS) {
+        error.sqlstate = "57P03";
+        error.message = "no node may serve this read";
+        error.hint = "See SHOW NODES in the admin console.";
+    } else {
+        error.sqlstate = "53300";
+        error.message = "no server connection became free within query_wait_timeout";
+        error.hint = "Raise pool_size or query_wait_timeout, or look for long transactions with "
+                     "SHOW CLIENTS in the admin console.";
+    }
+    shared_add(&w->database_stats[g->database].wait_timeouts, 1);
+    pool_dequeue(c);
+    worker_apply(w, c, core_refused(&c->core, &error, now_ns), now_ns);
+}
+
+static uint64_t wait_limit_ns(const struct worker *w, const struct group *g, const struct client *c)
+{
+    const uint64_t query_ns = w->config->switchgear.query_wait_timeout_ns;
+    if (c->want_list != GROUP_HOMELESS)
+        return query_ns;
+    const uint64_t set_ns = pool_section(g)->write_wait_ns;
+    const uint64_t write_ns = set_ns != 0 ? set_ns : 1; /* 0: do not wait */
+    return query_ns != 0 && query_ns < write_ns ? query_ns : write_ns;
+}
+
+static void tick_group(struct worker *w, struct group *g, uint64_t now_ns)
+{
+    for (int list = 0; list < GROUP_LISTS; list++) {
+        struct client *c;
+        while ((c = TAILQ_FIRST(&g->waiters[list])) != NULL) {
+            const uint64_t limit_ns = wait_limit_ns(w, g, c);
+            if (limit_ns == 0 || now_ns - c->core.waiting_since_ns < limit_ns)
+                break;
+            refuse(w, c, now_ns);
+        }
+    }
+    pool_publish_waiters(g); /* SHOW POOLS tells since when somebody waits, with one worker too */
+    const uint64_t idle_ns = w->config->switchgear.server_idle_timeout_ns;
+    const uint64_t connect_ns = w->config->switchgear.server_connect_timeout_ns;
+    for (uint32_t n = 0; n < w->topology.nodes_count; n++) {
+        struct pool *pool = &g->pools[n];
+        struct server *v;
+        struct server *next;
+        if (pool->shared == NULL)
+            continue;
+        TAILQ_EACH_SAFE (v, &pool->idle, link, next)
+            if ((idle_ns != 0 && now_ns - v->since_ns > idle_ns) || pool_is_too_old(v, now_ns))
+                server_close(v, "idle or old");
+        TAILQ_EACH_SAFE (v, &pool->others, link, next)
+            if (v->state == SERVER_CONNECTING && connect_ns != 0 &&
+                now_ns - v->started_ns > connect_ns)
+                server_connect_timeout(v);
+            else if (v->state == SERVER_RESETTING && connect_ns != 0 &&
+                     now_ns - v->since_ns > connect_ns)
+                server_close(v, "its reset took longer than server_connect_timeout");
+    }
+    if (g->waiting > 0)
+        pool_mark_dirty(g);
+}
+
+void pools_tick(struct worker *w, uint64_t now_ns)
+{
+    struct group *g;
+    TAILQ_FOREACH (g, &w->groups, link)
+        tick_group(w, g, now_ns);
+    pools_warm(w, now_ns);
+}
