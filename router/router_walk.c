@@ -199,6 +199,10 @@ static void visit_called(struct walk *w, struct router_name name, bool foreign, 
         doubt(w, ROUTER_REASON_VOLATILE_FUNCTION);
         return;
     case ROUTER_FUNCTION_EFFECT:
+        f->asks_sequence =
+            f->asks_sequence || router_name_is(name, "currval") || router_name_is(name, "lastval");
+        f->moves_sequence =
+            f->moves_sequence || router_name_is(name, "nextval") || router_name_is(name, "setval");
         doubt(w, ROUTER_REASON_VOLATILE_FUNCTION);
         return;
     case ROUTER_FUNCTION_OUTSIDE:

@@ -20,6 +20,8 @@ struct router_finding {
     bool taints;
     bool changes_seed;
     bool uses_random;
+    bool asks_sequence;  /* currval or lastval: what nextval left in the session */
+    bool moves_sequence; /* nextval or setval */
     bool cacheable;
 };
 

@@ -272,13 +272,14 @@ struct core_session {
     bool skipping;    /* after an error: drop everything up to Sync */
     bool stream_drop; /* the streamed message goes nowhere */
     bool copy_in;
-    bool unsynced;    /* extended messages were sent since the last Sync */
-    bool executed;    /* ... and a Bind or Execute was among them */
-    bool pin_counted; /* in group->pins_used */
-    bool pin_denied;  /* the batch would pin, and no pin is left: it fails with 53300 */
-    bool bad_message; /* a long batch turned out malformed half-way */
-    bool barrier;     /* nothing more to this backend until all replies are in */
-    bool replayable;  /* kept holds all that is in flight, and nothing that counts was forwarded */
+    bool unsynced;        /* extended messages were sent since the last Sync */
+    bool executed;        /* ... and a Bind or Execute was among them */
+    bool pin_counted;     /* in group->pins_used */
+    bool pin_denied;      /* the batch would pin, and no pin is left: it fails with 53300 */
+    bool sequence_denied; /* it asks for a currval that may be another session's: 55000 */
+    bool bad_message;     /* a long batch turned out malformed half-way */
+    bool barrier;         /* nothing more to this backend until all replies are in */
+    bool replayable; /* kept holds all that is in flight, and nothing that counts was forwarded */
     bool rows_forwarded;  /* ... of the oldest batch in flight: it may not be sent again */
     bool names_in_flight; /* a named Parse or Close is: a batch that names statements has to wait */
     bool unnamed_used;    /* by a batch in flight that did not parse it */

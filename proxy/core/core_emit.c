@@ -26,6 +26,14 @@ static void write_own_error(struct core_sink *client, enum core_own_error error,
                        "too many prepared statements in this session, \"%s\" is one too many",
                        name);
         break;
+    case CORE_OWN_NO_SEQUENCE_VALUE:
+        text.sqlstate = "55000";
+        text.message =
+            "currval and lastval are not defined here: the connection that called nextval "
+            "may serve another client now";
+        text.hint =
+            "Use INSERT ... RETURNING, or call them in the transaction that called nextval.";
+        break;
     case CORE_OWN_TOO_MANY_PINS:
         text.sqlstate = "53300";
         text.message = "this statement would bind the session to a server connection, and "
@@ -372,12 +380,15 @@ static void emit_close(struct core_session *s, struct proto_span message, struct
     core_sink_append(&a->server, message);
 }
 
-/* The batch would pin and may not: the server is made to fail it. True: the message is replaced. */
-static bool deny_pin(struct core_session *s, uint8_t type, struct core_actions *a)
+/* The batch may not run: the server is made to fail it. True: the message is replaced. */
+static bool deny(struct core_session *s, uint8_t type, struct core_actions *a)
 {
-    s->pin_denied = false;
-    provoke(s, a, s->backend->is_replica ? CORE_OWN_PIN_ON_REPLICA : CORE_OWN_TOO_MANY_PINS,
+    provoke(s, a,
+            s->sequence_denied       ? CORE_OWN_NO_SEQUENCE_VALUE
+            : s->backend->is_replica ? CORE_OWN_PIN_ON_REPLICA
+                                     : CORE_OWN_TOO_MANY_PINS,
             core_span(""));
+    s->pin_denied = s->sequence_denied = false;
     if (type != 'Q')
         return false; /* the server skips the rest, up to the batch's own Sync */
     struct proto_writer w = core_sink_writer(&a->server);
@@ -398,7 +409,7 @@ static void emit_message(struct core_session *s, struct proto_header h, struct p
     const bool behind_begin = s->block == CORE_DEFERRED;
     if (behind_begin)
         core_emit_begin(s, a);
-    if (s->pin_denied && deny_pin(s, h.type, a))
+    if ((s->pin_denied || s->sequence_denied) && deny(s, h.type, a))
         return;
     if (h.type != 'Q' && h.type != 'F' && h.type != 'S')
         s->unsynced = true;

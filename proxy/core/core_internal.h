@@ -119,6 +119,7 @@ enum core_own_error {
     CORE_OWN_NO_UNNAMED_STATEMENT,
     CORE_OWN_TOO_MANY_STATEMENTS,
     CORE_OWN_TOO_MANY_PINS,
+    CORE_OWN_NO_SEQUENCE_VALUE,
     CORE_OWN_PIN_ON_REPLICA,
     CORE_OWN_COUNT
 };
@@ -192,6 +193,9 @@ void core_preflight_over(struct core_session *s, uint64_t now_ns, struct core_ac
 
 /* Before a batch is sent: would it pin the session, and is there a pin left? */
 void core_pin_ask(struct core_session *s);
+/* Likewise: would its currval or lastval be this session's own? Only a pinned session, or a block
+ * that has written, is still on the backend that its nextval ran on. */
+void core_sequence_ask(struct core_session *s);
 /* As it is sent. */
 void core_pin_take(struct core_session *s, const struct router_class *class);
 void core_pin_drop(struct core_session *s);

@@ -36,6 +36,16 @@ void core_pin_ask(struct core_session *s)
     s->class.writes = s->class.taints = s->class.unpins = false;
 }
 
+void core_sequence_ask(struct core_session *s)
+{
+    const bool at_home = s->pin != ROUTER_REASON_NONE ||
+                         (s->block == CORE_OPEN && s->dirty_block) ||
+                         s->group->database->pool_mode == CORE_POOL_SESSION;
+    s->sequence_denied = s->class.asks_sequence && s->class.alone && !at_home;
+    if (s->sequence_denied)
+        s->class.writes = false; /* it will fail */
+}
+
 void core_pin_take(struct core_session *s, const struct router_class *class)
 {
     if (s->pin != ROUTER_REASON_NONE || s->pin_denied || !pins(class))

@@ -119,6 +119,7 @@ static size_t dispose(struct core_session *s, struct proto_span in, const struct
     if (batch->needs_server && sync_before(s, answer, pipelined, a))
         return 0;
     core_pin_ask(s);
+    core_sequence_ask(s);
     s->parse_class_valid = batch->parse_class_valid;
     if (s->group->database->pool_mode == CORE_POOL_SESSION) {
         s->class.verdict = ROUTER_VERDICT_WRITE; /* one backend for all it will do: the primary's */
@@ -179,6 +180,7 @@ static size_t too_long(struct core_session *s, uint64_t now_ns, struct core_acti
                                      .writes = true,
                                      .taints = true};
     s->streaming = true;
+    s->pin_denied = s->sequence_denied = false;
     s->batch_size = 0;
     s->parse_class_valid = false;
     s->hashes_count = 0;

@@ -180,6 +180,26 @@ def test_currval_belongs_to_the_transaction_that_called_nextval(proxy):
         rows_of(c, "commit")
 
 
+def test_currval_outside_the_block_of_its_nextval_is_an_error_not_another_ones_value(proxy):
+    p = proxy()
+    c, other = p.connect(), p.connect()
+    rows_of(c, "select nextval('ticket')")
+    rows_of(other, "select nextval('ticket')")
+    for sql in ("select currval('ticket')", "select lastval()"):
+        with pytest.raises(psycopg2.Error) as caught:
+            one(c, sql)
+        assert caught.value.pgcode == "55000" and "RETURNING" in str(caught.value)
+    rows_of(c, "begin")
+    with pytest.raises(psycopg2.Error) as caught:
+        one(c, "select currval('ticket')")
+    assert caught.value.pgcode == "55000"
+    rows_of(c, "rollback")
+    assert one(c, "select currval('ticket') from (select nextval('ticket')) as now") > 0
+    rows_of(c, "listen pinned")
+    value = one(c, "select nextval('ticket')")
+    assert one(c, "select currval('ticket')") == value
+
+
 def test_discard_all_unpins(proxy):
     p = proxy()
     c = p.connect()
