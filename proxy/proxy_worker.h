@@ -195,6 +195,8 @@ void worker_outcome(struct worker *w, const struct outcome_record *record);
 void worker_want_probe(struct worker *w);
 /* Executes what a step asked for; c may be NULL when no client is concerned. */
 void worker_apply(struct worker *w, struct client *c, struct core_actions *a, uint64_t now_ns);
+/* A cancel request whose key names a session of this worker. */
+void worker_cancel_for(struct worker *w, uint32_t pid, uint32_t secret);
 struct group *worker_group(struct worker *w, uint32_t database, const char *client_database,
                            const char *user);
 

@@ -111,7 +111,7 @@ struct core_unnamed {
     struct router_hash hash;
 };
 
-/* ---- core_emit.c ---- */
+/* ---- core_inject.c ---- */
 
 /* Errors that are ours, provoked on the server so that its state follows (CORE_REPLACE_ERROR). */
 enum core_own_error {
@@ -123,6 +123,20 @@ enum core_own_error {
     CORE_OWN_PIN_ON_REPLICA,
     CORE_OWN_COUNT
 };
+char *core_copy_name(struct proto_span name);
+void core_inject_parse(struct core_actions *a, struct proto_span name, struct proto_span text,
+                       struct proto_span types);
+void core_inject_close(struct core_session *s, struct core_actions *a, struct proto_span name,
+                       struct core_stmt *stmt);
+void core_list_in_backend(struct core_session *s, struct core_actions *a,
+                          const struct core_stmt *stmt);
+void core_provoke(struct core_session *s, struct core_actions *a, enum core_own_error error,
+                  struct proto_span name);
+void core_ensure_named(struct core_session *s, struct core_actions *a, struct core_stmt *stmt);
+bool core_ensure_unnamed(struct core_session *s, struct core_actions *a);
+
+/* ---- core_emit.c ---- */
+
 /* Writes one for the client. */
 void core_own_error_write(struct core_worker *w, const struct core_expect *e,
                           struct core_sink *client);

@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: PostgreSQL
+ *
+ * core_inject: what goes in front of a client's message. A deferred BEGIN, statements that the
+ * backend lacks, what makes room for them, and errors that are provoked on the server.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "core_internal.h"
+
+static const char provoked[] = "switchgear provokes an error";
+
+static void write_own_error(struct core_sink *client, enum core_own_error error, const char *name)
+{
+    char message[CORE_NAME_SIZE_MAX + 128];
+    struct proto_error_text text = {.severity = "ERROR", .message = message};
+    switch (error) {
+    case CORE_OWN_DUPLICATE_STATEMENT:
+        text.sqlstate = "42P05";
+        (void)snprintf(message, sizeof(message), "prepared statement \"%s\" already exists", name);
+        break;
+    case CORE_OWN_TOO_MANY_STATEMENTS:
+        text.sqlstate = "54000";
+        text.hint = "Close statements that are no longer needed, or raise max_prepared_statements.";
+        (void)snprintf(message, sizeof(message),
+                       "too many prepared statements in this session, \"%s\" is one too many",
+                       name);
+        break;
+    case CORE_OWN_NO_SEQUENCE_VALUE:
+        text.sqlstate = "55000";
+        text.message =
+            "currval and lastval are not defined here: the connection that called nextval "
+            "may serve another client now";
+        text.hint =
+            "Use INSERT ... RETURNING, or call them in the transaction that called nextval.";
+        break;
+    case CORE_OWN_TOO_MANY_PINS:
+        text.sqlstate = "53300";
+        text.message = "this statement would bind the session to a server connection, and "
+                       "pin_limit allows no more of them";
+        text.hint = "Raise pool_size or pin_limit, or look with SHOW PINS and SHOW CLIENTS in the "
+                    "admin console for sessions that SET, LISTEN or lock.";
+        break;
+    case CORE_OWN_PIN_ON_REPLICA:
+        text.sqlstate = "0A000";
+        text.message = "this statement would bind the session to a replica";
+        text.hint = "Run it before the READ ONLY transaction, or in one that is not READ ONLY.";
+        break;
+    case CORE_OWN_NO_UNNAMED_STATEMENT:
+    case CORE_OWN_COUNT:
+        text.sqlstate = "26000";
+        text.message = "unnamed prepared statement does not exist";
+        break;
+    }
+    struct proto_writer w = core_sink_writer(client);
+    proto_write_error(&w, &text);
+    core_sink_commit(client, &w);
+}
+
+void core_own_error_write(struct core_worker *w, const struct core_expect *e,
+                          struct core_sink *client)
+{
+    w->counters.errors_made++;
+    write_own_error(client, (enum core_own_error)e->fake, e->name != NULL ? e->name : "");
+}
+
+char *core_copy_name(struct proto_span name)
+{
+    char *copy = malloc(name.size + 1);
+    if (copy == NULL)
+        abort();
+    if (name.size > 0)
+        memcpy(copy, name.base, name.size);
+    copy[name.size] = '\0';
+    return copy;
+}
+
+/* ---- things that we put in front of a client's message ---- */
+
+void core_inject_parse(struct core_actions *a, struct proto_span name, struct proto_span text,
+                       struct proto_span types)
+{
+    uint8_t head[PROTO_HEADER_SIZE];
+    uint8_t count[3] = {0, (uint8_t)(types.size / 4 >> 8), (uint8_t)(types.size / 4)};
+    head[0] = 'P';
+    proto_store_u32(head + 1,
+                    (uint32_t)(4 + name.size + 1 + text.size + 1 + sizeof(count) - 1 + types.size));
+    struct proto_writer w = core_sink_writer(&a->server);
+    proto_write_raw(&w, (struct proto_span){.base = head, .size = sizeof(head)});
+    proto_write_raw(&w, name);
+    proto_write_raw(&w, (struct proto_span){.base = count, .size = 1}); /* the name's NUL */
+    core_sink_commit(&a->server, &w);
+    core_sink_append(&a->server, text);
+    w = core_sink_writer(&a->server);
+    proto_write_raw(&w, (struct proto_span){.base = count, .size = sizeof(count)});
+    core_sink_commit(&a->server, &w);
+    core_sink_append(&a->server, types); /* up to 256 kB: not through the scratch */
+}
+
+void core_emit_begin(struct core_session *s, struct core_actions *a)
+{
+    assert(s->block == CORE_DEFERRED);
+    const struct proto_span text = core_block_span(s->begin_text);
+    struct proto_writer w = core_sink_writer(&a->server);
+    proto_write_parse(&w, core_span(""), text, core_span(""));
+    proto_write_bind_empty(&w, core_span(""), core_span(""));
+    proto_write_execute(&w, core_span(""), 0);
+    core_sink_commit(&a->server, &w);
+    (void)core_expect_push(s->backend, CORE_EXPECT_PARSE, CORE_SWALLOW);
+    (void)core_expect_push(s->backend, CORE_EXPECT_BIND, CORE_SWALLOW);
+    (void)core_expect_push(s->backend, CORE_EXPECT_EXECUTE, CORE_SWALLOW);
+    s->backend->unnamed_id = 0;
+    s->unsynced = true;
+    s->block = CORE_OPEN;
+    core_block_give(s->worker, &s->begin_text);
+    s->worker->counters.begins_deferred++;
+}
+
+/* `stmt`: what it closes, if the backend's list gets it back when the server skips this. */
+void core_inject_close(struct core_session *s, struct core_actions *a, struct proto_span name,
+                       struct core_stmt *stmt)
+{
+    struct proto_writer w = core_sink_writer(&a->server);
+    proto_write_close(&w, 'S', name);
+    core_sink_commit(&a->server, &w);
+    struct core_expect *e = core_expect_push(s->backend, CORE_EXPECT_CLOSE, CORE_SWALLOW);
+    e->in_backend = true;
+    e->stmt = stmt != NULL ? core_stmt_hold(stmt) : NULL;
+    s->names_in_flight = true;
+    s->worker->counters.closes_injected++;
+}
+
+/* Tells the backend's list of a statement; what falls out of it is closed on the server. */
+void core_list_in_backend(struct core_session *s, struct core_actions *a,
+                          const struct core_stmt *stmt)
+{
+    uint8_t evicted[CORE_DIGEST_SIZE];
+    if (!core_lru_add(s->backend, stmt->digest, evicted))
+        return;
+    char name[CORE_SERVER_NAME_SIZE + 1];
+    core_server_name(evicted, name);
+    core_inject_close(s, a, core_span(name), NULL);
+}
+
+void core_provoke(struct core_session *s, struct core_actions *a, enum core_own_error error,
+                  struct proto_span name)
+{
+    core_inject_parse(a, core_span(""), core_span(provoked), core_span(""));
+    struct core_expect *e = core_expect_push(s->backend, CORE_EXPECT_PARSE, CORE_REPLACE_ERROR);
+    e->fake = (uint8_t)error;
+    e->name = core_copy_name(name);
+    s->backend->unnamed_id = 0;
+}
+
+void core_ensure_named(struct core_session *s, struct core_actions *a, struct core_stmt *stmt)
+{
+    if (core_lru_touch(s->backend, stmt->digest))
+        return;
+    core_list_in_backend(s, a, stmt);
+    core_inject_parse(
+        a, core_span(stmt->server_name),
+        (struct proto_span){.base = stmt->data, .size = stmt->text_size},
+        (struct proto_span){.base = stmt->data + stmt->text_size + 1, .size = stmt->types_size});
+    struct core_expect *e = core_expect_push(s->backend, CORE_EXPECT_PARSE, CORE_SWALLOW);
+    e->stmt = core_stmt_hold(stmt);
+    e->in_backend = true;
+    s->names_in_flight = true; /* if it is skipped, what comes behind the next Sync lacks it */
+    s->worker->counters.parses_injected++;
+}
+
+/* False: the session has no unnamed statement; an error was provoked. */
+bool core_ensure_unnamed(struct core_session *s, struct core_actions *a)
+{
+    struct core_backend *b = s->backend;
+    if (s->unnamed_id == 0) {
+        core_provoke(s, a, CORE_OWN_NO_UNNAMED_STATEMENT, core_span(""));
+        return false;
+    }
+    s->unnamed_used = s->unnamed_used || s->unnamed_id == s->batch_unnamed_id;
+    if (b->unnamed_id == s->unnamed_id)
+        return true;
+    const struct proto_span body =
+        core_span_skip(core_block_span(s->unnamed), sizeof(struct core_unnamed));
+    struct proto_parse parse;
+    const enum proto_status status = proto_parse_read(body, &parse);
+    assert(status == PROTO_OK); /* it was read before it was kept */
+    core_inject_parse(a, core_span(""), parse.text, parse.types);
+    core_expect_push(b, CORE_EXPECT_PARSE, CORE_SWALLOW)->unnamed_id = s->unnamed_id;
+    b->unnamed_id = s->unnamed_id;
+    s->worker->counters.parses_injected++;
+    return true;
+}

@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: PostgreSQL
+ *
+ * proxy_apply: the one place where the session core's wishes are executed: bytes are written,
+ * backends released or closed, clients queued, cancels passed on, outcomes reported.
+ */
+#include <stdlib.h>
+
+#include "proxy_log.h"
+#include "proxy_worker.h"
+
+/* ---- executing what a step asked for ---- */
+
+void worker_cancel_for(struct worker *w, uint32_t pid, uint32_t secret)
+{
+    const uint32_t slot = (pid - 1) & ((1u << 24) - 1);
+    if (slot >= w->slots_count)
+        return;
+    struct client *c = w->slots[slot];
+    if (c == NULL || c->closing || c->core.cancel_secret != secret || c->core.phase != CORE_QUERY)
+        return;
+    if (c->queued) { /* it waits: it leaves the queue with the error that PostgreSQL would give */
+        static const struct proto_error_text error = {
+            .severity = "ERROR",
+            .sqlstate = "57014",
+            .message = "canceling statement due to user request"};
+        const uint64_t now_ns = uv_hrtime();
+        worker_topology_refresh(w);
+        pool_forget_waiter(c);
+        worker_apply(w, c, core_refused(&c->core, &error, now_ns), now_ns);
+        return;
+    }
+    if (c->core.backend != NULL && c->core.syncs > 0)
+        server_cancel(c->core.backend->shell);
+}
+
+static void cancel_request(struct worker *w, const struct client *c)
+{
+    const uint32_t owner = (c->core.cancel_pid - 1) >> 24;
+    if (c->core.cancel_pid == 0 || owner >= w->proxy->workers_count)
+        return;
+    if (owner == w->index) {
+        worker_cancel_for(w, c->core.cancel_pid, c->core.cancel_secret);
+        return;
+    }
+    struct mail_cancel *mail = malloc(sizeof(*mail));
+    if (mail == NULL)
+        return;
+    *mail = (struct mail_cancel){{MAIL_CANCEL}, c->core.cancel_pid, c->core.cancel_secret};
+    if (!worker_post(w->proxy, owner, &mail->mail))
+        free(mail);
+}
+
+static void outcome_of(struct worker *w, const struct core_actions *a)
+{
+    struct outcome_record record = {.node = a->outcome_node,
+                                    .input = (uint8_t)a->outcome.input,
+                                    .reason = (uint8_t)a->outcome.reason,
+                                    .probe_now = a->outcome.probe_now,
+                                    .generation = a->outcome_generation};
+    if (a->backend != NULL && a->backend->trial) {
+        record.permit = true;
+        a->backend->trial = false;
+    }
+    worker_outcome(w, &record);
+}
+
+static void count_ended(struct worker *w, struct client *c, const struct core_actions *a)
+{
+    struct group *g = (struct group *)c->core.group;
+    if (g == NULL || a->latency_ns == 0)
+        return;
+    struct stats_database *d = &w->database_stats[g->database];
+    const bool replica = a->backend != NULL && a->backend->is_replica;
+    shared_add(&d->queries, 1);
+    shared_add(&d->query_ns, a->latency_ns);
+    if (c->core.block == CORE_NO_BLOCK)
+        shared_add(&d->transactions, 1);
+    histogram_observe(&d->latency[replica ? 1 : 0], a->latency_ns);
+}
+
+static void note_pin(struct worker *w, struct client *c)
+{
+    if (c->pin_seen == c->core.pin)
+        return;
+    if (c->pin_seen != 0)
+        shared_set(&w->stats.pinned_now[c->pin_seen], w->stats.pinned_now[c->pin_seen] - 1);
+    c->pin_seen = c->core.pin;
+    if (c->pin_seen != 0) {
+        shared_add(&w->stats.pins[c->pin_seen], 1);
+        shared_add(&w->stats.pinned_now[c->pin_seen], 1);
+    }
+}
+
+/* Backends: close, or back to the pool. */
+static void apply_backend(struct worker *w, const struct core_actions *a, uint64_t now_ns)
+{
+    struct core_backend *b = a->backend;
+    if (b == NULL || (a->close_backend == CORE_KEEP && !a->release))
+        return;
+    struct server *v = b->shell;
+    if (b->trial) { /* nothing came of its permit */
+        const struct outcome_record record = {
+            .node = b->node, .input = BREAKER_NEUTRAL, .permit = true, .generation = b->generation};
+        b->trial = false;
+        worker_outcome(w, &record);
+    }
+    if (a->close_backend != CORE_KEEP) {
+        if (a->cancel_backend)
+            server_cancel(v); /* nobody waits for its result any more */
+        server_close(v, "broken or in use when its client left");
+    } else
+        pool_release(w, v, now_ns);
+}
+
+/* One round; what comes next is returned, or NULL. */
+static struct core_actions *apply_once(struct worker *w, struct client *c, struct core_actions *a,
+                                       uint64_t now_ns)
+{
+    if (a->server.size > 0 && a->backend != NULL && a->close_backend == CORE_KEEP)
+        server_write(a->backend->shell, &a->server);
+    if (a->client.size > 0 && c != NULL)
+        client_write(c, &a->client);
+    if (a->has_outcome)
+        outcome_of(w, a);
+    if (a->probe)
+        worker_want_probe(w);
+    if (c != NULL) {
+        count_ended(w, c, a);
+        note_pin(w, c);
+    }
+    /* the actions are the worker's only ones: keep what is needed before the next step */
+    const bool want = a->want, again = a->again, again_server = a->again_server;
+    const bool settle = a->settle;
+    struct core_backend *b = a->backend;
+    const bool kept = b != NULL && a->close_backend == CORE_KEEP && !a->release;
+    const uint8_t close_client = a->close_client;
+    if (a->cancel_want && c != NULL)
+        pool_forget_waiter(c);
+    if (a->login_done)
+        client_logged_in(c);
+    const bool login_want_user = a->login_want_user, is_admin = a->is_admin;
+    const bool cancels = a->cancel_request;
+    apply_backend(w, a, now_ns);
+    if (cancels)
+        cancel_request(w, c); /* a step of another client's: `a` is its from here on */
+    if (c == NULL)
+        return again_server && kept ? core_server_data(b, (struct proto_span){0}, now_ns) : NULL;
+    if (c->closing)
+        return NULL;
+    if (login_want_user) {
+        client_login_answer(c, now_ns);
+        return NULL;
+    }
+    if (is_admin) {
+        client_hand_to_admin(c);
+        return NULL;
+    }
+    if (close_client == CORE_CLOSE_NOW) {
+        client_close(c, "ended");
+        return NULL;
+    }
+    if (close_client == CORE_CLOSE_AFTER_FLUSH) {
+        client_close_after_flush(c);
+        return NULL;
+    }
+    if (want) {
+        pool_want(w, c, now_ns);
+        return NULL;
+    }
+    if (again_server && kept)
+        return core_server_data(b, (struct proto_span){0}, now_ns);
+    if (again && c->core.client_pending < WORKER_OUT_HIGH)
+        return core_resume(&c->core, now_ns);
+    if (settle && c->core.client_pending == 0)
+        return core_client_drained(&c->core, now_ns);
+    return NULL;
+}
+
+void worker_apply(struct worker *w, struct client *c, struct core_actions *a, uint64_t now_ns)
+{
+    while (a != NULL)
+        a = apply_once(w, c, a, now_ns);
+    if (c != NULL)
+        client_events_update(c);
+}

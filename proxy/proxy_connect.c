@@ -1,0 +1,308 @@
+/* SPDX-License-Identifier: PostgreSQL
+ *
+ * proxy_connect: libpq makes a connection to PostgreSQL (TLS, SCRAM, certificates, every option)
+ * without blocking; once it is ready it is taken over by proxy_server.c.
+ *
+ * Happy path: server_open -> (resolve) -> on_connecting -> taken_over -> pool_opened.
+ * Failure modes: connect_failed (reported to the breaker, the pool backs off).
+ */
+#include <arpa/inet.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+
+#include "proxy_log.h"
+#include "proxy_worker.h"
+
+static void on_connecting(uv_poll_t *poll, int status, int events);
+
+/* ---- connecting ---- */
+
+/* "FATAL:  28P01: ..." as libpq words it in verbose mode. */
+static void read_sqlstate(const char *message, char sqlstate[6])
+{
+    sqlstate[0] = '\0';
+    const char *found = strstr(message, "FATAL:  ");
+    if (found == NULL || strlen(found) < 14 || found[13] != ':')
+        return;
+    memcpy(sqlstate, found + 8, 5);
+    sqlstate[5] = '\0';
+}
+
+static void connect_failed(struct server *v, const char *message)
+{
+    struct worker *w = v->worker;
+    struct pool *pool = v->pool;
+    char sqlstate[6];
+    char text[256];
+    read_sqlstate(message, sqlstate);
+    (void)snprintf(text, sizeof(text), "%s", message);
+    for (char *c = text; *c != '\0'; c++)
+        if (*c == '\n')
+            *c = ' ';
+    log_warning("connect_failed", "node=%s user=\"%s\" database=\"%s\" error=\"%s\"",
+                w->proxy->node_names[pool->node], pool->group->server_user, pool->group->dbname,
+                text);
+    const bool said = sqlstate[0] != '\0';
+    const struct breaker_outcome outcome =
+        said ? breaker_judge(BREAKER_EVENT_CONNECT_SQLSTATE, sqlstate, "", false)
+             : breaker_judge(BREAKER_EVENT_CONNECT_FAILED, NULL, "", false);
+    const struct outcome_record record = {.node = pool->node,
+                                          .input = (uint8_t)outcome.input,
+                                          .reason = (uint8_t)outcome.reason,
+                                          .probe_now = true,
+                                          .generation = w->topology.nodes[pool->node].generation};
+    server_close(v, "connect failed");
+    worker_outcome(w, &record);
+    pool_open_failed(pool, sqlstate, text, uv_hrtime());
+}
+
+void server_connect_timeout(struct server *v)
+{
+    connect_failed(v, "the connection attempt took longer than server_connect_timeout");
+}
+
+static void append_parameter(struct server *v, const char *name, struct proto_writer *out)
+{
+    const char *value = PQparameterStatus(v->conn, name);
+    if (value != NULL)
+        proto_write_parameter_status(out, (struct proto_span){(const uint8_t *)name, strlen(name)},
+                                     (struct proto_span){(const uint8_t *)value, strlen(value)});
+}
+
+/* What the server said of itself; the parameters that PostgreSQL reports, of all its versions. */
+static void keep_parameters(struct server *v)
+{
+    static const char *const names[] = {"server_version",
+                                        "server_encoding",
+                                        "client_encoding",
+                                        "application_name",
+                                        "default_transaction_read_only",
+                                        "in_hot_standby",
+                                        "is_superuser",
+                                        "session_authorization",
+                                        "DateStyle",
+                                        "IntervalStyle",
+                                        "TimeZone",
+                                        "integer_datetimes",
+                                        "standard_conforming_strings",
+                                        "scram_iterations",
+                                        "search_path"};
+    uint8_t buf[8192];
+    struct proto_writer w = proto_writer_make(buf, sizeof(buf));
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+        append_parameter(v, names[i], &w);
+    v->core.params = malloc(w.size + 1);
+    if (v->core.params == NULL)
+        abort();
+    memcpy(v->core.params, buf, w.size);
+    v->core.params_size = (uint32_t)w.size;
+}
+
+static void taken_over(struct server *v)
+{
+    struct worker *w = v->worker;
+    const uint64_t now_ns = uv_hrtime();
+    v->fd = PQsocket(v->conn);
+    v->ssl = PQsslStruct(v->conn, "OpenSSL");
+    if (v->ssl != NULL)
+        (void)SSL_set_mode(v->ssl,
+                           SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+    keep_parameters(v);
+    v->core.opened_ns = now_ns;
+    /* what it is decides which statements it may carry, whatever the topology believes */
+    const char *standby = PQparameterStatus(v->conn, "in_hot_standby");
+    if (standby != NULL) /* PostgreSQL 14 and later say so themselves */
+        v->core.is_replica = strcmp(standby, "on") == 0;
+    (void)PQsetnonblocking(v->conn,
+                           1); /* else PQfinish() waits for a full socket to take its 'X' */
+    histogram_observe(&w->database_stats[v->pool->group->database].connect, now_ns - v->started_ns);
+    v->pool->failures_row = 0;
+    server_events_update(v);
+    pool_opened(v, now_ns);
+}
+
+static void step_connecting(struct server *v)
+{
+    if (v->poll != NULL)
+        (void)uv_poll_stop(v->poll); /* libpq may close the descriptor in the call below */
+    const PostgresPollingStatusType status = PQconnectPoll(v->conn);
+    const int fd = PQsocket(v->conn);
+    if (status == PGRES_POLLING_FAILED || fd < 0) {
+        char message[512];
+        (void)snprintf(message, sizeof(message), "%s", PQerrorMessage(v->conn));
+        connect_failed(v, message);
+        return;
+    }
+    if (fd != v->fd || v->poll == NULL) {
+        server_unwatch(v);
+        v->fd = fd;
+        if (!server_watch(v)) {
+            connect_failed(v, "cannot watch the socket");
+            return;
+        }
+    }
+    if (status == PGRES_POLLING_OK) {
+        taken_over(v);
+        return;
+    }
+    const int events = status == PGRES_POLLING_READING ? UV_READABLE : UV_WRITABLE;
+    const int r = uv_poll_start(v->poll, events, on_connecting);
+    assert(r == 0);
+}
+
+static void on_connecting(uv_poll_t *poll, int status, int events)
+{
+    struct server *v = poll->data;
+    (void)status;
+    (void)events; /* libpq finds out by itself what is wrong */
+    step_connecting(v);
+}
+
+/* The keywords for libpq: the node's options first, so that what we know wins. */
+static bool start_connect(struct server *v)
+{
+    const struct config *config = v->worker->config;
+    const struct config_node *node = &config->nodes[v->pool->node];
+    const struct group *g = v->pool->group;
+    const char *names[48];
+    const char *values[48];
+    char port[16];
+    char timeout[16];
+    size_t n = 0;
+    char *error = NULL;
+    PQconninfoOption *options =
+        node->options[0] != '\0' ? PQconninfoParse(node->options, &error) : NULL;
+    for (PQconninfoOption *o = options; o != NULL && o->keyword != NULL && n < 32; o++)
+        if (o->val != NULL) {
+            names[n] = o->keyword;
+            values[n++] = o->val;
+        }
+    (void)snprintf(port, sizeof(port), "%llu", (unsigned long long)node->port);
+    (void)snprintf(timeout, sizeof(timeout), "%llu",
+                   (unsigned long long)(config->switchgear.server_connect_timeout_ns / 1000000000));
+    const struct {
+        const char *name, *value;
+    } ours[] = {{"host", node->host},
+                {"hostaddr", v->hostaddr[0] != '\0' ? v->hostaddr : NULL},
+                {"port", port},
+                {"dbname", g->dbname},
+                {"gssencmode", "disable"},
+                {"fallback_application_name", "switchgear"},
+                {"connect_timeout", timeout}};
+    for (size_t i = 0; i < sizeof(ours) / sizeof(ours[0]); i++)
+        if (ours[i].value != NULL) {
+            names[n] = ours[i].name;
+            values[n++] = ours[i].value;
+        }
+    bool own_user = false;
+    bool own_password = false;
+    for (size_t i = 0; i < n; i++) {
+        own_user = own_user || strcmp(names[i], "user") == 0;
+        own_password = own_password || strcmp(names[i], "password") == 0;
+    }
+    if (!own_user) {
+        names[n] = "user";
+        values[n++] = g->server_user;
+    }
+    if (!own_password && g->password != NULL) {
+        names[n] = "password";
+        values[n++] = g->password;
+    }
+    names[n] = values[n] = NULL;
+    v->conn = PQconnectStartParams(names, values, 0);
+    PQconninfoFree(options);
+    if (error != NULL)
+        PQfreemem(error);
+    if (v->conn == NULL || PQstatus(v->conn) == CONNECTION_BAD)
+        return false;
+    (void)PQsetErrorVerbosity(v->conn, PQERRORS_VERBOSE); /* so that we see the SQLSTATE */
+    return true;
+}
+
+static void begin_connect(struct server *v)
+{
+    pool_move(v, SERVER_CONNECTING, uv_hrtime());
+    if (!start_connect(v)) {
+        char message[512];
+        (void)snprintf(message, sizeof(message), "%s",
+                       v->conn != NULL ? PQerrorMessage(v->conn) : "out of memory");
+        connect_failed(v, message);
+        return;
+    }
+    v->fd = PQsocket(v->conn);
+    if (v->fd < 0 || !server_watch(v)) {
+        connect_failed(v, "cannot watch the socket");
+        return;
+    }
+    const int r = uv_poll_start(v->poll, UV_WRITABLE, on_connecting);
+    assert(r == 0);
+}
+
+static void on_resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *found)
+{
+    struct server *v = request->data;
+    v->resolver = NULL;
+    free(request);
+    if (v->closing) {
+        uv_freeaddrinfo(found);
+        free(v);
+        return;
+    }
+    if (status != 0) {
+        uv_freeaddrinfo(found);
+        connect_failed(v, uv_strerror(status));
+        return;
+    }
+    const struct sockaddr *address = found->ai_addr;
+    if (address->sa_family == AF_INET)
+        (void)inet_ntop(AF_INET, &((const struct sockaddr_in *)(const void *)address)->sin_addr,
+                        v->hostaddr, sizeof(v->hostaddr));
+    else
+        (void)inet_ntop(AF_INET6, &((const struct sockaddr_in6 *)(const void *)address)->sin6_addr,
+                        v->hostaddr, sizeof(v->hostaddr));
+    uv_freeaddrinfo(found);
+    begin_connect(v);
+}
+
+/* A name needs a look-up off the loop: libpq's own would block every client of this worker. */
+static bool needs_resolving(const char *host)
+{
+    struct in6_addr address;
+    return host[0] != '\0' && host[0] != '/' && host[0] != '@' &&
+           inet_pton(AF_INET, host, &address) != 1 && inet_pton(AF_INET6, host, &address) != 1;
+}
+
+void server_open(struct pool *pool, uint64_t now_ns)
+{
+    struct worker *w = pool->group->worker;
+    const struct config_node *node = &w->config->nodes[pool->node];
+    struct server *v = calloc(1, sizeof(*v));
+    if (v == NULL)
+        abort();
+    v->worker = w;
+    v->pool = pool;
+    v->fd = -1;
+    v->id = (uint64_t)(w->index + 1) << 40 | ++w->next_server_id;
+    v->started_ns = v->since_ns = now_ns;
+    v->state = SERVER_RESOLVING;
+    core_backend_init(&v->core, &w->core, pool->node,
+                      w->topology.nodes[pool->node].role != ROUTER_ROLE_PRIMARY, now_ns, v);
+    TAILQ_INSERT_TAIL(&pool->others, v, link);
+    pool->opening_count++;
+    w->servers_count++;
+    if (!needs_resolving(node->host)) {
+        begin_connect(v);
+        return;
+    }
+    const struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_family = AF_UNSPEC};
+    v->resolver = calloc(1, sizeof(*v->resolver));
+    if (v->resolver == NULL)
+        abort();
+    v->resolver->data = v;
+    const int r = uv_getaddrinfo(&w->loop, v->resolver, on_resolved, node->host, NULL, &hints);
+    if (r != 0) {
+        free(v->resolver);
+        v->resolver = NULL;
+        connect_failed(v, uv_strerror(r));
+    }
+}
