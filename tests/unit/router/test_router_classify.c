@@ -308,7 +308,7 @@ static void what_makes_a_session_dirty_or_tainted(void **state)
     assert_true(classify("garbage").taints && classify("garbage").writes);
 }
 
-/* They are the primary's to answer, and leave nothing that a replica would have to catch up with. */
+/* They are the primary's to answer, and leave nothing for a replica to catch up with. */
 static void questions_to_the_node_or_the_catalog_make_no_session_dirty(void **state)
 {
     (void)state;
