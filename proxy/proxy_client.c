@@ -11,11 +11,11 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/socket.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
 #include "proto_base64.h"
 #include "proxy_log.h"
+#include "proxy_spans.h"
 #include "proxy_worker.h"
 
 /* ---- cancel keys ---- */
@@ -74,22 +74,6 @@ void client_events_update(struct client *c)
 
 /* ---- writing ---- */
 
-static ssize_t send_spans(int fd, const struct proto_span *spans, uint32_t count)
-{
-    if (count == 1)
-        return send(fd, spans[0].base, spans[0].size, MSG_NOSIGNAL);
-    struct iovec iov[CORE_SPANS_MAX];
-    for (uint32_t i = 0; i < count; i++) {
-        union {
-            const uint8_t *in;
-            void *out;
-        } cast = {.in = spans[i].base}; /* sendmsg() takes no const */
-        iov[i] = (struct iovec){.iov_base = cast.out, .iov_len = spans[i].size};
-    }
-    const struct msghdr message = {.msg_iov = iov, .msg_iovlen = count};
-    return sendmsg(fd, &message, MSG_NOSIGNAL);
-}
-
 /* What the socket does not take is kept, and counted in client_pending. */
 void client_write(struct client *c, struct core_sink *sink)
 {
@@ -97,7 +81,7 @@ void client_write(struct client *c, struct core_sink *sink)
         return;
     size_t sent = 0;
     if (c->out == NULL) {
-        const ssize_t n = send_spans(c->fd, sink->spans, sink->count);
+        const ssize_t n = spans_send(c->fd, sink->spans, sink->count);
         if (n >= 0)
             sent = (size_t)n;
         else if (errno != EAGAIN && errno != EINTR)
@@ -109,13 +93,7 @@ void client_write(struct client *c, struct core_sink *sink)
     }
     if (sent == sink->size)
         return;
-    for (uint32_t i = 0; i < sink->count; i++) {
-        const struct proto_span span = sink->spans[i];
-        const size_t skip = sent < span.size ? sent : span.size;
-        sent -= skip;
-        core_block_append(&c->worker->core, &c->out,
-                          (struct proto_span){span.base + skip, span.size - skip});
-    }
+    spans_keep(&c->worker->core, &c->out, sink, sent);
     c->core.client_pending = core_block_span(c->out).size;
     client_events_update(c);
     if (c->core.client_pending > WORKER_OUT_HIGH && c->core.backend != NULL) {

@@ -8,12 +8,13 @@
  * Failure modes: server_lost; server_close gives everything back.
  */
 #include <errno.h>
+#include <openssl/err.h>
 #include <stdlib.h>
 #include <sys/socket.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
 #include "proxy_log.h"
+#include "proxy_spans.h"
 #include "proxy_worker.h"
 
 static void on_server_event(uv_poll_t *poll, int status, int events);
@@ -102,6 +103,7 @@ void server_drop(struct server *v)
 static ssize_t transport_send(struct server *v, const struct proto_span *spans, uint32_t count)
 {
     if (v->ssl != NULL) {
+        ERR_clear_error(); /* else another connection's error would be taken for this one's */
         const int n = SSL_write(v->ssl, spans[0].base, (int)spans[0].size);
         if (n > 0)
             return n;
@@ -109,24 +111,14 @@ static ssize_t transport_send(struct server *v, const struct proto_span *spans, 
         errno = error == SSL_ERROR_WANT_WRITE || error == SSL_ERROR_WANT_READ ? EAGAIN : EIO;
         return -1;
     }
-    if (count == 1)
-        return send(v->fd, spans[0].base, spans[0].size, MSG_NOSIGNAL);
-    struct iovec iov[CORE_SPANS_MAX];
-    for (uint32_t i = 0; i < count; i++) {
-        union {
-            const uint8_t *in;
-            void *out;
-        } cast = {.in = spans[i].base}; /* sendmsg() takes no const */
-        iov[i] = (struct iovec){.iov_base = cast.out, .iov_len = spans[i].size};
-    }
-    const struct msghdr message = {.msg_iov = iov, .msg_iovlen = count};
-    return sendmsg(v->fd, &message, MSG_NOSIGNAL);
+    return spans_send(v->fd, spans, count);
 }
 
 static ssize_t transport_receive(struct server *v, uint8_t *buf, size_t size)
 {
     if (v->ssl == NULL)
         return recv(v->fd, buf, size, 0);
+    ERR_clear_error();
     const int n = SSL_read(v->ssl, buf, (int)size);
     if (n > 0)
         return n;
@@ -143,13 +135,7 @@ static ssize_t transport_receive(struct server *v, uint8_t *buf, size_t size)
 
 static void keep_rest(struct server *v, const struct core_sink *sink, size_t sent)
 {
-    for (uint32_t i = 0; i < sink->count; i++) {
-        const struct proto_span span = sink->spans[i];
-        const size_t skip = sent < span.size ? sent : span.size;
-        sent -= skip;
-        core_block_append(&v->worker->core, &v->out,
-                          (struct proto_span){span.base + skip, span.size - skip});
-    }
+    spans_keep(&v->worker->core, &v->out, sink, sent);
     v->full = v->full || core_block_span(v->out).size > WORKER_OUT_HIGH;
     server_events_update(v);
 }
