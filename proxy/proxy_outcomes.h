@@ -18,6 +18,7 @@ struct outcome_record {
     bool probe_now;
     bool permit; /* the work held a trial permit */
     uint32_t generation;
+    uint64_t at_ns; /* of a plain success: when (to the millisecond); else 0 */
 };
 
 struct outcomes {

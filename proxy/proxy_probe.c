@@ -131,7 +131,11 @@ static uint64_t schedule_node(struct supervisor *s, uint32_t node, uint64_t now_
     struct probe *p = s->nodes[node].probe;
 
     if (is_busy(&p->link)) {
-        const uint64_t deadline_ns = p->link.asked_ns + s->proxy->config->probe.timeout_ns;
+        /* A node that answers clients is alive, however long it lets a probe wait. Its evidence
+         * ages meanwhile; once that keeps clients away, the probe's own time counts. */
+        const uint64_t served_ns = s->nodes[node].served_ns;
+        const uint64_t alive_ns = p->link.asked_ns > served_ns ? p->link.asked_ns : served_ns;
+        const uint64_t deadline_ns = alive_ns + s->proxy->config->probe.timeout_ns;
         if (now_ns < deadline_ns)
             return deadline_ns;
         link_time_out(&p->link);
@@ -237,6 +241,8 @@ void probes_outcome(struct supervisor *s, const struct outcome_record *record)
     struct node_state *n = &s->nodes[record->node];
     assert(record->input < sizeof(columns));
     n->faults[columns[record->input]]++;
+    if (record->input == BREAKER_SUCCESS && record->at_ns > n->served_ns)
+        n->served_ns = record->at_ns;
 
     if (record->permit && record->generation == n->breaker.generation) {
         probe_permits_sync(s, record->node, uv_hrtime()); /* the lease exists, then it ends */

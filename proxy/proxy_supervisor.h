@@ -19,6 +19,7 @@ struct node_state {
     uint64_t fresh_as_of_ns; /* 0: unknown */
     uint64_t evidence_ns;
     uint64_t probed_ns; /* when the last probe was answered; 0: never */
+    uint64_t served_ns; /* when a client's statement was last answered; 0: never */
     uint64_t lsn;       /* primary: insert LSN (normalised); replica: replay LSN */
     uint64_t lag_bytes;
     uint32_t timeline;

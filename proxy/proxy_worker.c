@@ -69,7 +69,9 @@ void worker_outcome(struct worker *w, const struct outcome_record *record)
         if (now_ns - w->success_sent_ns[record->node] < 50000000u)
             return;
         w->success_sent_ns[record->node] = now_ns;
-        (void)outcomes_put(&w->outcomes, record); /* full: faults matter more */
+        struct outcome_record dated = *record;
+        dated.at_ns = now_ns;
+        (void)outcomes_put(&w->outcomes, &dated); /* full: faults matter more */
         return;
     }
     if (record->input == BREAKER_NEUTRAL && !record->permit && !record->probe_now)
