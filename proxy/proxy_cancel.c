@@ -62,7 +62,7 @@ static bool thread_start(struct cancel_job *job)
     if (pthread_attr_init(&attributes) != 0)
         return false;
     (void)pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-    (void)pthread_attr_setstacksize(&attributes, 256 * 1024);
+    (void)pthread_attr_setstacksize(&attributes, (size_t)256 * 1024);
     const bool started = pthread_create(&thread, &attributes, cancel_thread, job) == 0;
     (void)pthread_attr_destroy(&attributes);
     return started;

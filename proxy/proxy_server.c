@@ -213,7 +213,9 @@ static void on_server_event(uv_poll_t *poll, int status, int events)
     if (!ended && (events & UV_READABLE) == 0)
         return;
     for (;;) {
-        const ssize_t n = transport_receive(v, w->scratch, WORKER_READ_SIZE);
+        /* The analyser does not see that the handle of a closed connection has lost its data, so
+         * that the loop ends below. */
+        const ssize_t n = transport_receive(v, w->scratch, WORKER_READ_SIZE); // NOLINT
         if (n < 0 && !ended && (errno == EAGAIN || errno == EINTR))
             return;
         if (n <= 0) {
@@ -229,7 +231,6 @@ static void on_server_event(uv_poll_t *poll, int status, int events)
         /* v may be gone, or serve another client in another worker, after this */
         if (poll->data == v && v->core.session == NULL)
             unattended(v, now_ns);
-        /* the analyser does not see that a closed connection's handle has lost its data */
         if (poll->data != v || (!ended && (ssl == NULL || SSL_pending(ssl) == 0))) // NOLINT
             return;
     }

@@ -308,7 +308,7 @@ static bool emit_long(struct core_session *s, struct proto_header h, struct prot
     if (h.type == 'B') {
         if (proto_bind_peek(prefix, &bind) == PROTO_OK)
             s->bad_message = !names_fit(&bind);
-        else if (prefix.size > 2u * (CORE_NAME_SIZE_MAX + 1))
+        else if (prefix.size > (size_t)2 * (CORE_NAME_SIZE_MAX + 1))
             s->bad_message = true;
         else
             return false;

@@ -248,6 +248,7 @@ struct core_stmt *core_stmt_intern(struct core_worker *w, struct proto_span text
 void core_stmt_release(struct core_worker *w, struct core_stmt *stmt);
 static inline struct core_stmt *core_stmt_hold(struct core_stmt *stmt)
 {
+    assert(stmt != NULL);
     stmt->references++;
     return stmt;
 }
