@@ -5,7 +5,7 @@
 # Does nothing, and asks nobody, when all of them are there.
 set -eu
 
-BUILD="gcc meson ninja-build pkg-config libuv1-dev libpq-dev libssl-dev libck-dev libinih-dev
+BUILD="gcc libc6-dev make meson ninja-build pkg-config libuv1-dev libpq-dev libssl-dev libck-dev libinih-dev
 libpg-query-dev libprotobuf-c-dev re2c libxxhash-dev libmicrohttpd-dev libcjson-dev libcmocka-dev"
 TEST="clang python3 python3-pytest python3-psycopg2 python3-psycopg python3-asyncpg postgresql
 postgresql-contrib valgrind"

@@ -153,7 +153,8 @@ def test_a_write_whose_primary_is_killed_has_an_unknown_outcome(cluster, proxy):
     threads = [threading.Thread(target=write, args=(n,)) for n in range(4)]
     for thread in threads:
         thread.start()
-    time.sleep(0.5)
+    # a busy machine may not have written anything yet: then the kill would hit nobody
+    wait_until(lambda: len(done) >= 40, 20, "all four write")
     cluster.primary.kill9()
     time.sleep(0.2)
     cluster.primary.start()
