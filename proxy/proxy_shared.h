@@ -90,7 +90,6 @@ struct shared_pool {
     struct shared_pool *next;
     uint32_t database; /* index into config->databases */
     uint8_t node;
-    bool welcome_only;
     char user[256];
     char dbname[256];          /* at the server */
     char client_database[256]; /* as clients name it */
@@ -143,7 +142,6 @@ enum mail_kind {
     MAIL_STEAL,    /* struct mail_steal: give one idle backend of a pool away */
     MAIL_CANCEL,   /* struct mail_cancel: a cancel request for one of your sessions */
     MAIL_SNAPSHOT, /* struct mail_snapshot: describe your clients and servers */
-    MAIL_KILL,     /* struct mail_kill */
     MAIL_STOP,     /* struct mail_stop */
     /* to the supervisor */
     MAIL_ADMIN_CLIENT,  /* struct mail_admin_client: logged in for the admin console */

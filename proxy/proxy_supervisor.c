@@ -93,7 +93,6 @@ static void on_mail(void *owner, struct mail *mail)
     case MAIL_STEAL:
     case MAIL_CANCEL:
     case MAIL_SNAPSHOT:
-    case MAIL_KILL:
     case MAIL_STOP:
         free(mail);
         break;

@@ -269,7 +269,6 @@ static void on_mail(void *owner, struct mail *mail)
         free(mail);
         break;
     }
-    case MAIL_KILL:
     case MAIL_ADMIN_CLIENT:
     case MAIL_SNAPSHOT_DONE:
     case MAIL_WORKER_STOPPED:

@@ -39,8 +39,7 @@ struct client {
     struct core_block *out;     /* what the client has not taken yet */
     const char *user;           /* as auth_file names it; NULL: not there, as its group says */
     uint64_t accepted_ns;
-    uint64_t request_ns; /* when the transaction began that runs or waits now */
-    uint32_t slot;       /* in worker->slots; the cancel key names it */
+    uint32_t slot; /* in worker->slots; the cancel key names it */
     uint32_t want_mask;
     int fd;
     uint8_t want_list; /* enum group_list */
@@ -88,9 +87,7 @@ struct server {
     uint8_t events;
     bool full;    /* it has not taken WORKER_OUT_HIGH bytes: its client is not read */
     bool stopped; /* not read: its client takes nothing */
-    bool refused_once;
     bool closing;
-    bool retire; /* close it at its next release */
     char hostaddr[INET6_ADDRSTRLEN];
 };
 TAILQ_HEAD(server_list, server);
@@ -149,8 +146,7 @@ struct worker {
     struct router_topology topology; /* copied out of the published one */
     const struct config *config;
     uint64_t admission;
-    struct outcomes outcomes;             /* to the supervisor */
-    uint64_t successes[CONFIG_NODES_MAX]; /* that did not fit: added up */
+    struct outcomes outcomes; /* to the supervisor */
     uint64_t success_sent_ns[CONFIG_NODES_MAX];
     TAILQ_HEAD(, cancel_job) cancels; /* under way: proxy_cancel.c */
     uv_timer_t cancel_timer;
@@ -160,7 +156,7 @@ struct worker {
     struct group_list_head groups;
     struct group_list_head dirty;
     struct client **slots;            /* by cancel key */
-    uint32_t slots_count, slots_free; /* slots_free: head of a chain of odd pointers */
+    uint32_t slots_count, slots_free; /* slots_free: where to look first for a free one */
     uint32_t servers_count, clients_count;
     uint64_t dealt; /* clients given to this worker; the supervisor's */
     uint64_t next_server_id;
