@@ -5,6 +5,7 @@
  */
 #include <stdlib.h>
 
+#include "proxy_auth.h"
 #include "proxy_log.h"
 #include "proxy_worker.h"
 
@@ -148,7 +149,7 @@ static struct core_actions *apply_once(struct worker *w, struct client *c, struc
     if (c->closing)
         return NULL;
     if (login_want_user) {
-        client_login_answer(c, now_ns);
+        auth_login(c, now_ns);
         return NULL;
     }
     if (is_admin) {

@@ -202,7 +202,6 @@ void client_write(struct client *c, struct core_sink *sink);
 void client_close(struct client *c, const char *why);
 void client_close_after_flush(struct client *c);
 void client_events_update(struct client *c);
-void client_login_answer(struct client *c, uint64_t now_ns);
 void client_hand_to_admin(struct client *c);
 void client_logged_in(struct client *c);
 void clients_tick(struct worker *w, uint64_t now_ns);
