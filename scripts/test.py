@@ -20,6 +20,8 @@ JOBS = str(min(2, os.cpu_count() or 1))
 FUZZ_SECONDS = int(os.environ.get("FUZZ_SECONDS", "10"))
 SUITE_TIMEOUT = 1800
 TAIL_LINES = 60
+FAILURE_LINES = 12
+SECOND_TRIES_MAX = 3  # a suite with more failures than this gets none
 
 SANITIZER_OPTIONS = {
     "ASAN_OPTIONS": "detect_leaks=1:exitcode=99",
@@ -34,6 +36,7 @@ class Tally:
     def __init__(self):
         self.passed = self.failed = self.skipped = 0
         self.suites = []
+        self.second_tries = []
 
     def add(self, suite, passed, failed, skipped, began, failures=()):
         self.passed += passed
@@ -48,8 +51,10 @@ class Tally:
         say("\n== summary")
         for suite, text, failures in self.suites:
             say(f"   {suite}: {text}")
-            for name in failures:
-                say(f"      failed: {name}")
+            for failure in failures:
+                say(f"      failed: {failure}")
+        for failure in self.second_tries:
+            say(f"   passed only at the second try: {failure}")
         skipped = f", {self.skipped} skipped" if self.skipped else ""
         say(f"{self.passed} passed, {self.failed} failed{skipped}")
         return 1 if self.failed or not self.passed else 0
@@ -80,22 +85,40 @@ def show_tail(log):
             say("   | " + line.rstrip())
 
 
-def junit_counts(path):
-    """(passed, failed, skipped, names of the failed) of a JUnit file; None when there is none."""
-    try:
-        tree = xml.etree.ElementTree.parse(path)
-    except (OSError, xml.etree.ElementTree.ParseError):
-        return None
-    passed = skipped = 0
-    failures = []
-    for case in tree.iter("testcase"):
-        if case.find("failure") is not None or case.find("error") is not None:
-            failures.append(f"{case.get('classname')}: {case.get('name')}")
-        elif case.find("skipped") is not None:
-            skipped += 1
-        else:
-            passed += 1
-    return passed, len(failures), skipped, failures
+class Failure:
+    """A test that failed, and the end of what it said."""
+
+    def __init__(self, case, element):
+        self.file = case.get("classname", "").replace(".", "/") + ".py"
+        self.name = case.get("name")
+        # what goes wrong outside the test itself (the proxy died, a sanitizer spoke) is an error
+        self.is_own = element.tag == "failure"
+        self.text = (element.text or element.get("message") or "").rstrip()
+
+    def __str__(self):
+        lines = [f"{self.file}::{self.name}"]
+        lines += ["         | " + line for line in self.text.splitlines()[-FAILURE_LINES:]]
+        return "\n".join(lines)
+
+
+class Results:
+    """What a JUnit file says; `finished` is False when there is none."""
+
+    def __init__(self, path):
+        self.passed, self.skipped, self.failures = [], 0, []
+        try:
+            cases = list(xml.etree.ElementTree.parse(path).iter("testcase"))
+            self.finished = True
+        except (OSError, xml.etree.ElementTree.ParseError):
+            cases, self.finished = [], False
+        for case in cases:
+            found = [e for e in case if e.tag in ("failure", "error")]
+            if found:
+                self.failures.append(Failure(case, found[-1]))
+            elif case.find("skipped") is not None:
+                self.skipped += 1
+            else:
+                self.passed.append(case.get("name"))
 
 
 def under_fixed_layout(command):
@@ -161,24 +184,48 @@ class Build:
         junit, log = self.path(f"{folder}.junit.xml"), self.path(f"{folder}.log")
         if os.path.exists(junit):
             os.remove(junit)
-        command = [PYTHON, "-m", "pytest", f"tests/{folder}", "-q", "--tb=short", "-rfE",
-                   "-p", "no:cacheprovider", f"--junitxml={junit}"]
-        good = run(self.prefix(command + (["-m", marker] if marker else [])), log,
-                   {"SWITCHGEAR": self.path("switchgear"), "PYTHONDONTWRITEBYTECODE": "1"})
-        self.count(name, junit, log, good, began)
+        good = self.run_pytest([f"tests/{folder}", *(["-m", marker] if marker else [])], junit, log)
+        saved = [] if good else self.second_try(name, junit)
+        self.count(name, junit, log, good, began, saved)
 
-    def count(self, name, junit, log, good, began):
-        counts = junit_counts(junit)
-        if counts is None:
+    def run_pytest(self, what, junit, log):
+        return run(self.prefix([PYTHON, "-m", "pytest", *what, "-q", "--tb=short", "-rfE",
+                                "-p", "no:cacheprovider", f"--junitxml={junit}"]), log,
+                   {"SWITCHGEAR": self.path("switchgear"), "PYTHONDONTWRITEBYTECODE": "1"})
+
+    def second_try(self, name, junit):
+        """The few tests that failed on a noisy machine run once more, alone; those marked
+        `invariant`, and those during which the proxy itself went wrong, never do. Returns the
+        (file, name) of those that passed now: the summary names each, with its first failure."""
+        failures = Results(junit).failures
+        broken = {f.name for f in failures if not f.is_own}
+        chosen = [f for f in failures if f.name not in broken]
+        if not chosen or len(failures) > SECOND_TRIES_MAX:
+            return []
+        say(f"   second try of {len(chosen)} of {name}")
+        again = junit.replace(".xml", ".again.xml")
+        if os.path.exists(again):
+            os.remove(again)
+        self.run_pytest([*(f"{f.file}::{f.name}" for f in chosen), "-m", "not invariant"], again,
+                        again.replace(".xml", ".log"))
+        passed = Results(again).passed
+        saved = [f for f in chosen if f.name in passed]
+        self.tally.second_tries += [f"({self.label}) {f}" for f in saved]
+        return [(f.file, f.name) for f in saved]
+
+    def count(self, name, junit, log, good, began, saved=()):
+        results = Results(junit)
+        if not results.finished:
             show_tail(log)
             self.tally.add(name, 0, 1, 0, began, ["the suite did not finish"])
             return
-        passed, failed, skipped, failures = counts
-        if not good and not failed:
-            failed, failures = 1, ["the runner failed"]
-        if failed:
+        failures = [f for f in results.failures if (f.file, f.name) not in saved]
+        if not good and not results.failures:
+            failures = ["the runner failed"]
+        if failures:
             show_tail(log)
-        self.tally.add(name, passed, failed, skipped, began, failures)
+        self.tally.add(name, len(results.passed) + len(saved), len(failures), results.skipped,
+                       began, failures)
 
     def fuzz(self):
         """Each target for FUZZ_SECONDS, from its corpus; found inputs stay in the build directory."""

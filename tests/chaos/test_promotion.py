@@ -5,12 +5,14 @@ import threading
 import time
 
 import psycopg2
+import pytest
 
 from cluster import APP_DATABASE, APP_USER
 from proxy import Load, one, rows_of
 from test_soak import SEED
 
 
+@pytest.mark.invariant
 def test_writes_wait_for_the_promotion_and_none_is_executed_twice(cluster, proxy):
     print(f"CHAOS_SEED={SEED}")
     rnd = random.Random(SEED)

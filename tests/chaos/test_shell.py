@@ -131,6 +131,7 @@ def test_a_client_that_leaves_a_copy_to_a_frozen_server_does_not_block_the_other
     cluster.primary.sigcont()
 
 
+@pytest.mark.invariant
 def test_late_data_of_a_failed_copy_reaches_nobody_and_breaks_nothing(proxy):
     p = trusting(proxy, database={"pool_size": 1})
     ending = threading.Event()
@@ -301,6 +302,7 @@ def test_a_read_that_a_frozen_replica_has_not_answered_is_tried_elsewhere(cluste
     assert load.errors == []
 
 
+@pytest.mark.invariant
 def test_pooled_connections_of_a_promoted_replica_write_once_and_are_the_primarys(cluster, proxy):
     p = proxy(database={"write_wait": "20s", "pool_size": 6})
     reads = [p.connect() for _ in range(6)]
@@ -340,6 +342,7 @@ def test_pooled_connections_of_a_promoted_replica_write_once_and_are_the_primary
     assert roles, roles
 
 
+@pytest.mark.invariant
 def test_a_pinned_session_does_not_go_on_writing_at_a_primary_that_was_replaced(cluster, proxy):
     p = proxy(database={"write_wait": "20s"})
     c = p.connect()

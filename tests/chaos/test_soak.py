@@ -6,6 +6,8 @@ import random
 import subprocess
 import time
 
+import pytest
+
 import chaos
 from cluster import APP_DATABASE, APP_USER, wait_until
 
@@ -44,6 +46,7 @@ def budget_is_true(cluster, p):
     return all(believed.get(name, 0) == count for name, count in seen.items()) and believed
 
 
+@pytest.mark.invariant
 def test_sixty_clients_outlive_twenty_seconds_of_trouble(cluster, proxy):
     print(f"CHAOS_SEED={SEED}")
     cluster.primary.psql("drop table if exists ledger; create table ledger (owner text, n int); "

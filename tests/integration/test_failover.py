@@ -115,6 +115,7 @@ def reads_again(connection):
 
 
 @pytest.mark.core
+@pytest.mark.invariant
 def test_a_write_whose_backend_is_terminated_fails_truly_and_is_not_retried(cluster, proxy):
     p = proxy()
     c = p.connect()
@@ -141,6 +142,7 @@ def test_a_write_whose_backend_is_terminated_fails_truly_and_is_not_retried(clus
     assert one(p.connect(), "select 1") == 1
 
 
+@pytest.mark.invariant
 def test_a_write_whose_primary_is_killed_has_an_unknown_outcome(cluster, proxy):
     p = proxy()
     errors, done = [], []

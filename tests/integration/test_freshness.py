@@ -26,11 +26,13 @@ def delay_replicas(cluster, delay):
 
 
 @pytest.mark.core
+@pytest.mark.invariant
 def test_a_session_sees_its_own_writes_1000_times(cluster, gear):
     assert write_then_read(gear.connect(), 1000, "own") == 0
     assert cluster.saw("own_write") == {"p1": 1000}
 
 
+@pytest.mark.invariant
 def test_a_session_sees_its_own_writes_with_replicas_that_apply_late(cluster, gear):
     delay_replicas(cluster, "300ms")
     assert write_then_read(gear.connect(), 200, "late") == 0
@@ -85,6 +87,7 @@ def test_another_sessions_read_is_not_held_back(cluster, gear):
     assert "p1" not in cluster.saw("other")
 
 
+@pytest.mark.invariant
 def test_global_sees_every_write_through_this_proxy(cluster, gear):
     delay_replicas(cluster, "300ms")
     writer, reader = gear.connect(), gear.connect()
@@ -132,6 +135,7 @@ def test_max_lag_of_a_session_is_a_bound_of_its_own(cluster, gear):
 
 
 @pytest.mark.core
+@pytest.mark.invariant
 def test_a_session_never_goes_back_in_time_from_replica_to_replica(cluster, gear):
     """One replica applies late and each is drained in turn, so the session has to move. Reads that
     went to the primary in between do not count: they do not raise the floor."""
@@ -171,6 +175,7 @@ def test_a_session_never_goes_back_in_time_from_replica_to_replica(cluster, gear
     assert moves >= 3, "both replicas were used in turn"
 
 
+@pytest.mark.invariant
 def test_ddl_is_visible_to_the_session_that_ran_it(gear):
     connection = gear.connect()
     for i in range(20):
