@@ -37,6 +37,7 @@ struct client {
     TAILQ_ENTRY(client) link;   /* worker->clients, worker->logins */
     TAILQ_ENTRY(client) waiter; /* a group's waiters */
     struct core_block *out;     /* what the client has not taken yet */
+    SSL *ssl;                   /* NULL: plain */
     const char *user;           /* as auth_file names it; NULL: not there, as its group says */
     uint64_t accepted_ns;
     uint32_t slot; /* in worker->slots; the cancel key names it */
