@@ -4,8 +4,8 @@
 PYTHON = /usr/bin/python3
 BUILD = build
 
-.PHONY: all build setup demo test test-quick sanitize-asan sanitize-tsan fuzz fuzz-long bench check \
-	clean
+.PHONY: all build setup demo test test-quick sanitize-asan sanitize-tsan fuzz fuzz-long regress \
+	bench check clean
 
 all: build
 
@@ -47,6 +47,11 @@ fuzz:
 fuzz-long:
 	@scripts/setup.sh test
 	@FUZZ_SECONDS=$${FUZZ_SECONDS:-600} $(PYTHON) scripts/test.py fuzz
+
+# PostgreSQL's own regression suite, directly and through the proxy.
+regress: build
+	@scripts/setup.sh test regress
+	@$(PYTHON) tests/regress/run.py
 
 bench: build
 	@scripts/setup.sh bench

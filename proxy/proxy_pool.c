@@ -207,7 +207,7 @@ void pool_release(struct worker *w, struct server *v, uint64_t now_ns)
     }
     /* unsent bytes are the late data of a COPY that has failed: nobody else's connection */
     if (!core_backend_idle(&v->core) || v->out != NULL || pool_is_mislabelled(w, v) ||
-        pool_is_too_old(v, now_ns) ||
+        (v->core.last_session_id != 0 && pool_is_too_old(v, now_ns)) || /* a new one serves once */
         ck_pr_load_64(&pool->shared->budget_used) > pool_section(pool->group)->pool_size) {
         server_close(v, "not to be used again");
         return;

@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: PostgreSQL
 #
-# Installs the Debian or Ubuntu packages that a task needs: setup.sh [build|test|bench|check]...
+# Installs the Debian or Ubuntu packages that a task needs: setup.sh [build|test|bench|check|regress]...
 # Does nothing, and asks nobody, when all of them are there.
 set -eu
 
@@ -10,6 +10,7 @@ libpg-query-dev libprotobuf-c-dev re2c libxxhash-dev libmicrohttpd-dev libcjson-
 TEST="clang python3 python3-pytest python3-psycopg2 python3-psycopg python3-asyncpg postgresql
 postgresql-contrib valgrind"
 CHECK="clang clang-format clang-tidy python3"
+REGRESS="gcc libc6-dev libpq-dev postgresql postgresql-contrib python3 python3-psycopg2 bzip2 dpkg"
 BENCH="haproxy pgbouncer postgresql postgresql-contrib python3 python3-psycopg2"
 
 # The names that dpkg does not know as installed, in one question.
@@ -83,8 +84,9 @@ for group in "${@:-build}"; do
     test) wanted="$wanted $BUILD $TEST" ;;
     check) wanted="$wanted $BUILD $CHECK" ;;
     bench) wanted="$wanted $BUILD $BENCH" ;;
+    regress) wanted="$wanted $BUILD $REGRESS" ;;
     *)
-        echo "usage: setup.sh [build|test|bench|check]..." >&2
+        echo "usage: setup.sh [build|test|bench|check|regress]..." >&2
         exit 2
         ;;
     esac

@@ -223,3 +223,15 @@ def test_a_backend_that_was_terminated_while_idle_is_replaced_silently(cluster, 
     wait_until(lambda: not cluster.primary.backends(), 5, "the backends are gone")
     time.sleep(0.2)
     rows_of(c, "update t set v = v + 1 where id = 26")
+
+
+def test_a_lifetime_shorter_than_a_login_lets_each_connection_serve_once(proxy):
+    p = proxy(switchgear={"server_lifetime": "1us"}, database={"pool_mode": "session"})
+    pids = []
+    for _ in range(3):
+        c = p.connect()
+        assert one(c, "select 1") == 1
+        pids.append(one(c, "select pg_backend_pid()"))
+        assert one(c, "select pg_backend_pid()") == pids[-1]
+        c.close()
+    assert len(set(pids)) == 3
