@@ -4,8 +4,10 @@
  *
  * Happy path: proto_scram_first() reads "n,,n=,r=<nonce>" and answers "r=...,s=...,i=...";
  * proto_scram_final() reads "c=biws,r=...,p=<proof>" and answers "v=<signature>".
- * Failure modes: a message that is not of that form is PROTO_EMALFORMED; a wrong proof, and any
- * proof for an unknown user, is PROTO_OK with *ret_proven false, after the same work.
+ * With SCRAM-SHA-256-PLUS they begin with "p=tls-server-end-point,," and "c=<that and the hash of
+ * the certificate>". Failure modes: a message that is not of that form is PROTO_EMALFORMED; a wrong
+ * proof, and any proof for an unknown user, is PROTO_OK with *ret_proven false, after the same
+ * work.
  */
 #include "proto_auth.h"
 
@@ -188,20 +190,55 @@ static void server_first_write(struct proto_scram *s)
     *out = '\0';
 }
 
+static const char gs2_bound[] = "p=tls-server-end-point,,";
+
+static bool starts_with(struct proto_span in, const char *literal)
+{
+    const size_t size = strlen(literal);
+    return in.size >= size && memcmp(in.base, literal, size) == 0;
+}
+
+/*
+ * "n,,", "y,,", or "p=tls-server-end-point,,": whether, and how, the client binds itself to the TLS
+ * connection. An authorisation name between the commas is refused, as by the server.
+ */
+static bool gs2_read(struct proto_scram *s, struct proto_span in, struct proto_span *ret_bare)
+{
+    size_t size = 3;
+    if (starts_with(in, "p=")) {
+        if (!s->plus)
+            s->fault = PROTO_SCRAM_NOT_BOUND;
+        else if (!starts_with(in, "p=tls-server-end-point,"))
+            s->fault = PROTO_SCRAM_BINDING_TYPE;
+        if (!s->plus || !starts_with(in, gs2_bound))
+            return false;
+        size = sizeof gs2_bound - 1;
+    } else if (starts_with(in, "n,,") || starts_with(in, "y,,")) {
+        if (s->plus)
+            s->fault = PROTO_SCRAM_NOT_BOUND;
+        else if (in.base[0] == 'y' && s->binding_size > 0)
+            s->fault = PROTO_SCRAM_DOWNGRADE;
+        if (s->fault != PROTO_SCRAM_MALFORMED)
+            return false;
+    } else {
+        return false;
+    }
+    *ret_bare = (struct proto_span){in.base + size, in.size - size};
+    return true;
+}
+
 enum proto_status proto_scram_first(struct proto_scram *s, struct proto_span client_first,
                                     const uint8_t nonce_random[PROTO_SCRAM_NONCE_SIZE])
 {
     assert(s->secret.salt_size > 0 && s->secret.salt_size <= PROTO_SCRAM_SALT_SIZE_MAX);
     assert(s->secret.iterations > 0);
-    /* "n,," or "y,,": an authorisation name between the commas is refused, as by the server. */
-    enum { GS2_SIZE = 3 };
-    if (client_first.size < GS2_SIZE || memchr(client_first.base, 0, client_first.size) != NULL)
+    assert(s->binding_size <= sizeof s->binding && (!s->plus || s->binding_size > 0));
+    s->fault = PROTO_SCRAM_MALFORMED;
+    if (client_first.size == 0 || memchr(client_first.base, 0, client_first.size) != NULL)
         return PROTO_EMALFORMED;
-    const uint8_t *gs2 = client_first.base;
-    if ((gs2[0] != 'n' && gs2[0] != 'y') || gs2[1] != ',' || gs2[2] != ',')
+    struct proto_span bare;
+    if (!gs2_read(s, client_first, &bare))
         return PROTO_EMALFORMED;
-
-    const struct proto_span bare = {gs2 + GS2_SIZE, client_first.size - GS2_SIZE};
     struct proto_span nonce;
     if (!bare_read(bare, &nonce) || bare.size >= sizeof s->client_first_bare)
         return PROTO_EMALFORMED;
@@ -210,8 +247,10 @@ enum proto_status proto_scram_first(struct proto_scram *s, struct proto_span cli
     if (nonce.size >= sizeof s->nonce - ours_size)
         return PROTO_EMALFORMED;
 
-    memcpy(s->gs2_header, gs2, GS2_SIZE);
-    s->gs2_header[GS2_SIZE] = '\0';
+    const size_t gs2_size = client_first.size - bare.size;
+    assert(gs2_size < sizeof s->gs2_header);
+    memcpy(s->gs2_header, client_first.base, gs2_size);
+    s->gs2_header[gs2_size] = '\0';
     memcpy(s->client_first_bare, bare.base, bare.size);
     s->client_first_bare[bare.size] = '\0';
     memcpy(s->nonce, nonce.base, nonce.size);
@@ -221,18 +260,40 @@ enum proto_status proto_scram_first(struct proto_scram *s, struct proto_span cli
     return PROTO_OK;
 }
 
+/* What the client must say behind "c=": its header and, when bound, our certificate's hash. */
+static void binding_write(const struct proto_scram *s, char ret[128 + 1])
+{
+    uint8_t raw[sizeof s->gs2_header + sizeof s->binding];
+    size_t size = strlen(s->gs2_header);
+    memcpy(raw, s->gs2_header, size);
+    if (s->plus) {
+        memcpy(raw + size, s->binding, s->binding_size);
+        size += s->binding_size;
+    }
+    assert(proto_base64_size(size) <= 128);
+    proto_base64_encode((struct proto_span){raw, size}, ret);
+}
+
 /*
  * Reads "c=<gs2 header>,r=<nonce>[,extension...],p=<proof>". *ret_signed is what stands before
  * ",p=", which the proof covers.
  */
-static bool final_read(const struct proto_scram *s, struct proto_span message,
+static bool final_read(struct proto_scram *s, struct proto_span message,
                        struct proto_span *ret_signed, uint8_t ret_proof[PROTO_SHA256_SIZE])
 {
-    char binding[8];
-    proto_base64_encode(text_span(s->gs2_header), binding);
+    char binding[128 + 1];
+    binding_write(s, binding);
 
     struct proto_reader r = proto_reader_make(message);
     expect(&r, "c=");
+    if (!r.failed && s->plus) {
+        struct proto_reader said = r;
+        const struct proto_span text = read_until(&said, ',');
+        if (text.size != strlen(binding) || memcmp(text.base, binding, text.size) != 0) {
+            s->fault = PROTO_SCRAM_BINDING;
+            return false;
+        }
+    }
     expect(&r, binding);
     expect(&r, ",r=");
     expect(&r, s->nonce);
@@ -258,11 +319,12 @@ static bool final_read(const struct proto_scram *s, struct proto_span message,
            read_key((struct proto_span){last.pos, (size_t)(last.end - last.pos)}, ret_proof);
 }
 
-enum proto_status proto_scram_final(const struct proto_hashes *h, const struct proto_scram *s,
+enum proto_status proto_scram_final(const struct proto_hashes *h, struct proto_scram *s,
                                     struct proto_span client_final, bool *ret_proven,
                                     char ret_server_final[64])
 {
     assert(s->nonce[0] != '\0'); /* proto_scram_first() came before */
+    s->fault = PROTO_SCRAM_MALFORMED;
     struct proto_span covered;
     uint8_t proof[PROTO_SHA256_SIZE];
     if (client_final.size > PROTO_SCRAM_MESSAGE_SIZE_MAX ||
@@ -285,11 +347,13 @@ enum proto_status proto_scram_final(const struct proto_hashes *h, const struct p
         client_key[i] = proof[i] ^ signature[i];
     h->sha256(client_key, sizeof client_key, key_hash);
     const bool right = proto_equal_constant_time(key_hash, s->secret.stored_key, sizeof key_hash);
-    explicit_bzero(client_key, sizeof client_key);
 
     h->hmac_sha256(s->secret.server_key, PROTO_SHA256_SIZE, (const uint8_t *)text, text_size,
                    signature);
     const bool proven = right && !s->doomed;
+    if (proven)
+        memcpy(s->client_key, client_key, sizeof client_key);
+    explicit_bzero(client_key, sizeof client_key);
     if (proven)
         proto_base64_encode((struct proto_span){signature, sizeof signature},
                             stpcpy(ret_server_final, "v="));
@@ -306,8 +370,7 @@ static void hex_write(const uint8_t digest[16], char ret[MD5_HEX_SIZE])
     }
 }
 
-/* "md5" and 32 lower-case hex digits, as the server tells a hash from a password. */
-static bool is_md5_secret(struct proto_span stored)
+bool proto_md5_is_hash(struct proto_span stored)
 {
     if (stored.size != 3 + MD5_HEX_SIZE || memcmp(stored.base, "md5", 3) != 0)
         return false;
@@ -329,7 +392,7 @@ void proto_md5_answer(const struct proto_hashes *h, struct proto_span stored,
     memset(ret, 0, 36);
     if (stored.size > sizeof buf || user.size > sizeof buf - stored.size)
         return;
-    if (is_md5_secret(stored)) {
+    if (proto_md5_is_hash(stored)) {
         memcpy(salted, stored.base + 3, MD5_HEX_SIZE);
     } else {
         if (stored.size > 0)
@@ -344,4 +407,31 @@ void proto_md5_answer(const struct proto_hashes *h, struct proto_span stored,
     h->md5(salted, sizeof salted, digest);
     (void)stpcpy(ret, "md5");
     hex_write(digest, ret + 3);
+}
+
+bool proto_password_check(const struct proto_hashes *h, const char *stored, struct proto_span user,
+                          struct proto_span password, const struct proto_scram_secret *mock)
+{
+    static const uint8_t no_salt[4] = {0};
+    const bool known = stored != NULL && stored[0] != '\0' && password.size > 0;
+    const struct proto_span text = text_span(known ? stored : "");
+    struct proto_scram_secret secret = *mock;
+    struct proto_scram_secret said;
+    bool same = false;
+
+    const bool is_scram = proto_scram_secret_read(text, &secret);
+    proto_scram_secret_make(h, password, secret.salt, secret.salt_size, secret.iterations, &said);
+    if (is_scram)
+        same =
+            proto_equal_constant_time(said.stored_key, secret.stored_key, sizeof secret.stored_key);
+    explicit_bzero(&said, sizeof said);
+    /* An md5 hash: what either answers to the same challenge. */
+    char theirs[36];
+    char ours[36];
+    proto_md5_answer(h, password, user, no_salt, theirs);
+    proto_md5_answer(h, text, user, no_salt, ours);
+    if (proto_md5_is_hash(text) && !proto_md5_is_hash(password))
+        same = theirs[0] != '\0' &&
+               proto_equal_constant_time((const uint8_t *)theirs, (const uint8_t *)ours, 35);
+    return same && known;
 }

@@ -17,6 +17,7 @@ enum {
     PROTO_SCRAM_NONCE_SIZE = 18, /* raw random bytes that the caller passes in */
     PROTO_SCRAM_MESSAGE_SIZE_MAX = 1024,
     PROTO_SCRAM_ITERATIONS = 4096,
+    PROTO_SCRAM_BINDING_SIZE_MAX = 64, /* tls-server-end-point: a hash, SHA-512 at the most */
     PROTO_MD5_INPUT_SIZE_MAX = 16384,
 };
 
@@ -55,33 +56,59 @@ void proto_scram_secret_make(const struct proto_hashes *h, struct proto_span pas
 void proto_scram_secret_mock(const struct proto_hashes *h, struct proto_span user,
                              const uint8_t server_key[32], struct proto_scram_secret *ret);
 
+/* What is wrong about a message that was refused with PROTO_EMALFORMED. */
+enum proto_scram_fault {
+    PROTO_SCRAM_MALFORMED,
+    PROTO_SCRAM_DOWNGRADE, /* "y": it can bind and was told that we cannot: somebody in between */
+    PROTO_SCRAM_NOT_BOUND, /* SCRAM-SHA-256-PLUS without channel binding, or the reverse */
+    PROTO_SCRAM_BINDING_TYPE, /* not tls-server-end-point */
+    PROTO_SCRAM_BINDING,      /* bound to another TLS connection: somebody in between */
+};
+
 /* One exchange. The caller embeds it; zeroed is a good start. */
 struct proto_scram {
     struct proto_scram_secret secret;
-    bool doomed; /* the user is unknown: fail at the end, whatever the proof says */
+    bool doomed;          /* the user is unknown: fail at the end, whatever the proof says */
+    bool plus;            /* the client chose SCRAM-SHA-256-PLUS */
+    uint8_t fault;        /* enum proto_scram_fault */
+    uint8_t binding_size; /* of this TLS connection; 0: none, only SCRAM-SHA-256 was offered */
+    uint8_t binding[PROTO_SCRAM_BINDING_SIZE_MAX];
     char client_first_bare[256];
     char server_first[256];
     char nonce[128]; /* client's and ours, joined */
     char gs2_header[64];
+    uint8_t client_key[32]; /* once proven: what a log-in elsewhere with these keys needs */
 };
 
 /*
  * Takes the client-first-message and writes the server-first-message, NUL-terminated, into
- * s->server_first. `nonce_random` holds PROTO_SCRAM_NONCE_SIZE random bytes. s->secret and
- * s->doomed were set before. PROTO_EMALFORMED: not a client-first-message, or it asks for channel
- * binding ("p="), or a name/nonce that is too long.
+ * s->server_first. `nonce_random` holds PROTO_SCRAM_NONCE_SIZE random bytes. s->secret, s->doomed,
+ * s->plus and the binding were set before. PROTO_EMALFORMED: s->fault says why; a name or nonce
+ * that is too long is malformed.
  */
 enum proto_status proto_scram_first(struct proto_scram *s, struct proto_span client_first,
                                     const uint8_t nonce_random[PROTO_SCRAM_NONCE_SIZE]);
 
 /*
  * Takes the client-final-message. PROTO_OK with *ret_proven false: a wrong password. With true,
- * `ret_server_final` (at least 64 bytes) holds the server-final-message, NUL-terminated.
+ * `ret_server_final` (at least 64 bytes) holds the server-final-message, NUL-terminated, and
+ * s->client_key is set. PROTO_EMALFORMED: as above.
  * The proof is compared in constant time.
  */
-enum proto_status proto_scram_final(const struct proto_hashes *h, const struct proto_scram *s,
+enum proto_status proto_scram_final(const struct proto_hashes *h, struct proto_scram *s,
                                     struct proto_span client_final, bool *ret_proven,
                                     char ret_server_final[64]);
+
+/*
+ * Is `password`, sent in clear text, the one of `stored` (a SCRAM secret, "md5" + 32 hex digits, or
+ * NULL: no such user; a clear-text password is to be made a SCRAM secret first)? Costs one PBKDF2,
+ * whatever `stored` is. `mock` is what proto_scram_secret_mock() made.
+ */
+bool proto_password_check(const struct proto_hashes *h, const char *stored, struct proto_span user,
+                          struct proto_span password, const struct proto_scram_secret *mock);
+
+/* "md5" and 32 lower-case hex digits: this is how the server tells a hash from a password. */
+bool proto_md5_is_hash(struct proto_span stored);
 
 /* md5: what a client must answer: "md5" + hex(md5(hex(md5(password user)) salt)), 35 characters and
  * NUL. `stored` is a clear-text password or "md5" + 32 hex digits. When `stored` and `user`

@@ -121,6 +121,8 @@ static struct core_actions *apply_once(struct worker *w, struct client *c, struc
         server_write(a->backend->shell, &a->server);
     if (a->client.size > 0 && c != NULL)
         client_write(c, &a->client);
+    if (a->login_failed && c != NULL)
+        auth_failed(c, a->login_sqlstate);
     if (a->has_outcome)
         outcome_of(w, a);
     if (a->probe)
@@ -139,7 +141,7 @@ static struct core_actions *apply_once(struct worker *w, struct client *c, struc
         pool_forget_waiter(c);
     if (a->login_done)
         client_logged_in(c);
-    const bool login_want_user = a->login_want_user, is_admin = a->is_admin;
+    const bool login_want_user = a->login_want_user, login_proven = a->login_proven;
     const bool cancels = a->cancel_request;
     apply_backend(w, a, now_ns);
     if (cancels)
@@ -152,8 +154,8 @@ static struct core_actions *apply_once(struct worker *w, struct client *c, struc
         auth_login(c, now_ns);
         return NULL;
     }
-    if (is_admin) {
-        client_hand_to_admin(c);
+    if (login_proven) {
+        auth_proven(c, now_ns);
         return NULL;
     }
     if (close_client == CORE_CLOSE_NOW) {

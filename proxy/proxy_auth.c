@@ -7,6 +7,8 @@
 #include <stdlib.h>
 
 #include "proto_base64.h"
+#include "proxy_log.h"
+#include "proxy_tls.h"
 #include "proxy_worker.h"
 
 /* The user's secret, in SCRAM's form where it is clear text: made once, as it costs a millisecond.
@@ -72,60 +74,125 @@ static enum core_auth auth_of(struct worker *w, const struct config_user *user,
     return CORE_AUTH_REJECT;
 }
 
+/* The proxy's own state forbids it, whoever it is. */
+static bool closed_to_all(const struct client *c, struct proto_error_text *error)
+{
+    const struct proxy *p = c->worker->proxy;
+    if (ck_pr_load_64(&p->shutting_down) != 0) {
+        error->sqlstate = "57P01";
+        error->message = "the proxy is shutting down";
+        return true;
+    }
+    if (!c->is_admin_socket &&
+        ck_pr_load_64(&p->client_count) > c->worker->config->switchgear.max_client_conn) {
+        error->sqlstate = "53300";
+        error->message = "no more connections allowed (max_client_conn)";
+        error->hint = "Raise max_client_conn.";
+        return true;
+    }
+    return false;
+}
+
 void auth_login(struct client *c, uint64_t now_ns)
 {
     struct worker *w = c->worker;
-    const struct config *config = w->config;
     const char *user_name = core_login_user_name(&c->core);
-    const char *database_name = core_login_database(&c->core);
     struct core_login_answer answer = {.auth = CORE_AUTH_REJECT};
+    struct proto_error_text error = {.severity = "FATAL"};
+    uint8_t binding[PROTO_SCRAM_BINDING_SIZE_MAX];
+    proxy_random(answer.random, sizeof(answer.random));
+    memcpy(answer.server_key, w->proxy->server_key, sizeof(answer.server_key));
+    answer.channel_binding = (struct proto_span){
+        .base = binding, .size = tls_channel_binding(c, binding, sizeof(binding))};
+    const struct config_user *user = config_user_find(w->config, user_name);
+    answer.auth = auth_of(w, user, &answer);
+    if (c->is_admin_socket)
+        answer.auth = CORE_AUTH_TRUST; /* the socket's permissions and peer credentials decide */
+    if (closed_to_all(c, &error))
+        answer.error = &error;
+    worker_apply(w, c, core_login_user(&c->core, &answer, now_ns), now_ns);
+}
+
+/* ---- who it is, is proven: where it may go ---- */
+
+/* Only now, and not before the proof: strangers shall not learn which databases there are, nor
+ * make a group for each name that they can think of. */
+static bool may_enter(const struct client *c, struct proto_error_text *error, char *message,
+                      size_t message_size)
+{
+    const struct config *config = c->worker->config;
+    const char *user = core_login_user_name(&c->core);
+    const char *database = core_login_database(&c->core);
+    if (is_admin_database(database)) {
+        if (c->is_admin_socket || config_list_has(config->switchgear.admin_users, user) ||
+            config_list_has(config->switchgear.stats_users, user))
+            return true;
+        error->sqlstate = "42501";
+        error->hint = "Name the user in admin_users or stats_users.";
+        (void)snprintf(message, message_size, "user \"%s\" may not use the admin console", user);
+        return false;
+    }
+    if (!c->is_admin_socket && config_database_find(config, database) != NULL)
+        return true;
+    error->sqlstate = "3D000";
+    if (c->is_admin_socket)
+        error->hint = "The admin socket serves the database switchgear only.";
+    (void)snprintf(message, message_size, "database \"%s\" does not exist", database);
+    return false;
+}
+
+void auth_proven(struct client *c, uint64_t now_ns)
+{
+    struct worker *w = c->worker;
+    const char *user = core_login_user_name(&c->core);
+    const char *name = core_login_database(&c->core);
     struct proto_error_text error = {.severity = "FATAL"};
     char message[512];
     error.message = message;
-    proxy_random(answer.random, sizeof(answer.random));
-    memcpy(answer.server_key, w->proxy->server_key, sizeof(answer.server_key));
-    const struct config_user *user = config_user_find(config, user_name);
-    const struct config_database *database = config_database_find(config, database_name);
-    answer.is_admin = c->is_admin_socket || is_admin_database(database_name);
+    if (!may_enter(c, &error, message, sizeof(message))) {
+        worker_apply(w, c, core_login_admit(&c->core, NULL, &error, now_ns), now_ns);
+        return;
+    }
+    if (is_admin_database(name)) {
+        client_hand_to_admin(c);
+        return;
+    }
+    const struct config_user *known = config_user_find(w->config, user);
+    c->user = known != NULL ? known->name : NULL;
+    const uint32_t index = (uint32_t)(config_database_find(w->config, name) - w->config->databases);
+    struct group *g = worker_group(w, index, name, user);
+    worker_apply(w, c, core_login_admit(&c->core, &g->core, NULL, now_ns), now_ns);
+}
 
-    c->user = user != NULL ? user->name : NULL;
-    answer.auth = auth_of(w, user, &answer);
-    if (c->is_admin_socket) {
-        answer.auth = CORE_AUTH_TRUST; /* the socket's permissions and peer credentials decide */
-        if (!is_admin_database(database_name)) {
-            error.sqlstate = "3D000";
-            error.hint = "The admin socket serves the database switchgear only.";
-            (void)snprintf(message, sizeof(message), "database \"%s\" does not exist",
-                           database_name);
-            answer.error = &error;
-        }
-    } else if (answer.is_admin && !config_list_has(config->switchgear.admin_users, user_name) &&
-               !config_list_has(config->switchgear.stats_users, user_name)) {
-        error.sqlstate = "42501";
-        error.hint = "Name the user in admin_users or stats_users.";
-        (void)snprintf(message, sizeof(message), "user \"%s\" may not use the admin console",
-                       user_name);
-        answer.error = &error;
-    } else if (!answer.is_admin && database == NULL) {
-        error.sqlstate = "3D000";
-        (void)snprintf(message, sizeof(message), "database \"%s\" does not exist", database_name);
-        answer.error = &error;
-    } else if (!answer.is_admin && (user != NULL || answer.auth == CORE_AUTH_TRUST)) {
-        /* strangers get none: they could make as many as there are names */
-        const uint32_t index = (uint32_t)(database - config->databases);
-        answer.group = &worker_group(w, index, database_name, user_name)->core;
-    }
-    if (!c->is_admin_socket &&
-        ck_pr_load_64(&w->proxy->client_count) > config->switchgear.max_client_conn) {
-        error.sqlstate = "53300";
-        error.hint = "Raise max_client_conn.";
-        (void)snprintf(message, sizeof(message), "no more connections allowed (max_client_conn)");
-        answer.error = &error;
-    }
-    if (ck_pr_load_64(&w->proxy->shutting_down) != 0) {
-        error.sqlstate = "57P01";
-        (void)snprintf(message, sizeof(message), "the proxy is shutting down");
-        answer.error = &error;
-    }
-    worker_apply(w, c, core_login_user(&c->core, &answer, now_ns), now_ns);
+/* ---- failures ---- */
+
+static enum login_failure failure_of(const char *sqlstate)
+{
+    static const struct {
+        const char *start;
+        enum login_failure failure;
+    } classes[] = {{"28P01", LOGIN_FAILED_PASSWORD}, {"28", LOGIN_FAILED_REJECTED},
+                   {"42501", LOGIN_FAILED_REJECTED}, {"3D", LOGIN_FAILED_DATABASE},
+                   {"53", LOGIN_FAILED_LIMIT},       {"08", LOGIN_FAILED_PROTOCOL},
+                   {"57014", LOGIN_FAILED_TIMEOUT}};
+    for (size_t i = 0; i < sizeof(classes) / sizeof(classes[0]); i++)
+        if (strncmp(sqlstate, classes[i].start, strlen(classes[i].start)) == 0)
+            return classes[i].failure;
+    return LOGIN_FAILED_OTHER;
+}
+
+void auth_failed(struct client *c, const char *sqlstate)
+{
+    struct worker *w = c->worker;
+    const bool named = c->core.login != NULL;
+    const char *user = named ? core_login_user_name(&c->core) : "";
+    const char *name = named ? core_login_database(&c->core) : "";
+    char address[64];
+    shared_add(&w->stats.logins_failed[failure_of(sqlstate)], 1);
+    const struct config_database *d = config_database_find(w->config, name);
+    if (d != NULL && name[0] != '\0')
+        shared_add(&w->database_stats[d - w->config->databases].login_failures, 1);
+    client_address_text(c, address, sizeof(address));
+    log_info("login_failed", "client=%llu address=%s user=\"%s\" database=\"%s\" sqlstate=%s",
+             (unsigned long long)c->core.id, address, user, name, sqlstate);
 }

@@ -12,5 +12,9 @@ struct client;
 
 /* The start-up packet is read (core_actions.login_want_user): answers with core_login_user(). */
 void auth_login(struct client *c, uint64_t now_ns);
+/* It is who it says it is (core_actions.login_proven): may it enter the database that it named? */
+void auth_proven(struct client *c, uint64_t now_ns);
+/* A FATAL was written to a client that had not logged in yet: counted and logged. */
+void auth_failed(struct client *c, const char *sqlstate);
 
 #endif

@@ -341,7 +341,6 @@ void clients_tick(struct worker *w, uint64_t now_ns)
             .severity = "FATAL",
             .sqlstate = "57014",
             .message = "canceling authentication due to client_login_timeout"};
-        shared_add(&w->stats.logins_failed, 1);
         pool_forget_waiter(c);
         if (c->core.waiting)
             worker_apply(w, c, core_refused(&c->core, &error, now_ns), now_ns);

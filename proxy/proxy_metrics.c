@@ -127,8 +127,6 @@ static void write_workers(struct metrics *m, const struct stats_worker *w)
     } families[] = {
         {"switchgear_accepted", METRICS_COUNTER, w->accepted, "Connections of clients, all."},
         {"switchgear_logins", METRICS_COUNTER, w->logins, "Log-ins that succeeded."},
-        {"switchgear_logins_failed", METRICS_COUNTER, w->logins_failed,
-         "Log-ins that failed, those to unknown databases too."},
         {"switchgear_clients_waiting", METRICS_GAUGE, w->waiting,
          "Clients that wait for a server connection."},
         {"switchgear_clients_pinned", METRICS_GAUGE, w->pinned,
@@ -168,6 +166,19 @@ static void write_workers(struct metrics *m, const struct stats_worker *w)
         metrics_family(m, families[i].name, families[i].type, "", families[i].help);
         metrics_integer(m, METRICS_NO_LABELS, families[i].value);
     }
+}
+
+static void write_failed_logins(struct metrics *m, const struct stats_worker *w)
+{
+    static const char *const reasons[] = {
+#define X(name, text) text,
+        LOGIN_FAILURE_MAP(X)
+#undef X
+    };
+    metrics_family(m, "switchgear_logins_failed", METRICS_COUNTER, "",
+                   "Log-ins that failed, those to unknown databases too, by reason.");
+    for (uint32_t i = 0; i < LOGIN_FAILURES; i++)
+        metrics_integer(m, METRICS_LABELS("reason", reasons[i]), w->logins_failed[i]);
 }
 
 static void write_pins(struct metrics *m, const struct stats_worker *w)
@@ -223,6 +234,7 @@ void metrics_write(const struct supervisor *s, bool openmetrics, struct text *re
     write_databases(&m, scrape);
     write_histograms(&m, scrape);
     write_workers(&m, &scrape->workers);
+    write_failed_logins(&m, &scrape->workers);
     write_pins(&m, &scrape->workers);
     write_sqlstates(&m, &scrape->workers);
     metrics_write_nodes(&m, s, now_ns);

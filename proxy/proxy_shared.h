@@ -44,6 +44,22 @@ struct histogram {
 double histogram_bound_s(uint32_t bucket);
 void histogram_observe(struct histogram *h, uint64_t sample_ns); /* owner's thread */
 
+/* Why a log-in ended, by the SQLSTATE that the client got. */
+#define LOGIN_FAILURE_MAP(X) \
+    X(PASSWORD, "password")  \
+    X(REJECTED, "rejected")  \
+    X(DATABASE, "database")  \
+    X(LIMIT, "limit")        \
+    X(PROTOCOL, "protocol")  \
+    X(TIMEOUT, "timeout")    \
+    X(OTHER, "other")
+enum login_failure {
+#define X(name, text) LOGIN_FAILED_##name,
+    LOGIN_FAILURE_MAP(X)
+#undef X
+        LOGIN_FAILURES
+};
+
 /* Per worker and [database] section. Writer: the worker. */
 struct stats_database {
     uint64_t routes[CORE_ROUTE_COUNTERS];
@@ -60,7 +76,8 @@ struct stats_database {
 
 /* Per worker. Writer: the worker. */
 struct stats_worker {
-    uint64_t clients, clients_max, logins, logins_failed, accepted;
+    uint64_t clients, clients_max, logins, accepted;
+    uint64_t logins_failed[LOGIN_FAILURES];
     uint64_t servers, waiting, pinned;        /* gauges */
     uint64_t pins[ROUTER_REASON_COUNT];       /* counters */
     uint64_t pinned_now[ROUTER_REASON_COUNT]; /* gauges */

@@ -91,11 +91,13 @@ struct core_actions {
     bool again_server;    /* call core_server_data() without new bytes */
     bool probe;           /* fresher evidence would help: ask the supervisor */
     uint8_t close_client; /* enum core_close */
-    bool login_done;      /* the client has just got its first ReadyForQuery */
-    bool login_want_user; /* look the user up, then core_login_user() */
-    bool is_admin;        /* authenticated for the admin database: hand it over */
-    bool cancel_request;  /* session->cancel_* hold the key of whom to cancel */
-    bool has_outcome;     /* for the breaker of `outcome_node` */
+    bool login_failed;    /* a FATAL ended its log-in ... */
+    char login_sqlstate[6]; /* ... with this */
+    bool login_done;        /* the client has just got its first ReadyForQuery */
+    bool login_want_user;   /* look the user up, then core_login_user() */
+    bool login_proven;      /* it is who it says it is: core_login_admit(), or hand it over */
+    bool cancel_request;    /* session->cancel_* hold the key of whom to cancel */
+    bool has_outcome;       /* for the breaker of `outcome_node` */
     uint8_t outcome_node;
     struct breaker_outcome outcome;
     uint32_t outcome_generation;
@@ -206,6 +208,7 @@ enum core_phase {
     CORE_SASL_FIRST,
     CORE_SASL_FINAL,
     CORE_USER,    /* the shell looks the user up */
+    CORE_ADMIT,   /* authenticated; the shell says which group it belongs to */
     CORE_WELCOME, /* authenticated, waits for a backend to learn the parameters from */
     CORE_QUERY,   /* everything else */
     CORE_DOOMED,  /* a FATAL was written: nothing more is read */
@@ -446,23 +449,36 @@ struct core_actions *core_client_fatal(struct core_session *s,
 
 /* ---- log-in (core_login.c) ---- */
 
-enum core_auth { CORE_AUTH_TRUST, CORE_AUTH_SCRAM, CORE_AUTH_MD5, CORE_AUTH_REJECT };
+enum core_auth {
+    CORE_AUTH_TRUST, /* whatever there was to prove is proven already */
+    CORE_AUTH_SCRAM,
+    CORE_AUTH_MD5,
+    CORE_AUTH_PASSWORD, /* in clear text */
+    CORE_AUTH_REJECT    /* as a wrong password */
+};
 
-/* What the shell found for actions->login_want_user. */
+/* What the shell found for actions->login_want_user. Nothing of it is kept. */
 struct core_login_answer {
     enum core_auth auth;
-    const char *secret;       /* of auth_file, NULL: no such user */
-    struct core_group *group; /* NULL with `error` set: refused */
-    bool is_admin;            /* the admin database */
-    const struct proto_error_text *error;
+    const char *secret;       /* "md5...", "SCRAM-SHA-256$..." or clear text; NULL: no such user */
+    struct core_group *group; /* NULL: asked for with login_proven, strangers get none */
+    const struct proto_error_text *error; /* or NULL: refused before any proof */
     uint8_t random[PROTO_SCRAM_NONCE_SIZE + 4];
-    uint8_t server_key[32]; /* for made-up secrets */
+    uint8_t server_key[32];            /* for made-up secrets */
+    struct proto_span channel_binding; /* tls-server-end-point; empty: no TLS */
 };
 /* What the client asked for; valid from login_want_user until the log-in ends. */
 const char *core_login_user_name(const struct core_session *s);
 const char *core_login_database(const struct core_session *s);
 const char *core_login_application(const struct core_session *s);
+/* Its password where it was sent in clear text, and its SCRAM keys where it proved them; NULL: not.
+ * From login_proven on. */
+const char *core_login_password(const struct core_session *s);
+const struct proto_scram *core_login_scram(const struct core_session *s);
 struct core_actions *core_login_user(struct core_session *s, const struct core_login_answer *answer,
                                      uint64_t now_ns);
+/* After login_proven: its group, or NULL and why it may not go on. */
+struct core_actions *core_login_admit(struct core_session *s, struct core_group *group,
+                                      const struct proto_error_text *error, uint64_t now_ns);
 
 #endif

@@ -2,6 +2,7 @@
  *
  * core_life: sessions and backends begin and end; attaching, detaching; the proxy's own errors.
  */
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "core_internal.h"
@@ -145,6 +146,10 @@ void core_fatal_text(struct core_session *s, const struct proto_error_text *text
     /* half a message was forwarded: its stream cannot be repaired with another message */
     if (s->backend == NULL || s->backend->body_left == 0 || s->backend->body_swallow)
         core_write_error(s, text, a);
+    if (s->phase != CORE_QUERY) {
+        a->login_failed = true;
+        (void)snprintf(a->login_sqlstate, sizeof(a->login_sqlstate), "%s", text->sqlstate);
+    }
     s->phase = CORE_DOOMED;
     a->close_client = CORE_CLOSE_AFTER_FLUSH;
 }

@@ -32,6 +32,17 @@ const char *core_login_application(const struct core_session *s)
     return s->login->application;
 }
 
+const char *core_login_password(const struct core_session *s)
+{
+    return s->login->proven ? s->login->password : NULL;
+}
+
+const struct proto_scram *core_login_scram(const struct core_session *s)
+{
+    const struct core_login *l = s->login;
+    return l->proven && l->auth == CORE_AUTH_SCRAM ? &l->scram : NULL;
+}
+
 static void password_failed(struct core_session *s, struct core_actions *a)
 {
     char message[CORE_LOGIN_TEXT_MAX + 64];
@@ -40,18 +51,9 @@ static void password_failed(struct core_session *s, struct core_actions *a)
     core_login_refuse(s, "28P01", message, NULL, a);
 }
 
-/* The client is who it says it is. */
-static void authenticated(struct core_session *s, uint64_t now_ns, struct core_actions *a)
+static void admitted(struct core_session *s, uint64_t now_ns, struct core_actions *a)
 {
-    struct core_login *l = s->login;
-    struct proto_writer w = core_sink_writer(&a->client);
-    proto_write_auth_ok(&w);
-    core_sink_commit(&a->client, &w);
-    if (l->is_admin) {
-        a->is_admin = true;
-        return;
-    }
-    s->profile = core_profile_get(s->worker, s->group, l->settings);
+    s->profile = core_profile_get(s->worker, s->group, s->login->settings);
     if (!s->level_given)
         s->level = s->group->database->level;
     s->phase = CORE_WELCOME;
@@ -68,45 +70,97 @@ static void authenticated(struct core_session *s, uint64_t now_ns, struct core_a
     core_want(s, now_ns, a);
 }
 
+/* The client is who it says it is. */
+static void authenticated(struct core_session *s, uint64_t now_ns, struct core_actions *a)
+{
+    struct proto_writer w = core_sink_writer(&a->client);
+    proto_write_auth_ok(&w);
+    core_sink_commit(&a->client, &w);
+    s->login->proven = true;
+    s->phase = CORE_ADMIT;
+    if (s->group == NULL)
+        a->login_proven = true;
+    else
+        admitted(s, now_ns, a);
+}
+
+struct core_actions *core_login_admit(struct core_session *s, struct core_group *group,
+                                      const struct proto_error_text *error, uint64_t now_ns)
+{
+    struct core_actions *a = core_actions_begin(s->worker);
+    assert(s->phase == CORE_ADMIT && s->group == NULL);
+    assert((group == NULL) == (error != NULL));
+    if (error != NULL) {
+        core_login_refuse(s, error->sqlstate, error->message, error->hint, a);
+        return a;
+    }
+    s->group = group;
+    admitted(s, now_ns, a);
+    return a;
+}
+
+/* The secret that the exchange runs against, made up where there is none that could prove it. */
+static void scram_secret(struct core_session *s, const struct core_login_answer *answer)
+{
+    struct core_login *l = s->login;
+    const struct proto_hashes *h = s->worker->hashes;
+    const struct proto_span secret =
+        answer->secret != NULL ? core_span(answer->secret) : (struct proto_span){0};
+    proto_scram_secret_mock(h, core_span(l->user), answer->server_key, &l->scram.secret);
+    if (secret.size == 0 || proto_md5_is_hash(secret))
+        l->scram.doomed = true; /* an md5 hash cannot prove a SCRAM exchange */
+    else if (!proto_scram_secret_read(secret, &l->scram.secret))
+        proto_scram_secret_make(h, secret, answer->random, 16, PROTO_SCRAM_ITERATIONS,
+                                &l->scram.secret);
+}
+
 static void scram_start(struct core_session *s, const struct core_login_answer *answer,
                         struct core_actions *a)
 {
-    static const char *const mechanisms[] = {"SCRAM-SHA-256"};
+    static const char *const mechanisms[] = {"SCRAM-SHA-256-PLUS", "SCRAM-SHA-256"};
     struct core_login *l = s->login;
-    const struct proto_hashes *h = s->worker->hashes;
-    const struct proto_span user = core_span(l->user);
-    const struct proto_span secret =
-        answer->secret != NULL ? core_span(answer->secret) : (struct proto_span){0};
-    if (answer->secret == NULL || strncmp(answer->secret, "md5", 3) == 0) {
-        l->scram.doomed = true; /* an md5 secret cannot prove a SCRAM exchange */
-        proto_scram_secret_mock(h, user, answer->server_key, &l->scram.secret);
-    } else if (!proto_scram_secret_read(secret, &l->scram.secret)) {
-        proto_scram_secret_make(h, secret, answer->random, 16, PROTO_SCRAM_ITERATIONS,
-                                &l->scram.secret);
-    }
+    const struct proto_span binding = answer->channel_binding;
+    assert(binding.size <= sizeof(l->scram.binding));
+    if (binding.size > 0)
+        memcpy(l->scram.binding, binding.base, binding.size);
+    l->scram.binding_size = (uint8_t)binding.size;
+    scram_secret(s, answer);
+    const size_t skip = binding.size > 0 ? 0 : 1;
     struct proto_writer w = core_sink_writer(&a->client);
-    proto_write_auth_sasl(&w, mechanisms, 1);
+    proto_write_auth_sasl(&w, mechanisms + skip, 2 - skip);
     core_sink_commit(&a->client, &w);
     s->phase = CORE_SASL_FIRST;
+}
+
+static void keep_answer(struct core_session *s, const struct core_login_answer *answer)
+{
+    struct core_login *l = s->login;
+    s->group = answer->group;
+    l->auth = answer->auth;
+    memcpy(l->random, answer->random, sizeof(l->random));
+    memcpy(l->md5_salt, answer->random + PROTO_SCRAM_NONCE_SIZE, sizeof(l->md5_salt));
+    if (answer->auth != CORE_AUTH_MD5 && answer->auth != CORE_AUTH_PASSWORD)
+        return;
+    proto_scram_secret_mock(s->worker->hashes, core_span(l->user), answer->server_key,
+                            &l->scram.secret);
+    if (answer->secret == NULL)
+        return;
+    l->secret = strdup(answer->secret);
+    if (l->secret == NULL)
+        abort();
 }
 
 struct core_actions *core_login_user(struct core_session *s, const struct core_login_answer *answer,
                                      uint64_t now_ns)
 {
     struct core_actions *a = core_actions_begin(s->worker);
-    struct core_login *l = s->login;
     assert(s->phase == CORE_USER);
     if (answer->error != NULL) {
         core_login_refuse(s, answer->error->sqlstate, answer->error->message, answer->error->hint,
                           a);
         return a;
     }
-    s->group = answer->group;
-    l->is_admin = answer->is_admin;
-    l->auth = answer->auth;
-    l->secret = answer->secret;
-    memcpy(l->random, answer->random, sizeof(l->random));
-    memcpy(l->md5_salt, answer->random + PROTO_SCRAM_NONCE_SIZE, sizeof(l->md5_salt));
+    keep_answer(s, answer);
     struct proto_writer w = core_sink_writer(&a->client);
     switch (answer->auth) {
     case CORE_AUTH_TRUST:
@@ -116,7 +170,12 @@ struct core_actions *core_login_user(struct core_session *s, const struct core_l
         scram_start(s, answer, a);
         break;
     case CORE_AUTH_MD5:
-        proto_write_auth_md5(&w, l->md5_salt);
+        proto_write_auth_md5(&w, s->login->md5_salt);
+        core_sink_commit(&a->client, &w);
+        s->phase = CORE_PASSWORD;
+        break;
+    case CORE_AUTH_PASSWORD:
+        proto_write_auth_cleartext(&w);
         core_sink_commit(&a->client, &w);
         s->phase = CORE_PASSWORD;
         break;
@@ -124,7 +183,22 @@ struct core_actions *core_login_user(struct core_session *s, const struct core_l
         password_failed(s, a);
         break;
     }
+    if (s->phase != CORE_DOOMED && s->hold != NULL)
+        a->again = true; /* a client that did not wait for the question */
     return a;
+}
+
+static bool md5_right(const struct core_session *s, struct proto_span answer)
+{
+    const struct core_login *l = s->login;
+    char expected[36];
+    /* a user that does not exist costs the same time and gets the same answer */
+    const bool known = l->secret != NULL && l->secret[0] != '\0';
+    const struct proto_span stored = core_span(known ? l->secret : "no such user");
+    proto_md5_answer(s->worker->hashes, stored, core_span(l->user), l->md5_salt, expected);
+    const bool same =
+        answer.size == 35 && proto_equal_constant_time(answer.base, (const uint8_t *)expected, 35);
+    return same && known;
 }
 
 static void on_password(struct core_session *s, struct proto_span body, uint64_t now_ns,
@@ -132,34 +206,59 @@ static void on_password(struct core_session *s, struct proto_span body, uint64_t
 {
     struct core_login *l = s->login;
     struct proto_span password;
-    char expected[36];
-    /* a user that does not exist costs the same time and gets the same answer */
-    const struct proto_span stored = core_span(l->secret != NULL ? l->secret : "no such user");
     if (proto_password_read(body, &password) != PROTO_OK) {
         core_login_refuse(s, "08P01", "invalid password packet", NULL, a);
         return;
     }
-    proto_md5_answer(s->worker->hashes, stored, core_span(l->user), l->md5_salt, expected);
-    const bool same = password.size == 35 &&
-                      proto_equal_constant_time(password.base, (const uint8_t *)expected, 35);
-    if (same && l->secret != NULL)
-        authenticated(s, now_ns, a);
+    bool right;
+    if (l->auth == CORE_AUTH_MD5)
+        right = md5_right(s, password);
     else
+        right = proto_password_check(s->worker->hashes, l->secret, core_span(l->user), password,
+                                     &l->scram.secret);
+    if (!right) {
         password_failed(s, a);
+        return;
+    }
+    if (l->auth == CORE_AUTH_PASSWORD) {
+        l->password = strndup((const char *)password.base, password.size);
+        if (l->password == NULL)
+            abort();
+    }
+    authenticated(s, now_ns, a);
+}
+
+/* As PostgreSQL words it. */
+static void scram_refuse(struct core_session *s, struct core_actions *a)
+{
+    static const struct {
+        const char *sqlstate, *message;
+    } faults[] = {
+        [PROTO_SCRAM_MALFORMED] = {"08P01", "malformed SCRAM message"},
+        [PROTO_SCRAM_DOWNGRADE] = {"28000", "SCRAM channel binding negotiation error"},
+        [PROTO_SCRAM_NOT_BOUND] = {"08P01", "malformed SCRAM message"},
+        [PROTO_SCRAM_BINDING_TYPE] = {"08P01", "unsupported SCRAM channel-binding type"},
+        [PROTO_SCRAM_BINDING] = {"28000", "SCRAM channel binding check failed"},
+    };
+    const uint8_t fault = s->login->scram.fault;
+    assert(fault < sizeof(faults) / sizeof(faults[0]));
+    core_login_refuse(s, faults[fault].sqlstate, faults[fault].message, NULL, a);
 }
 
 static void on_sasl_first(struct core_session *s, struct proto_span body, struct core_actions *a)
 {
     struct core_login *l = s->login;
     struct proto_sasl_initial initial;
-    if (proto_sasl_initial_read(body, &initial) != PROTO_OK ||
-        !core_text_equal(initial.mechanism, "SCRAM-SHA-256")) {
+    const bool read = proto_sasl_initial_read(body, &initial) == PROTO_OK;
+    l->scram.plus = read && l->scram.binding_size > 0 &&
+                    core_text_equal(initial.mechanism, "SCRAM-SHA-256-PLUS");
+    if (!read || (!l->scram.plus && !core_text_equal(initial.mechanism, "SCRAM-SHA-256"))) {
         core_login_refuse(s, "08P01", "client selected an invalid SASL authentication mechanism",
                           NULL, a);
         return;
     }
     if (proto_scram_first(&l->scram, initial.response, l->random) != PROTO_OK) {
-        core_login_refuse(s, "08P01", "malformed SCRAM message", NULL, a);
+        scram_refuse(s, a);
         return;
     }
     struct proto_writer w = core_sink_writer(&a->client);
@@ -175,7 +274,7 @@ static void on_sasl_final(struct core_session *s, struct proto_span body, uint64
     bool proven = false;
     char server_final[64];
     if (proto_scram_final(s->worker->hashes, &l->scram, body, &proven, server_final) != PROTO_OK) {
-        core_login_refuse(s, "08P01", "malformed SCRAM message", NULL, a);
+        scram_refuse(s, a);
         return;
     }
     if (!proven) {
@@ -229,9 +328,10 @@ void core_login_data(struct core_session *s, uint64_t now_ns, struct core_action
         case CORE_PASSWORD:
         case CORE_SASL_FIRST:
         case CORE_SASL_FINAL:
-            again = on_auth_message(s, now_ns, a) && !a->is_admin;
+            again = on_auth_message(s, now_ns, a);
             break;
         case CORE_USER:
+        case CORE_ADMIT:
         case CORE_WELCOME:
         case CORE_QUERY:
         case CORE_DOOMED:
@@ -279,12 +379,21 @@ void core_login_forget(struct core_session *s)
     core_block_give(s->worker, &s->login->overlay);
 }
 
+static void forget_text(char *text)
+{
+    if (text != NULL)
+        explicit_bzero(text, strlen(text));
+    free(text);
+}
+
 void core_login_free(struct core_session *s)
 {
     if (s->login == NULL)
         return;
     core_block_give(s->worker, &s->login->overlay);
     explicit_bzero(&s->login->scram, sizeof(s->login->scram));
+    forget_text(s->login->secret);
+    forget_text(s->login->password);
     free(s->login);
     s->login = NULL;
 }

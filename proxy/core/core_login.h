@@ -18,9 +18,10 @@ struct core_login {
     uint32_t settings_size;
     bool settings_failed;
     bool ssl_asked, gss_asked;
-    bool is_admin;
+    bool proven;
     enum core_auth auth;
-    const char *secret; /* the shell's configuration outlives the log-in */
+    char *secret;   /* owned; NULL: no such user */
+    char *password; /* owned: sent in clear text, and right */
     uint8_t md5_salt[4];
     uint8_t random[PROTO_SCRAM_NONCE_SIZE];
     struct proto_scram scram;

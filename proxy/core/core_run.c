@@ -363,7 +363,11 @@ struct core_actions *core_client_data(struct core_session *s, struct proto_span 
 struct core_actions *core_resume(struct core_session *s, uint64_t now_ns)
 {
     struct core_actions *a = core_actions_begin(s->worker);
-    if (s->phase == CORE_QUERY && s->hold != NULL)
+    if (s->hold == NULL || s->phase == CORE_DOOMED)
+        return a;
+    if (s->phase != CORE_QUERY)
+        core_login_data(s, now_ns, a);
+    else
         core_pump(s, (struct proto_span){0}, now_ns, a);
     return a;
 }

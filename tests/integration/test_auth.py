@@ -7,8 +7,9 @@ import hmac
 import psycopg2
 import pytest
 
-from cluster import APP_PASSWORD, APP_USER
-from proxy import one
+from cluster import APP_DATABASE, APP_PASSWORD, APP_USER
+from proxy import ADMIN_USER, one
+from wire import Wire
 
 
 def scram_secret(password, salt=b"0123456789abcdef", rounds=4096):
@@ -98,3 +99,32 @@ def test_clients_of_two_users_do_not_share_backends(cluster, proxy):
     for _ in range(5):
         assert one(a, "select current_user") == APP_USER
         assert one(b, "select current_user") == "second"
+
+
+def failures(p, reason):
+    return p.metric("switchgear_logins_failed_total", reason=reason)
+
+
+def test_failed_logins_are_counted_by_reason_and_database(proxy):
+    p = proxy()
+    refused(p, password="wrong")
+    refused(p, user="nobody-knows-me", password="wrong")
+    refused(p, dbname="elsewhere")
+    refused(p, user=ADMIN_USER, password="wrong", dbname="switchgear")
+    refused(p, dbname="switchgear")
+    with Wire(p.port) as w:
+        w.send(b"\0\0\0\x08\0\2\0\0")  # protocol 2
+        w.recv_all()
+    assert failures(p, "password") == 3
+    assert failures(p, "database") == 1
+    assert failures(p, "rejected") == 1
+    assert failures(p, "other") == 1
+    assert p.metric("switchgear_login_failures_total", database=APP_DATABASE) == 2
+
+
+def test_a_stranger_does_not_learn_which_databases_there_are(gear):
+    known = refused(gear, user="stranger", password="x")
+    unknown = refused(gear, user="stranger", password="x", dbname="elsewhere")
+    assert 'password authentication failed for user "stranger"' in known
+    assert known == unknown
+    assert 'database "elsewhere" does not exist' in refused(gear, dbname="elsewhere")

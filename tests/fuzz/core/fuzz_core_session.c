@@ -139,7 +139,7 @@ static void execute(struct shell *sh, struct core_actions *a)
                 check_spans(&a->server);
             }
         }
-        if (close_client != CORE_KEEP || a->is_admin) {
+        if (close_client != CORE_KEEP) {
             gone(sh);
             return;
         }

@@ -330,8 +330,10 @@ static struct core_actions *one(struct story *st, struct core_actions *a)
         story_leave(st);
         return NULL;
     }
-    if (a->is_admin)
-        say(st, "admin\n");
+    if (a->login_proven) {
+        say(st, "proven\n");
+        return NULL;
+    }
     if (want && st->session.choice.node == ROUTER_NODE_NONE)
         say(st, "want nobody\n");
     if (want && !st->nobody_grants && st->session.choice.node != ROUTER_NODE_NONE) {

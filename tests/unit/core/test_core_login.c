@@ -340,6 +340,111 @@ static void another_mechanism_is_refused(void **state)
     story_expect(st, "client: R(10)\nclient: E(FATAL 08P01)\nclose client\n");
 }
 
+static void send_password(struct story *st, const char *password)
+{
+    uint8_t message[128] = {'p'};
+    proto_store_u32(message + 1, (uint32_t)strlen(password) + 5);
+    memcpy(message + 5, password, strlen(password) + 1);
+    story_client_bytes(st, message, strlen(password) + 6);
+}
+
+static const char rfc_secret[] =
+    "SCRAM-SHA-256$4096:W22ZaJ0SNY7soEsUEjb6gQ==$WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcX"
+    "kuLmtbsT4qY=:wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU=";
+
+static void a_clear_text_password_is_kept_for_the_servers(void **state)
+{
+    struct story *st = *state;
+    st->answer.auth = CORE_AUTH_PASSWORD;
+    st->answer.secret = rfc_secret;
+    st->answer.group = NULL;
+    story_client_bytes(st, start, sizeof(start));
+    send_password(st, "pencil");
+    story_expect(st, "client: R(3)\nclient: R(0)\nproven\n");
+    assert_string_equal(core_login_password(&st->session), "pencil");
+}
+
+static void a_wrong_clear_text_password_fails(void **state)
+{
+    struct story *st = *state;
+    st->answer.auth = CORE_AUTH_PASSWORD;
+    st->answer.secret = rfc_secret;
+    story_client_bytes(st, start, sizeof(start));
+    send_password(st, "pen");
+    story_expect(st, "client: R(3)\nclient: E(FATAL 28P01)\nclose client\n");
+}
+
+static void a_password_that_comes_with_the_start_up_packet_is_read(void **state)
+{
+    struct story *st = *state;
+    uint8_t bytes[64];
+    st->answer.auth = CORE_AUTH_PASSWORD;
+    st->answer.secret = rfc_secret;
+    memcpy(bytes, start, sizeof(start));
+    memcpy(bytes + sizeof(start), "p\0\0\0\x0bpencil", 12);
+    story_client_bytes(st, bytes, sizeof(start) + 12);
+    story_expect(st, "client: R(3)\nclient: R(0)\nclient: K Z(I)\nrelease primary\n");
+}
+
+static void an_empty_stored_password_lets_nobody_in(void **state)
+{
+    struct story *st = *state;
+    st->answer.auth = CORE_AUTH_MD5;
+    st->answer.secret = "";
+    story_client_bytes(st, start, sizeof(start));
+    answer_md5(st, "");
+    story_expect(st, "client: R(5)\nclient: E(FATAL 28P01)\nclose client\n");
+}
+
+static void a_stranger_has_no_group_before_its_proof(void **state)
+{
+    struct story *st = *state;
+    st->answer.auth = CORE_AUTH_SCRAM;
+    st->answer.secret = rfc_secret;
+    st->answer.group = NULL;
+    scram(st, "pencil");
+    story_expect(st, "client: R(10)\nclient: R(12) R(0)\nproven\n");
+    assert_null(st->session.group);
+    assert_null(core_login_password(&st->session));
+    assert_non_null(core_login_scram(&st->session));
+    story_execute(st, core_login_admit(&st->session, &st->group, NULL, st->now_ns));
+    story_expect(st, "client: K Z(I)\nrelease primary\n");
+}
+
+static void whoever_is_not_admitted_hears_why(void **state)
+{
+    struct story *st = *state;
+    const struct proto_error_text error = {
+        .severity = "FATAL", .sqlstate = "3D000", .message = "no such database"};
+    st->answer.group = NULL;
+    story_client_bytes(st, start, sizeof(start));
+    story_expect(st, "client: R(0)\nproven\n");
+    story_execute(st, core_login_admit(&st->session, NULL, &error, st->now_ns));
+    story_expect(st, "client: E(FATAL 3D000)\nclose client\n");
+}
+
+static void plus_is_offered_with_tls_only(void **state)
+{
+    struct story *st = *state;
+    static const uint8_t hash[32] = {1};
+    st->answer.auth = CORE_AUTH_SCRAM;
+    st->answer.secret = rfc_secret;
+    st->answer.channel_binding = (struct proto_span){hash, sizeof(hash)};
+    story_client_bytes(st, start, sizeof(start));
+    send_sasl(st, "SCRAM-SHA-256", "y,,n=,r=abc"); /* it was told of no PLUS */
+    story_expect(st, "client: R(10)\nclient: E(FATAL 28000)\nclose client\n");
+}
+
+static void plus_is_not_taken_without_tls(void **state)
+{
+    struct story *st = *state;
+    st->answer.auth = CORE_AUTH_SCRAM;
+    st->answer.secret = rfc_secret;
+    story_client_bytes(st, start, sizeof(start));
+    send_sasl(st, "SCRAM-SHA-256-PLUS", "p=tls-server-end-point,,n=,r=abc");
+    story_expect(st, "client: R(10)\nclient: E(FATAL 08P01)\nclose client\n");
+}
+
 static void a_client_that_leaves_at_the_password_gets_no_answer(void **state)
 {
     struct story *st = *state;
@@ -377,6 +482,14 @@ int main(void)
         STORY(a_wrong_password_fails),
         STORY(an_unknown_user_looks_like_a_wrong_password),
         STORY(another_mechanism_is_refused),
+        STORY(a_clear_text_password_is_kept_for_the_servers),
+        STORY(a_wrong_clear_text_password_fails),
+        STORY(a_password_that_comes_with_the_start_up_packet_is_read),
+        STORY(an_empty_stored_password_lets_nobody_in),
+        STORY(a_stranger_has_no_group_before_its_proof),
+        STORY(whoever_is_not_admitted_hears_why),
+        STORY(plus_is_offered_with_tls_only),
+        STORY(plus_is_not_taken_without_tls),
         STORY(a_client_that_leaves_at_the_password_gets_no_answer),
     };
     return cmocka_run_group_tests_name("core_login", tests, NULL, NULL);
