@@ -96,7 +96,7 @@ static void note_pin(struct worker *w, struct client *c)
 static void apply_backend(struct worker *w, const struct core_actions *a, uint64_t now_ns)
 {
     struct core_backend *b = a->backend;
-    if (b == NULL || (a->close_backend == CORE_KEEP && !a->release))
+    if (b == NULL || (a->close_backend == CORE_KEEP && !a->release && !a->drain))
         return;
     struct server *v = b->shell;
     if (b->trial) { /* nothing came of its permit */
@@ -109,8 +109,11 @@ static void apply_backend(struct worker *w, const struct core_actions *a, uint64
         if (a->cancel_backend)
             server_cancel(v); /* nobody waits for its result any more */
         server_close(v, "broken or in use when its client left");
-    } else
+    } else if (a->drain) {
+        server_drain(v, a->cancel_backend, now_ns);
+    } else {
         pool_release(w, v, now_ns);
+    }
 }
 
 /* One round; what comes next is returned, or NULL. */
@@ -135,7 +138,7 @@ static struct core_actions *apply_once(struct worker *w, struct client *c, struc
     const bool want = a->want, again = a->again, again_server = a->again_server;
     const bool settle = a->settle;
     struct core_backend *b = a->backend;
-    const bool kept = b != NULL && a->close_backend == CORE_KEEP && !a->release;
+    const bool kept = b != NULL && a->close_backend == CORE_KEEP && !a->release && !a->drain;
     const uint8_t close_client = a->close_client;
     if (a->cancel_want && c != NULL)
         pool_forget_waiter(c);

@@ -61,6 +61,8 @@ void client_events_update(struct client *c)
     const bool owes = c->core.client_pending > c->worker->core.limits.hold_max;
     if (!full && !owes && !core_client_paused(&c->core) && !c->close_after_flush)
         events |= UV_READABLE;
+    if ((events & UV_READABLE) == 0 && !c->close_after_flush)
+        events |= UV_DISCONNECT; /* it may leave all the same */
     if (c->out != NULL)
         events |= UV_WRITABLE;
     if (events == c->events)
@@ -151,6 +153,10 @@ static void on_client_event(uv_poll_t *poll, int status, int events)
         flush(c, uv_hrtime());
         if (c->closing)
             return;
+    }
+    if ((events & c->events & UV_DISCONNECT) != 0) { /* what it sent and we held back is void */
+        client_close(c, "client closed the connection");
+        return;
     }
     if ((events & UV_READABLE) == 0 || (c->events & UV_READABLE) == 0)
         return;

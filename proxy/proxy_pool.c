@@ -68,6 +68,7 @@ static uint32_t *count_of(struct pool *pool, uint8_t state)
         return &pool->idle_count;
     case SERVER_ACTIVE:
     case SERVER_RESETTING:
+    case SERVER_DRAINING:
     case SERVER_CLOSING:
         break;
     }

@@ -73,6 +73,8 @@ static void tick_group(struct worker *w, struct group *g, uint64_t now_ns)
             else if (v->state == SERVER_RESETTING && connect_ns != 0 &&
                      now_ns - v->since_ns > connect_ns)
                 server_close(v, "its reset took longer than server_connect_timeout");
+            else if (v->state == SERVER_DRAINING)
+                server_drain_tick(v, now_ns);
     }
     if (g->waiting > 0)
         pool_mark_dirty(g);

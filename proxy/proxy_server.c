@@ -19,6 +19,9 @@
 
 static void on_server_event(uv_poll_t *poll, int status, int events);
 
+#define DRAIN_AGAIN_NS UINT64_C(1000000000) /* then cancel once more, at each tick */
+#define DRAIN_MAX_NS UINT64_C(10000000000)  /* then give it up */
+
 static void free_handle(uv_handle_t *handle)
 {
     free(handle);
@@ -189,10 +192,44 @@ void server_lost(struct server *v, const char *why)
     worker_apply(w, c, core_server_lost(&v->core, now_ns), now_ns);
 }
 
+/* ---- what a client left behind ---- */
+
+static void drained(struct server *v, uint64_t now_ns)
+{
+    if (v->core.broken)
+        server_close(v, "it cannot be brought to idle");
+    else if (core_backend_drained(&v->core))
+        pool_release(v->worker, v, now_ns);
+}
+
+void server_drain(struct server *v, bool cancels, uint64_t now_ns)
+{
+    v->stopped = false; /* whoever took nothing of it is gone */
+    v->drain_cancels = cancels;
+    pool_move(v, SERVER_DRAINING, now_ns);
+    server_events_update(v);
+    if (cancels)
+        server_cancel(v);
+}
+
+/* A cancel may have been lost, or another batch of a pipeline runs now. */
+void server_drain_tick(struct server *v, uint64_t now_ns)
+{
+    const uint64_t for_ns = now_ns - v->since_ns;
+    if (!v->drain_cancels || v->core.cancels > 0)
+        return;
+    if (for_ns > DRAIN_MAX_NS)
+        server_close(v, "a cancelled statement of a client that is gone does not end");
+    else if (for_ns > DRAIN_AGAIN_NS)
+        server_cancel(v);
+}
+
 /* Bytes came to a connection that serves nobody: the end of a reset, or last words. */
 static void unattended(struct server *v, uint64_t now_ns)
 {
-    if (v->state == SERVER_RESETTING && !v->core.resetting)
+    if (v->state == SERVER_DRAINING)
+        drained(v, now_ns);
+    else if (v->state == SERVER_RESETTING && !v->core.resetting)
         pool_release(v->worker, v, now_ns);
     else if (v->state == SERVER_IDLE && !core_backend_idle(&v->core))
         server_close(v, "it is no longer fit to be used");
@@ -250,6 +287,8 @@ void server_cancel_ended(struct server *v, bool may_come, uint64_t now_ns)
     }
     v->core.broken = v->core.broken || may_come; /* whom would it hit? nobody: it is not reused */
     struct client *c = v->core.session != NULL ? v->core.session->shell : NULL;
-    if (c != NULL && c->core.client_pending == 0)
+    if (v->state == SERVER_DRAINING)
+        drained(v, now_ns);
+    else if (c != NULL && c->core.client_pending == 0)
         worker_apply(w, c, core_client_drained(&c->core, now_ns), now_ns);
 }

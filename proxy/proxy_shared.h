@@ -211,7 +211,7 @@ struct snapshot_row {
     char application[64];
     char address[64];
     char local_address[64];
-    char state[12]; /* client: active, waiting, idle; server: active, idle, used, login, ... */
+    char state[16]; /* client: active, waiting, idle; server: active, idle, used, login, ... */
     char node[64];
     char pin[24]; /* client: reason, "" when not pinned */
     uint16_t port, local_port;

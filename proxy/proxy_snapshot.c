@@ -57,8 +57,8 @@ static void describe_client(const struct client *c, struct snapshot_row *row, ui
 
 static void describe_server(const struct server *v, struct snapshot_row *row, uint64_t now_ns)
 {
-    static const char *const states[] = {"login",  "login",  "tested", "idle",
-                                         "active", "tested", "closing"};
+    static const char *const states[] = {"login",  "login",  "tested",         "idle",
+                                         "active", "tested", "being_canceled", "closing"};
     const struct group *g = v->pool->group;
     const struct config_node *node = &v->worker->config->nodes[v->pool->node];
     row->is_replica = v->core.is_replica;

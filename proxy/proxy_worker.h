@@ -67,6 +67,7 @@ enum server_state {
     SERVER_IDLE,
     SERVER_ACTIVE,
     SERVER_RESETTING,
+    SERVER_DRAINING, /* its client is gone; what it still says is dropped */
     SERVER_CLOSING,
 };
 
@@ -86,8 +87,9 @@ struct server {
     int fd;
     uint8_t state;
     uint8_t events;
-    bool full;    /* it has not taken WORKER_OUT_HIGH bytes: its client is not read */
-    bool stopped; /* not read: its client takes nothing */
+    bool full;          /* it has not taken WORKER_OUT_HIGH bytes: its client is not read */
+    bool stopped;       /* not read: its client takes nothing */
+    bool drain_cancels; /* draining: what runs is to be cancelled */
     bool closing;
     char hostaddr[INET6_ADDRSTRLEN];
 };
@@ -218,6 +220,10 @@ void server_events_update(struct server *v);
 bool server_watch(struct server *v); /* registers with its worker's loop */
 void server_unwatch(struct server *v);
 void server_connect_timeout(struct server *v);
+
+/* Its client is gone: waits until nothing is outstanding, then the pool resets it. */
+void server_drain(struct server *v, bool cancels, uint64_t now_ns);
+void server_drain_tick(struct server *v, uint64_t now_ns);
 
 /* The cancel request has ended, or was given up and may still come (may_come). */
 void server_cancel_ended(struct server *v, bool may_come, uint64_t now_ns);

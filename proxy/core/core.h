@@ -82,7 +82,9 @@ struct core_actions {
     struct core_sink client;      /* to the session's client */
     struct core_backend *backend; /* whom `server`, close_backend and release mean */
     uint8_t close_backend;        /* enum core_close: NOW means it is no longer to be trusted */
-    bool cancel_backend;  /* with close_backend: a statement runs that nobody waits for any more */
+    bool cancel_backend;  /* with close_backend or drain: a statement runs that nobody waits for */
+    bool drain;           /* detached, but replies are outstanding: feed them to core_server_data()
+                             until core_backend_drained(), then core_backend_reset() it */
     bool release;         /* back to its pool; the session is detached already */
     bool settle;          /* once the client has taken everything: core_client_drained() */
     bool want;            /* a backend as of session->choice, then core_granted() */
@@ -299,6 +301,7 @@ struct core_session {
     bool rolls_back;
     bool error_seen;
     bool cancel_found;
+    bool said_goodbye; /* Terminate came: it did not just vanish */
 
     uint32_t hashes_count;
     uint32_t parse_hash;                        /* which of them parse_class belongs to */
@@ -339,6 +342,7 @@ struct core_backend {
     bool is_replica;
     bool body_swallow;
     bool tainted;        /* ran code of unknown effect: reset before it serves another session */
+    bool draining;       /* its client is gone: replies are dropped until none is outstanding */
     bool pinned_left;    /* a pinned session left it: locks and temporary tables must go now */
     bool resetting;      /* a reset of ours is in flight, no session is attached */
     bool preflight_done; /* within one step */
@@ -412,7 +416,8 @@ struct core_actions *core_client_data(struct core_session *s, struct proto_span 
 struct core_actions *core_resume(struct core_session *s, uint64_t now_ns);
 /* Everything that was written to the client has been taken: it may release its backend now. */
 struct core_actions *core_client_drained(struct core_session *s, uint64_t now_ns);
-/* The client is gone, or is to go. Detaches: actions->release or ->close_backend say how. */
+/* The client is gone, or is to go. Detaches: actions->release, ->drain or ->close_backend say how.
+ */
 struct core_actions *core_client_gone(struct core_session *s, uint64_t now_ns);
 
 /* The backend that the session waited for. The session may want another one after all: then
@@ -439,6 +444,8 @@ bool core_may_replay(const struct core_session *s);
 struct core_actions *core_backend_reset(struct core_backend *b);
 /* True when it may serve any session. */
 bool core_backend_idle(const struct core_backend *b);
+/* After actions->drain: nothing is outstanding any more. False for ever: it is broken. */
+bool core_backend_drained(const struct core_backend *b);
 
 /* True when the shell should not read from the client for now. */
 bool core_client_paused(const struct core_session *s);

@@ -155,6 +155,11 @@ void core_write_error(struct core_session *s, const struct proto_error_text *tex
 void core_fatal_text(struct core_session *s, const struct proto_error_text *text,
                      struct core_actions *a);
 
+/* ---- core_gone.c ---- */
+
+/* An ErrorResponse came to a backend that is drained. */
+void core_drain_error(struct core_backend *b);
+
 /* ---- core_send.c ---- */
 
 static const char core_discard_all[] = "DISCARD ALL";

@@ -109,7 +109,7 @@ void core_detach(struct core_session *s)
 
 bool core_backend_idle(const struct core_backend *b)
 {
-    return !b->broken && !b->resetting && !b->fatal_seen && b->status == 'I' &&
+    return !b->broken && !b->resetting && !b->draining && !b->fatal_seen && b->status == 'I' &&
            core_expect_count(b) == 0 && b->body_left == 0 && b->hold == NULL && b->cancels == 0;
 }
 

@@ -63,8 +63,10 @@ static enum verdict answer(struct core_backend *b, uint8_t type, bool pop)
 static void start_copy_in(struct core_backend *b)
 {
     struct core_session *s = b->session;
-    if (s == NULL)
+    if (s == NULL) {
+        b->broken = true; /* nobody is left who would send the data */
         return;
+    }
     s->copy_in = true;
     /* Syncs that were sent along already will be ignored by the server. */
     struct core_expect head = *core_expect_head(b);
@@ -309,7 +311,10 @@ static enum verdict on_error(struct core_backend *b, struct proto_span body, uin
     if (fatal)
         b->fatal_seen = b->broken = true;
     if (s == NULL) {
-        b->broken = true;
+        if (b->draining && !fatal)
+            core_drain_error(b);
+        else
+            b->broken = true;
         return VERDICT_SWALLOW;
     }
     if (fatal && core_expect_count(b) > 0 &&

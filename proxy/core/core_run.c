@@ -236,6 +236,7 @@ static size_t next(struct core_session *s, struct proto_span in, uint64_t now_ns
 {
     const uint8_t type = in.base[0];
     if (type == 'X') {
+        s->said_goodbye = true;
         s->phase = CORE_DOOMED;
         a->close_client = CORE_CLOSE_NOW;
         return in.size;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: PostgreSQL
  *
- * core_session: backends come and go. Granted, released, refused, lost; the client is gone.
+ * core_session: backends come and go. Granted, released, refused, lost.
  *
- * Failure modes: core_refused (no backend), core_server_lost (replay or FATAL), core_client_gone.
+ * Failure modes: core_refused (no backend), core_server_lost (replay or FATAL). A client that is
+ * gone: core_gone.c.
  */
 #include <stdlib.h>
 
@@ -133,58 +134,6 @@ struct core_actions *core_refused(struct core_session *s, const struct proto_err
         s->skipping = true;
     if (s->hold != NULL)
         core_pump(s, (struct proto_span){0}, now_ns, a);
-    return a;
-}
-
-struct core_actions *core_client_gone(struct core_session *s, uint64_t now_ns)
-{
-    struct core_actions *a = core_actions_begin(s->worker);
-    (void)now_ns;
-    a->cancel_want = s->waiting;
-    s->waiting = false;
-    s->phase = CORE_DOOMED;
-    struct core_backend *b = s->backend;
-    if (b == NULL)
-        return a;
-    a->backend = b;
-    core_not_in_flight(s, b->node);
-    const bool clean = !b->broken && !b->fatal_seen && !b->resetting && core_expect_count(b) == 0 &&
-                       b->body_left == 0 && b->hold == NULL && b->cancels == 0 && !s->copy_in &&
-                       s->stream_left == 0 && !s->emitting && !s->unsynced;
-    if (!clean) {
-        a->cancel_backend = core_expect_count(b) > 0 && !b->fatal_seen;
-        while (core_expect_count(b) > 0)
-            core_expect_pop(b);
-        b->broken = true;
-        a->close_backend = CORE_CLOSE_NOW;
-    } else {
-        b->pinned_left = s->pin != ROUTER_REASON_NONE;
-        b->tainted = b->tainted || b->pinned_left;
-        a->release = true; /* core_backend_reset() first, where it is not idle or is tainted */
-    }
-    core_detach(s);
-    return a;
-}
-
-struct core_actions *core_backend_reset(struct core_backend *b)
-{
-    struct core_actions *a = core_actions_begin(b->worker);
-    assert(b->session == NULL && core_expect_count(b) == 0);
-    a->backend = b;
-    struct proto_writer w = core_sink_writer(&a->server);
-    if (b->status != 'I') {
-        proto_write_query(&w, core_span("ROLLBACK"));
-        (void)core_expect_push(b, CORE_EXPECT_QUERY, CORE_SWALLOW);
-    }
-    if (b->tainted) {
-        proto_write_query(&w, core_span(core_discard_all));
-        (void)core_expect_push(b, CORE_EXPECT_QUERY, CORE_SWALLOW);
-        core_lru_clear(b);
-        b->settings_hash = 0;
-    }
-    core_sink_commit(&a->server, &w);
-    b->unnamed_id = 0;
-    b->resetting = core_expect_count(b) > 0;
     return a;
 }
 

@@ -172,8 +172,11 @@ static void server_to_core(struct sim_conn *c)
     if (!c->open || c->core.session != NULL)
         return;
     if (c->core.broken) {
-        if (c->pooled || c->resetting)
+        if (c->pooled || c->resetting || c->draining)
             sim_conn_free(c);
+    } else if (c->draining && core_backend_drained(&c->core)) {
+        c->draining = false;
+        sim_pool_put(c, true);
     } else if (c->resetting && core_backend_idle(&c->core)) {
         c->resetting = false;
         c->pooled = true;
@@ -330,7 +333,7 @@ static void check_rest(void)
     }
     for (int i = 0; i < SIM_CONNS_MAX; i++)
         if (sim.conns[i].open) {
-            if (!sim.conns[i].pooled && !sim.conns[i].resetting)
+            if (!sim.conns[i].pooled && !sim.conns[i].resetting && !sim.conns[i].draining)
                 sim_fail("a server connection was never given back");
             sim_conn_free(&sim.conns[i]);
         }

@@ -110,6 +110,7 @@ struct sim_conn {
     bool closed_by_proxy;
     bool pooled;
     bool resetting;
+    bool draining; /* its client is gone, replies are outstanding */
     uint8_t node;
     int owner; /* client that it served last */
     struct core_backend core;
@@ -236,6 +237,8 @@ void sim_client_close(struct sim_client *c);
 void sim_conn_free(struct sim_conn *c);
 /* An idle connection to the node, or a new one; NULL: the budget is used up. */
 struct sim_conn *sim_conn_find(uint8_t node);
+/* Back to the pool, after a reset where one is needed. */
+void sim_pool_put(struct sim_conn *c, bool client_gone);
 void sim_wait_remove(struct sim_client *c);
 
 /* ---- chance, and what is wrong ---- */

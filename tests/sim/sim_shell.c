@@ -38,7 +38,7 @@ static void send_server(struct sim_conn *c, const struct core_sink *sink)
     }
 }
 
-static void pool_put(struct sim_conn *c, bool client_gone)
+void sim_pool_put(struct sim_conn *c, bool client_gone)
 {
     if (c->core.broken) {
         sim_conn_free(c);
@@ -122,7 +122,11 @@ void sim_client_close(struct sim_client *c)
     if (a->close_backend != CORE_KEEP)
         sim_conn_free(conn_of(b));
     else if (a->release)
-        pool_put(conn_of(b), true);
+        sim_pool_put(conn_of(b), true);
+    else if (a->drain) {
+        send_server(conn_of(b), &a->server);
+        conn_of(b)->draining = true;
+    }
     core_session_deinit(&c->core);
 }
 
@@ -168,7 +172,7 @@ static struct core_actions *execute_one(struct sim_client *client, struct core_a
         sim_wait_remove(client);
     if (a->release) {
         check_release(conn, pending);
-        pool_put(conn, false);
+        sim_pool_put(conn, false);
         conn = NULL;
     } else if (a->close_backend != CORE_KEEP) {
         if (b->session != NULL)

@@ -156,6 +156,12 @@ static void execute(struct shell *sh, struct core_actions *a)
     }
 }
 
+static void drained(struct core_backend *b)
+{
+    if (core_backend_drained(b))
+        (void)core_backend_reset(b);
+}
+
 static void gone(struct shell *sh)
 {
     if (sh->gone)
@@ -168,6 +174,8 @@ static void gone(struct shell *sh)
         forget(sh, b);
     else if (a->release && (!core_backend_idle(b) || b->tainted))
         (void)core_backend_reset(b);
+    else if (a->drain)
+        drained(b);
 }
 
 static struct core_backend *any_backend(struct shell *sh, uint8_t which)
@@ -389,6 +397,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     while (sh->left > 0 && !sh->gone)
         step(sh);
     gone(sh);
+    while (sh->left > 0) { /* what it left behind goes on talking */
+        const uint8_t which = take_byte(sh);
+        server_says(sh, which, take_bytes(sh));
+        if (sh->backends[which % BACKENDS_MAX] != NULL)
+            drained(sh->backends[which % BACKENDS_MAX]);
+    }
     core_session_deinit(&sh->session);
     for (uint32_t i = 0; i < BACKENDS_MAX; i++)
         if (sh->backends[i] != NULL)

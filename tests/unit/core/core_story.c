@@ -373,6 +373,10 @@ void story_leave(struct story *st)
         say_sink(st, node_names[b->node], &core_backend_reset(b)->server, true);
     } else if (a->release) {
         say(st, "release %s\n", node_names[b->node]);
+    } else if (a->drain) {
+        say(st, "drain %s%s\n", node_names[b->node], a->cancel_backend ? ", cancel" : "");
+        if (a->server.size > 0)
+            say_sink(st, node_names[b->node], &a->server, true);
     }
 }
 
@@ -398,6 +402,9 @@ void story_server_bytes(struct story *st, uint32_t node, const void *bytes, size
     st->now_ns += 1000;
     story_execute(
         st, core_server_data(st->backends[node], (struct proto_span){bytes, size}, st->now_ns));
+    struct core_backend *b = st->backends[node];
+    if (b != NULL && b->session == NULL && core_backend_drained(b))
+        say_sink(st, node_names[node], &core_backend_reset(b)->server, true);
 }
 
 void story_server(struct story *st, uint32_t node, const char *messages)

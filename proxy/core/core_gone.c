@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: PostgreSQL
+ *
+ * core_gone: the client is gone. What becomes of the backend that it leaves behind: given back at
+ * once, drained of replies that nobody waits for, or closed; and how it is made clean.
+ *
+ * Drained: every reply that is outstanding is dropped, a statement that runs is cancelled; when all
+ * are in, core_backend_reset() rolls back and forgets everything of the session.
+ */
+#include <stdlib.h>
+
+#include "core_internal.h"
+
+/* Whole messages were sent and no COPY runs: the server will come to its ReadyForQuery by itself.
+ */
+static bool may_drain(const struct core_session *s)
+{
+    const struct core_backend *b = s->backend;
+    return !b->broken && !b->fatal_seen && !b->resetting && !s->copy_in && s->stream_left == 0 &&
+           !s->emitting && !s->streaming;
+}
+
+static bool is_quiet(const struct core_backend *b)
+{
+    return core_expect_count(b) == 0 && b->body_left == 0 && b->hold == NULL && b->cancels == 0;
+}
+
+/* A client that says goodbye while its write runs gets what PostgreSQL would give it: the statement
+ * ends. Whoever just vanishes, or reads, or leaves a block open, has nothing to lose by a cancel.
+ */
+static bool runs_for_nobody(const struct core_session *s)
+{
+    const bool last_will = s->said_goodbye && s->dirty_block && s->block == CORE_NO_BLOCK;
+    return core_expect_count(s->backend) > 0 && !last_will;
+}
+
+/* What is outstanding is for nobody: made-up replies vanish, the rest is swallowed. */
+static void swallow_all(struct core_backend *b)
+{
+    const uint32_t count = core_expect_count(b);
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        struct core_expect e = *core_expect_at(b, i);
+        if (e.stmt != NULL)
+            core_stmt_release(b->worker, e.stmt);
+        free(e.name);
+        if (e.kind != CORE_EXPECT_FAKE)
+            *core_expect_at(b, kept++) =
+                (struct core_expect){.kind = e.kind, .action = CORE_SWALLOW};
+    }
+    b->expect_tail = b->expect_head + kept;
+}
+
+static void drain(struct core_session *s, struct core_actions *a)
+{
+    struct core_backend *b = s->backend;
+    a->drain = true;
+    a->cancel_backend = runs_for_nobody(s);
+    swallow_all(b);
+    if (s->unsynced) { /* the server waits for the end of the batch */
+        struct proto_writer w = core_sink_writer(&a->server);
+        proto_write_sync(&w);
+        core_sink_commit(&a->server, &w);
+        (void)core_expect_push(b, CORE_EXPECT_SYNC, CORE_SWALLOW);
+    }
+    b->draining = b->body_swallow = true;
+    b->tainted = b->pinned_left = true; /* nobody has looked at what became of it */
+}
+
+struct core_actions *core_client_gone(struct core_session *s, uint64_t now_ns)
+{
+    struct core_actions *a = core_actions_begin(s->worker);
+    (void)now_ns;
+    a->cancel_want = s->waiting;
+    s->waiting = false;
+    s->phase = CORE_DOOMED;
+    struct core_backend *b = s->backend;
+    if (b == NULL)
+        return a;
+    a->backend = b;
+    core_not_in_flight(s, b->node);
+    if (!may_drain(s)) {
+        a->cancel_backend = core_expect_count(b) > 0 && !b->fatal_seen;
+        while (core_expect_count(b) > 0)
+            core_expect_pop(b);
+        b->broken = true;
+        a->close_backend = CORE_CLOSE_NOW;
+    } else if (!is_quiet(b) || s->unsynced) {
+        drain(s, a);
+    } else {
+        b->pinned_left = s->pin != ROUTER_REASON_NONE;
+        b->tainted = b->tainted || b->pinned_left;
+        a->release = true; /* core_backend_reset() first, where it is not idle or is tainted */
+    }
+    core_detach(s);
+    return a;
+}
+
+bool core_backend_drained(const struct core_backend *b)
+{
+    assert(b->session == NULL);
+    return b->draining && !b->broken && is_quiet(b);
+}
+
+void core_drain_error(struct core_backend *b)
+{
+    const struct core_expect *e = core_expect_head(b);
+    if (e == NULL || e->kind == CORE_EXPECT_QUERY || e->kind == CORE_EXPECT_SYNC) {
+        b->broken = b->broken || e == NULL;
+        return;
+    }
+    bool query_skipped = false; /* behind a BEGIN of ours that failed: it waits for a Sync */
+    while ((e = core_expect_head(b)) != NULL && e->kind != CORE_EXPECT_SYNC) {
+        query_skipped = query_skipped || e->kind == CORE_EXPECT_QUERY;
+        core_expect_pop(b);
+    }
+    b->broken = b->broken || e == NULL || query_skipped;
+}
+
+struct core_actions *core_backend_reset(struct core_backend *b)
+{
+    struct core_actions *a = core_actions_begin(b->worker);
+    assert(b->session == NULL && core_expect_count(b) == 0);
+    a->backend = b;
+    b->draining = false;
+    struct proto_writer w = core_sink_writer(&a->server);
+    if (b->status != 'I') {
+        proto_write_query(&w, core_span("ROLLBACK"));
+        (void)core_expect_push(b, CORE_EXPECT_QUERY, CORE_SWALLOW);
+    }
+    if (b->tainted) {
+        proto_write_query(&w, core_span(core_discard_all));
+        (void)core_expect_push(b, CORE_EXPECT_QUERY, CORE_SWALLOW);
+        core_lru_clear(b);
+        b->settings_hash = 0;
+    }
+    core_sink_commit(&a->server, &w);
+    b->unnamed_id = 0;
+    b->resetting = core_expect_count(b) > 0;
+    return a;
+}
