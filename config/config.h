@@ -74,6 +74,14 @@ enum config_auth {
     CONFIG_AUTH_CERT,
     CONFIG_AUTH_HBA
 };
+enum config_sslmode { /* PgBouncer's and libpq's; from REQUIRE on TLS is a must */
+                      CONFIG_SSL_DISABLE,
+                      CONFIG_SSL_ALLOW,
+                      CONFIG_SSL_PREFER,
+                      CONFIG_SSL_REQUIRE,
+                      CONFIG_SSL_VERIFY_CA,
+                      CONFIG_SSL_VERIFY_FULL
+};
 enum config_role { CONFIG_ROLE_AUTO, CONFIG_ROLE_PRIMARY, CONFIG_ROLE_REPLICA };
 enum config_pool_mode { CONFIG_POOL_SESSION, CONFIG_POOL_TRANSACTION, CONFIG_POOL_STATEMENT };
 enum config_consistency { /* the order of enum router_level */
@@ -124,10 +132,13 @@ struct config_switchgear {
     uint64_t statement_max; /* bytes of a batch that is planned whole; larger: a write, streamed */
     uint64_t verdict_cache_entries;
     uint64_t connect_parallel; /* connections being opened at once, a worker and pool */
-    const char *client_tls_sslmode, *client_tls_cert_file, *client_tls_key_file,
-        *client_tls_ca_file, *client_tls_ciphers, *client_tls_protocols;
-    const char *server_tls_sslmode, *server_tls_cert_file, *server_tls_key_file,
-        *server_tls_ca_file, *server_tls_ciphers, *server_tls_protocols;
+    int client_tls_sslmode, server_tls_sslmode; /* enum config_sslmode */
+    /* files: beside the configuration file unless they are absolute; config_finish() sees to it */
+    const char *client_tls_cert_file, *client_tls_key_file, *client_tls_ca_file;
+    const char *client_tls_protocols, *client_tls_ciphers, *client_tls13_ciphers,
+        *client_tls_ecdhcurve, *client_tls_dheparams;
+    const char *server_tls_cert_file, *server_tls_key_file, *server_tls_ca_file;
+    const char *server_tls_protocols, *server_tls_ciphers;
 };
 
 struct config_node {
@@ -220,6 +231,10 @@ void config_problems_deinit(struct config_problems *p);
 void config_problem_add(struct config_problems *p, const char *file, uint32_t line,
                         const char *message);
 
+/* The same for a setting of [switchgear]: the problem stands at its line. */
+void config_setting_problem(const struct config *c, const char *key, bool warning,
+                            const char *message, struct config_problems *p);
+
 /* Empty, with every default. NULL: no memory. Memory that runs out later is an error that
  * config_finish() reports. */
 struct config *config_create(void);
@@ -247,6 +262,13 @@ void config_finish(struct config *c, struct config_problems *p);
 const struct config_database *config_database_find(const struct config *c, const char *name);
 const struct config_user *config_user_find(const struct config *c, const char *name);
 bool config_list_has(const char *list, const char *item); /* comma separated, blanks trimmed */
+
+/* TLS versions out of a list such as "secure" or "tlsv1.2,tlsv1.3"; PgBouncer's words. False: not
+ * understood, or older than 1.2. */
+struct config_tls_versions {
+    bool v12, v13;
+};
+bool config_tls_versions_parse(const char *text, struct config_tls_versions *ret);
 
 /* What a reload would change that needs a restart: adds an error a field, so that a reload whose
  * problems have errors can be refused as a whole. Both configs are finished ones. */

@@ -22,6 +22,18 @@ static struct config_source at_key(const struct config *c, const struct config_p
     return source;
 }
 
+void config_setting_problem(const struct config *c, const char *key, bool warning,
+                            const char *message, struct config_problems *p)
+{
+    const struct config_place place = {.section = CONFIG_SECTION_SWITCHGEAR,
+                                       .origins = &c->arena->switchgear};
+    const struct config_source source = at_key(c, &place, key);
+    if (warning)
+        config_warning(p, &source, "%s", message);
+    else
+        config_error(p, &source, "%s", message);
+}
+
 static struct config_source at_header(const struct config_place *place)
 {
     return (struct config_source){
@@ -316,6 +328,7 @@ void config_check(struct config *c, struct config_problems *p)
                      "there is no database: add a section [database NAME] for what clients name, "
                      "or [database *] for all");
     switchgear_check(c, p);
+    config_tls_check(c, p);
     breaker_check(c, p);
     set_only_check(c, CONFIG_SECTION_NODE, c->nodes_count, p);
     set_only_check(c, CONFIG_SECTION_DATABASE, c->databases_count, p);

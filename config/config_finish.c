@@ -84,6 +84,7 @@ void config_finish(struct config *c, struct config_problems *p)
     for (uint32_t i = 0; i < c->databases_count; i++)
         database_finish(c, i);
     probe_finish(c);
+    config_tls_finish(c);
     if (c->arena->failed) {
         const struct config_source source = {.file = c->arena->main_file, .about = ""};
         config_error(p, &source, "no memory, or more than %d MB of text", CONFIG_MEMORY_MAX >> 20);

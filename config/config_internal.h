@@ -149,5 +149,8 @@ bool config_value_is_default(const struct config_option *o, const void *section_
 /* Contradictions between values, before config_finish() works out what is inherited; it has named
  * the shards by then. */
 void config_check(struct config *c, struct config_problems *p);
+void config_tls_check(struct config *c, struct config_problems *p);
+/* Makes the names of files absolute, as far as the configuration file's own is. */
+void config_tls_finish(struct config *c);
 
 #endif

@@ -15,6 +15,7 @@
 
 #include "proxy_admin_internal.h"
 #include "proxy_log.h"
+#include "proxy_tls_bytes.h"
 #include "proxy_worker.h"
 
 static void peer_go_on(struct admin_client *c);
@@ -38,6 +39,9 @@ static void on_closed(uv_handle_t *handle)
     if (--c->open_handles > 0)
         return;
     struct admin *admin = c->admin;
+    if (c->ssl != NULL && c->out.size == c->out_sent)
+        tls_bytes_end(c->ssl);
+    SSL_free(c->ssl);
     close(c->fd);
     admin_session_deinit(c);
     LIST_REMOVE(c, link);
@@ -58,11 +62,27 @@ static void peer_close(struct admin_client *c)
 
 /* ---- sockets ---- */
 
+static ssize_t peer_send(struct admin_client *c)
+{
+    const struct proto_span rest = {(const uint8_t *)c->out.base + c->out_sent,
+                                    c->out.size - c->out_sent};
+    if (c->ssl != NULL)
+        return tls_bytes_send(c->ssl, &rest, 1, NULL); /* one span: nothing to gather */
+    return write(c->fd, rest.base, rest.size);
+}
+
+static ssize_t peer_receive(struct admin_client *c)
+{
+    if (c->ssl != NULL)
+        return tls_bytes_receive(c->ssl, c->in + c->in_size, sizeof c->in - c->in_size, &c->unread);
+    return read(c->fd, c->in + c->in_size, sizeof c->in - c->in_size);
+}
+
 /* False: the client is gone. */
 static bool peer_flush(struct admin_client *c)
 {
     while (c->out_sent < c->out.size) {
-        const ssize_t n = write(c->fd, c->out.base + c->out_sent, c->out.size - c->out_sent);
+        const ssize_t n = peer_send(c);
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK)
@@ -97,7 +117,7 @@ static void peer_events_update(struct admin_client *c)
 static bool peer_read(struct admin_client *c)
 {
     while (c->in_size < sizeof c->in) {
-        const ssize_t n = read(c->fd, c->in + c->in_size, sizeof c->in - c->in_size);
+        const ssize_t n = peer_receive(c);
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0)
@@ -128,6 +148,13 @@ static void peer_go_on(struct admin_client *c)
         }
         more = !c->suspended && !c->close_after_flush && !is_full(c) &&
                (c->in_size < before || was_full);
+        if (c->unread && c->in_size < sizeof c->in && !c->close_after_flush) {
+            if (!peer_read(c)) {
+                peer_close(c);
+                return;
+            }
+            more = more || !c->suspended;
+        }
     }
     const bool flushed = c->out_sent == c->out.size;
     if (c->shutdown_wanted && flushed) {
@@ -246,6 +273,8 @@ static struct admin_client *peer_create(struct admin *admin, struct mail_admin_c
         return NULL;
     c->admin = admin;
     c->fd = mail->fd;
+    c->ssl = mail->ssl;
+    c->unread = mail->ssl != NULL; /* maybe */
     c->may_change = mail->may_change;
     c->id = ++admin->next_id;
     c->connected_s = (uint64_t)time(NULL);
@@ -276,6 +305,7 @@ void admin_take_client(struct supervisor *s, struct mail_admin_client *mail)
         c = peer_create(admin, mail);
     if (c == NULL) {
         log_warning("admin_client_refused", "user=\"%s\" address=%s", mail->user, mail->address);
+        SSL_free(mail->ssl);
         close(mail->fd);
         free(mail);
         return;

@@ -10,6 +10,7 @@
 #ifndef PROXY_ADMIN_INTERNAL_H
 #define PROXY_ADMIN_INTERNAL_H
 
+#include <openssl/ssl.h>
 #include <sys/queue.h>
 
 #include "proxy_admin_command.h"
@@ -50,7 +51,9 @@ struct admin_client {
     uv_timer_t timer;
     uint32_t open_handles;
     int fd;
-    int events; /* armed in poll */
+    SSL *ssl;    /* NULL: plain */
+    bool unread; /* it has bytes that the descriptor does not tell of */
+    int events;  /* armed in poll */
     bool may_change;
     bool in_block;  /* a BEGIN was answered; nothing depends on it */
     bool skipping;  /* after an error: drop everything up to Sync */

@@ -209,7 +209,7 @@ static void show_socket(const struct snapshot_row *r, struct table *t)
     table_id(t, r->id);
     table_id(t, r->link);
     table_number(t, r->remote_pid);
-    table_string(t, r->tls ? "TLS" : "");
+    table_string(t, r->tls);
     table_string(t, r->application);
 }
 

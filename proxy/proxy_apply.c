@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "proxy_auth.h"
+#include "proxy_client_io.h"
 #include "proxy_log.h"
 #include "proxy_worker.h"
 
@@ -145,6 +146,7 @@ static struct core_actions *apply_once(struct worker *w, struct client *c, struc
     if (a->login_done)
         client_logged_in(c);
     const bool login_want_user = a->login_want_user, login_proven = a->login_proven;
+    const bool start_tls = a->start_tls;
     const bool cancels = a->cancel_request;
     apply_backend(w, a, now_ns);
     if (cancels)
@@ -153,6 +155,11 @@ static struct core_actions *apply_once(struct worker *w, struct client *c, struc
         return again_server && kept ? core_server_data(b, (struct proto_span){0}, now_ns) : NULL;
     if (c->closing)
         return NULL;
+    if (start_tls) {
+        if (c->out != NULL || !client_io_start_tls(c, (struct proto_span){0}))
+            client_close(c, "no TLS");
+        return NULL;
+    }
     if (login_want_user) {
         auth_login(c, now_ns);
         return NULL;

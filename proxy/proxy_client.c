@@ -13,6 +13,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "proxy_client_io.h"
 #include "proxy_log.h"
 #include "proxy_spans.h"
 #include "proxy_worker.h"
@@ -49,11 +50,11 @@ static void slot_take(struct client *c)
 
 static void on_client_event(uv_poll_t *poll, int status, int events);
 
-void client_events_update(struct client *c)
+static int events_wanted(const struct client *c)
 {
-    if (c->closing)
-        return;
     int events = 0;
+    if (c->in_handshake)
+        return c->in_turn ? 0 : c->tls_wants;
     const struct server *v = c->core.backend != NULL ? c->core.backend->shell : NULL;
     const bool full = v != NULL && v->full;
     /* our own answers have no server that could be stopped: whoever takes none may ask for no more
@@ -63,8 +64,17 @@ void client_events_update(struct client *c)
         events |= UV_READABLE;
     if ((events & UV_READABLE) == 0 && !c->close_after_flush)
         events |= UV_DISCONNECT; /* it may leave all the same */
-    if (c->out != NULL)
+    /* what the descriptor does not tell of is read at once: it can be written to, nearly always */
+    if (c->out != NULL || (c->unread && (events & UV_READABLE) != 0))
         events |= UV_WRITABLE;
+    return events;
+}
+
+void client_events_update(struct client *c)
+{
+    if (c->closing)
+        return;
+    const int events = events_wanted(c);
     if (events == c->events)
         return;
     c->events = (uint8_t)events;
@@ -78,11 +88,11 @@ void client_events_update(struct client *c)
 /* What the socket does not take is kept, and counted in client_pending. */
 void client_write(struct client *c, struct core_sink *sink)
 {
-    if (c->closing || c->close_after_flush)
+    if (c->closing || c->close_after_flush || c->in_handshake)
         return;
     size_t sent = 0;
     if (c->out == NULL) {
-        const ssize_t n = spans_send(c->fd, sink->spans, sink->count);
+        const ssize_t n = client_io_send(c, sink->spans, sink->count);
         if (n >= 0)
             sent = (size_t)n;
         else if (errno != EAGAIN && errno != EINTR)
@@ -109,7 +119,7 @@ static void flush(struct client *c, uint64_t now_ns)
 {
     struct worker *w = c->worker;
     const struct proto_span span = core_block_span(c->out);
-    const ssize_t n = send(c->fd, span.base, span.size, MSG_NOSIGNAL);
+    const ssize_t n = client_io_send(c, &span, 1);
     if (n < 0 && errno != EAGAIN && errno != EINTR) {
         client_close(c, "write failed");
         return;
@@ -139,30 +149,14 @@ static void flush(struct client *c, uint64_t now_ns)
 
 /* ---- reading ---- */
 
-static void on_client_event(uv_poll_t *poll, int status, int events)
+void client_readable(struct client *c)
 {
-    struct client *c = poll->data;
     struct worker *w = c->worker;
-    assert(!c->closing);
-    if (status < 0) {
-        client_close(c, "poll failed");
+    const ssize_t n = client_io_receive(c, w->scratch, WORKER_READ_SIZE);
+    if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
+        client_events_update(c);
         return;
     }
-    worker_topology_refresh(w);
-    if ((events & UV_WRITABLE) != 0 && c->out != NULL) {
-        flush(c, uv_hrtime());
-        if (c->closing)
-            return;
-    }
-    if ((events & c->events & UV_DISCONNECT) != 0) { /* what it sent and we held back is void */
-        client_close(c, "client closed the connection");
-        return;
-    }
-    if ((events & UV_READABLE) == 0 || (c->events & UV_READABLE) == 0)
-        return;
-    const ssize_t n = recv(c->fd, w->scratch, WORKER_READ_SIZE, 0);
-    if (n < 0 && (errno == EAGAIN || errno == EINTR))
-        return;
     if (n <= 0) {
         client_close(c, n == 0 ? "client closed the connection" : "read failed");
         return;
@@ -173,9 +167,40 @@ static void on_client_event(uv_poll_t *poll, int status, int events)
         shared_add(&w->database_stats[g->database].bytes_in, (uint64_t)n);
     }
     const struct proto_span in = {.base = w->scratch, .size = (size_t)n};
+    if (c->logging_in && client_io_is_direct(c, in)) {
+        if (!client_io_start_tls(c, in))
+            client_close(c, "no TLS");
+        return;
+    }
     worker_apply(w, c, core_client_data(&c->core, in, now_ns), now_ns);
     if (!c->closing)
         client_events_update(c);
+}
+
+static void on_client_event(uv_poll_t *poll, int status, int events)
+{
+    struct client *c = poll->data;
+    assert(!c->closing);
+    if (status < 0) {
+        client_close(c, "poll failed");
+        return;
+    }
+    worker_topology_refresh(c->worker);
+    if (c->in_handshake) {
+        client_io_handshake_ready(c);
+        return;
+    }
+    if ((events & UV_WRITABLE) != 0 && c->out != NULL) {
+        flush(c, uv_hrtime());
+        if (c->closing)
+            return;
+    }
+    if ((events & c->events & UV_DISCONNECT) != 0) { /* what it sent and we held back is void */
+        client_close(c, "client closed the connection");
+        return;
+    }
+    if ((c->events & UV_READABLE) != 0 && ((events & UV_READABLE) != 0 || c->unread))
+        client_readable(c);
 }
 
 /* ---- life ---- */
@@ -203,6 +228,7 @@ void client_open(struct worker *w, struct mail_client *mail)
     }
     c->accepted_ns = uv_hrtime();
     core_session_init(&c->core, &w->core, c);
+    c->core.tls = (uint8_t)client_io_offer(c);
     slot_take(c);
     proxy_random(&c->core.cancel_secret, sizeof(c->core.cancel_secret));
     c->core.cancel_pid = (w->index << SLOT_BITS | c->slot) + 1;
@@ -238,6 +264,7 @@ static void leave(struct client *c)
     struct core_actions *a = core_client_gone(&c->core, now_ns);
     worker_apply(w, c, a, now_ns);
     pool_forget_waiter(c);
+    client_io_forget(c);
     if (had_pin && c->pin_seen != 0)
         shared_set(&w->stats.pinned_now[c->pin_seen], w->stats.pinned_now[c->pin_seen] - 1);
     if (c->logging_in)
@@ -259,6 +286,7 @@ void client_close(struct client *c, const char *why)
         return;
     log_debug("client_closed", "client=%llu reason=\"%s\"", (unsigned long long)c->core.id, why);
     leave(c);
+    client_io_end(c);
     (void)close(c->fd);
 }
 
@@ -328,8 +356,12 @@ void client_hand_to_admin(struct client *c)
         memcpy(mail->rest, rest.base, rest.size);
     (void)uv_poll_stop(&c->poll);
     const int fd = c->fd;
+    SSL *ssl = c->ssl;
+    mail->ssl = ssl;
     leave(c);
+    c->ssl = NULL;
     if (!mailbox_post(w->proxy->supervisor_mail, &mail->mail)) {
+        SSL_free(ssl);
         (void)close(fd);
         free(mail);
     }

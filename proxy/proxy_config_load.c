@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "proxy_tls.h"
+
 enum { FILE_SIZE_MAX = 16 * 1024 * 1024 };
 
 /* A whole file, NUL-terminated; NULL with errno. */
@@ -88,7 +90,8 @@ static const char *get_variable(void *arg, const char *name)
     return getenv(name);
 }
 
-struct config *config_load(const struct config_input *source, struct config_problems *problems)
+struct config *config_load(const struct config_input *source, struct config_problems *problems,
+                           SSL_CTX **ret_tls)
 {
     struct config *c = config_create();
     if (c == NULL)
@@ -101,7 +104,7 @@ struct config *config_load(const struct config_input *source, struct config_prob
         config_set(c, source->assignments[i], problems);
     load_users(c, source->path, problems);
     config_finish(c, problems);
-    if (problems->errors == 0)
+    if (problems->errors == 0 && tls_create(c, problems, ret_tls))
         return c;
     config_destroy(c);
     return NULL;

@@ -104,9 +104,11 @@ static void taken_over(struct server *v)
     const uint64_t now_ns = uv_hrtime();
     v->fd = PQsocket(v->conn);
     v->ssl = PQsslStruct(v->conn, "OpenSSL");
-    if (v->ssl != NULL)
+    if (v->ssl != NULL) {
         (void)SSL_set_mode(v->ssl,
                            SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+        SSL_set_read_ahead(v->ssl, 1); /* a record's head and body in one read */
+    }
     keep_parameters(v);
     v->core.opened_ns = now_ns;
     /* what it is decides which statements it may carry, whatever the topology believes */

@@ -10,6 +10,7 @@
 
 #include "proxy_config_load.h"
 #include "proxy_run.h"
+#include "proxy_tls.h"
 #include "router_classify.h"
 
 enum { EXIT_CONFIG = 1, EXIT_USAGE = 2, ASSIGNMENTS_MAX = 128 };
@@ -118,13 +119,15 @@ static int serve_or_check(int argc, char **argv, bool serve)
         .path = path, .assignments = assignments.items, .assignments_count = assignments.count};
     struct config_problems problems;
     config_problems_init(&problems);
-    struct config *config = config_load(&input, &problems);
+    SSL_CTX *tls = NULL;
+    struct config *config = config_load(&input, &problems, &tls);
     config_problems_print(&problems);
     config_problems_deinit(&problems);
     if (config == NULL)
         return EXIT_CONFIG;
     if (serve)
-        return run_serve(&input, config);
+        return run_serve(&input, config, tls);
+    SSL_CTX_free(tls);
     config_destroy(config);
     (void)printf("%s: ok\n", path);
     return 0;

@@ -155,6 +155,7 @@ void probes_publish(struct supervisor *s, bool admission_changed)
         s->admission++;
     next->admission = s->admission;
     next->config = s->proxy->config;
+    next->tls = s->proxy->tls;
     topology_publish(&s->proxy->box, next);
     if (admission_changed)
         workers_wake(s->proxy);

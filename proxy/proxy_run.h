@@ -7,7 +7,8 @@
 
 #include "proxy_config_load.h"
 
-/* Takes the config. Returns the exit code: 0 clean stop, 3 cannot start. */
-int run_serve(const struct config_input *input, struct config *config);
+/* Takes both, tls is what clients are offered. Returns the exit code: 0 clean stop, 3 cannot start.
+ */
+int run_serve(const struct config_input *input, struct config *config, SSL_CTX *tls);
 
 #endif

@@ -8,13 +8,13 @@
  * Failure modes: server_lost; server_close gives everything back.
  */
 #include <errno.h>
-#include <openssl/err.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "proxy_log.h"
 #include "proxy_spans.h"
+#include "proxy_tls_bytes.h"
 #include "proxy_worker.h"
 
 static void on_server_event(uv_poll_t *poll, int status, int events);
@@ -57,7 +57,8 @@ void server_events_update(struct server *v)
     if (v->closing || v->poll == NULL)
         return;
     int events = v->stopped ? 0 : UV_READABLE;
-    if (v->out != NULL)
+    /* what the descriptor does not tell of is read at once: it can be written to, nearly always */
+    if (v->out != NULL || (v->unread && !v->stopped))
         events |= UV_WRITABLE;
     if (events == v->events)
         return;
@@ -105,35 +106,16 @@ void server_drop(struct server *v)
 
 static ssize_t transport_send(struct server *v, const struct proto_span *spans, uint32_t count)
 {
-    if (v->ssl != NULL) {
-        ERR_clear_error(); /* else another connection's error would be taken for this one's */
-        const int n = SSL_write(v->ssl, spans[0].base, (int)spans[0].size);
-        if (n > 0)
-            return n;
-        const int error = SSL_get_error(v->ssl, n);
-        errno = error == SSL_ERROR_WANT_WRITE || error == SSL_ERROR_WANT_READ ? EAGAIN : EIO;
-        return -1;
-    }
+    if (v->ssl != NULL)
+        return tls_bytes_send(v->ssl, spans, count, v->worker->gather);
     return spans_send(v->fd, spans, count);
 }
 
 static ssize_t transport_receive(struct server *v, uint8_t *buf, size_t size)
 {
-    if (v->ssl == NULL)
-        return recv(v->fd, buf, size, 0);
-    ERR_clear_error();
-    const int n = SSL_read(v->ssl, buf, (int)size);
-    if (n > 0)
-        return n;
-    const int error = SSL_get_error(v->ssl, n);
-    if (error == SSL_ERROR_WANT_READ || error == SSL_ERROR_WANT_WRITE) {
-        errno = EAGAIN;
-        return -1;
-    }
-    if (error == SSL_ERROR_ZERO_RETURN)
-        return 0;
-    errno = EIO;
-    return -1;
+    if (v->ssl != NULL)
+        return tls_bytes_receive(v->ssl, buf, size, &v->unread);
+    return recv(v->fd, buf, size, 0);
 }
 
 static void keep_rest(struct server *v, const struct core_sink *sink, size_t sent)
@@ -148,20 +130,12 @@ void server_write(struct server *v, struct core_sink *sink)
     if (v->closing)
         return;
     size_t sent = 0;
-    for (uint32_t i = 0; v->out == NULL && i < sink->count;) {
-        /* under TLS one span at a time, plain all at once */
-        const uint32_t count = v->ssl != NULL ? 1 : sink->count;
-        size_t offered = 0;
-        for (uint32_t j = i; j < i + count; j++)
-            offered += sink->spans[j].size;
-        const ssize_t n = transport_send(v, &sink->spans[i], count);
-        if (n < 0 && errno != EAGAIN && errno != EINTR)
+    if (v->out == NULL) {
+        const ssize_t n = transport_send(v, sink->spans, sink->count);
+        if (n >= 0)
+            sent = (size_t)n;
+        else if (errno != EAGAIN && errno != EINTR)
             sent = sink->size; /* it is gone: its EOF comes with the next event */
-        else if (n > 0)
-            sent += (size_t)n;
-        if (n < 0 || (size_t)n < offered)
-            break;
-        i += count;
     }
     if (sent < sink->size)
         keep_rest(v, sink, sent);
@@ -247,14 +221,16 @@ static void on_server_event(uv_poll_t *poll, int status, int events)
         server_lost(v, "write failed");
         return;
     }
-    if (!ended && (events & UV_READABLE) == 0)
+    if (!ended && (events & UV_READABLE) == 0 && (!v->unread || v->stopped))
         return;
     for (;;) {
         /* The analyser does not see that the handle of a closed connection has lost its data, so
          * that the loop ends below. */
         const ssize_t n = transport_receive(v, w->scratch, WORKER_READ_SIZE); // NOLINT
-        if (n < 0 && !ended && (errno == EAGAIN || errno == EINTR))
+        if (n < 0 && !ended && (errno == EAGAIN || errno == EINTR)) {
+            server_events_update(v);
             return;
+        }
         if (n <= 0) {
             server_lost(v, n == 0 ? "server closed the connection" : "read failed");
             return;
@@ -262,14 +238,18 @@ static void on_server_event(uv_poll_t *poll, int status, int events)
         const uint64_t now_ns = uv_hrtime();
         const struct proto_span in = {.base = w->scratch, .size = (size_t)n};
         struct client *c = v->core.session != NULL ? v->core.session->shell : NULL;
-        SSL *ssl = v->ssl;
         struct core_actions *a = core_server_data(&v->core, in, now_ns);
         worker_apply(w, c, a, now_ns);
         /* v may be gone, or serve another client in another worker, after this */
         if (poll->data == v && v->core.session == NULL)
             unattended(v, now_ns);
-        if (poll->data != v || (!ended && (ssl == NULL || SSL_pending(ssl) == 0))) // NOLINT
+        if (poll->data != v) // NOLINT
             return;
+        if (!ended) {
+            if (v->ssl != NULL)
+                server_events_update(v); /* v->unread */
+            return;
+        }
     }
 }
 

@@ -89,6 +89,7 @@ struct stats_worker {
     uint64_t loop_turns;
     uint64_t node_latency_ns[CONFIG_NODES_MAX]; /* gauge: peak EWMA; not to be added up */
     uint64_t memory_blocks;
+    uint64_t tls_handshakes, tls_resumed, tls_failures;
     uint64_t left; /* clients that are gone, of all that were dealt to this worker */
 };
 
@@ -136,8 +137,9 @@ struct proxy {
     const char *node_names[CONFIG_NODES_MAX];
     uint8_t reads[CONFIG_DATABASES_MAX];            /* enum router_reads; writer: supervisor */
     uint64_t global_write_ns[CONFIG_DATABASES_MAX]; /* raised by compare-and-swap */
-    uint64_t probe_wanted; /* 1: some worker wants fresher evidence; exchanged by the supervisor */
-    uint64_t client_count; /* over all workers; fetch-and-add */
+    uint64_t probe_wanted;  /* 1: some worker wants fresher evidence; exchanged by the supervisor */
+    uint64_t client_count;  /* over all workers; fetch-and-add */
+    struct ssl_ctx_st *tls; /* what clients are offered; the supervisor's */
     uint64_t shutting_down;
     uint64_t paused[CONFIG_DATABASES_MAX];
     struct shared_pool *pools; /* prepended under pools_lock, never removed; read without it */
@@ -192,7 +194,8 @@ struct mail_stop {
 struct mail_admin_client {
     struct mail mail;
     int fd;
-    bool may_change; /* admin_users; else SHOW only (stats_users) */
+    struct ssl_st *ssl; /* NULL: plain */
+    bool may_change;    /* admin_users; else SHOW only (stats_users) */
     char user[64];
     char database[64];
     char application[64];
@@ -221,7 +224,7 @@ struct snapshot_row {
     uint64_t wait_us;
     uint32_t remote_pid;
     uint32_t prepared;
-    bool tls;
+    char tls[64]; /* version/cipher, "": none */
     uint64_t statements;
     int64_t last_write_ms_ago; /* client; -1: never */
 };

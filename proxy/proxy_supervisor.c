@@ -201,7 +201,8 @@ bool supervisor_reload(struct supervisor *s, char *error, size_t error_size)
     struct proxy *p = s->proxy;
     struct config_problems problems;
     config_problems_init(&problems);
-    struct config *next = config_load(&run->input, &problems);
+    SSL_CTX *tls = NULL;
+    struct config *next = config_load(&run->input, &problems, &tls);
     if (next != NULL) {
         config_diff(p->config, next, &problems);
         check_databases(p->config, next, &problems,
@@ -221,16 +222,21 @@ bool supervisor_reload(struct supervisor *s, char *error, size_t error_size)
                        first != NULL ? first->file : "", first != NULL ? first->line : 0,
                        first != NULL ? first->message : "too many reloads: restart");
         config_destroy(next);
+        SSL_CTX_free(tls);
         s->reloads_failed++;
     } else {
         run->retired[run->retired_count++] = p->config;
         p->config = next;
+        SSL_CTX *former = p->tls;
+        p->tls = tls;
         for (uint32_t i = 0; i < next->nodes_count; i++)
             p->node_names[i] = next->nodes[i].name;
         log_configure((enum config_log_level)next->switchgear.log_level,
                       (enum config_log_format)next->switchgear.log_format);
         probes_config_changed(s);
         probes_publish(s, true);
+        if (topology_peek(&p->box)->tls == tls) /* it was published: nobody finds the former one */
+            SSL_CTX_free(former);
         s->reloads++;
         log_info("reloaded", "file=\"%s\"", run->input.path != NULL ? run->input.path : "");
     }
@@ -264,11 +270,12 @@ static void raise_descriptor_limit(void)
     (void)setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-static void proxy_init(struct run *run, struct config *config)
+static void proxy_init(struct run *run, struct config *config, SSL_CTX *tls)
 {
     struct proxy *p = &run->proxy;
     struct supervisor *s = &run->supervisor;
     p->config = config;
+    p->tls = tls;
     p->supervisor = s;
     p->supervisor_mail = &s->mail;
     p->started_ns = uv_hrtime();
@@ -344,6 +351,7 @@ static void finish(struct run *run)
     }
     uv_mutex_destroy(&p->pools_lock);
     free(p->workers);
+    SSL_CTX_free(p->tls);
     config_destroy(p->config);
     for (uint32_t i = 0; i < run->retired_count; i++)
         config_destroy(run->retired[i]);
@@ -374,7 +382,7 @@ static int start_parts(struct run *run)
     return r;
 }
 
-int run_serve(const struct config_input *input, struct config *config)
+int run_serve(const struct config_input *input, struct config *config, SSL_CTX *tls)
 {
     struct run *run = aligned_alloc(64, (sizeof(*run) + 63) / 64 * 64);
     char error[512] = "";
@@ -385,7 +393,7 @@ int run_serve(const struct config_input *input, struct config *config)
     log_configure((enum config_log_level)config->switchgear.log_level,
                   (enum config_log_format)config->switchgear.log_format);
     raise_descriptor_limit();
-    proxy_init(run, config);
+    proxy_init(run, config, tls);
     const int r = start_parts(run);
     if (r != 0) {
         log_error("start_failed", "error=\"%s\"", uv_strerror(r));

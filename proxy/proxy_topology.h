@@ -15,7 +15,9 @@
 struct topology {
     struct router_topology route;
     const struct config *config;
-    uint64_t admission; /* grows when who may be chosen changed, not when only freshness did */
+    struct ssl_ctx_st *tls; /* what clients are offered (proxy_tls.h), NULL: no TLS; whoever keeps
+                               it takes a reference before topology_read_end() */
+    uint64_t admission;     /* grows when who may be chosen changed, not when only freshness did */
 };
 
 struct topology_box {

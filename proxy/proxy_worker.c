@@ -7,7 +7,9 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "proxy_client_io.h"
 #include "proxy_log.h"
+#include "proxy_tls_bytes.h"
 
 /* ---- what the supervisor knows ---- */
 
@@ -39,6 +41,12 @@ void worker_topology_refresh(struct worker *w)
     w->topology = t->route;
     const bool config_changed = w->config != t->config;
     w->config = t->config;
+    if (w->tls != t->tls) {
+        SSL_CTX_free(w->tls);
+        w->tls = t->tls;
+        if (w->tls != NULL)
+            (void)SSL_CTX_up_ref(w->tls);
+    }
     w->admission = t->admission;
     topology_read_end(&w->reader);
     if (config_changed)
@@ -232,6 +240,7 @@ static void stop_step(struct worker *w)
     close_handle((uv_handle_t *)&w->tick);
     close_handle((uv_handle_t *)&w->again);
     close_handle((uv_handle_t *)&w->cancel_timer);
+    close_handle((uv_handle_t *)&w->turns);
 }
 
 static void on_mail(void *owner, struct mail *mail)
@@ -315,6 +324,8 @@ static void on_check(uv_check_t *check)
     }
     if (!TAILQ_EMPTY(&w->dirty))
         pools_match(w, uv_hrtime());
+    if (uv_is_active((uv_handle_t *)&w->turns))
+        client_io_turn(w);
     if (w->stopping)
         stop_step(w);
 }
@@ -359,10 +370,11 @@ static bool memory_init(struct worker *w, const struct config *config)
     uint64_t seed;
     proxy_random(&seed, sizeof(seed));
     w->scratch = malloc(WORKER_READ_SIZE);
+    w->gather = malloc(TLS_RECORD_SIZE);
     w->database_stats = calloc(CONFIG_DATABASES_MAX, sizeof(*w->database_stats));
     w->stop_mail = calloc(1, sizeof(*w->stop_mail));
-    return w->scratch != NULL && w->database_stats != NULL && w->stop_mail != NULL &&
-           outcomes_init(&w->outcomes, WORKER_OUTCOMES_SIZE) &&
+    return w->scratch != NULL && w->gather != NULL && w->database_stats != NULL &&
+           w->stop_mail != NULL && outcomes_init(&w->outcomes, WORKER_OUTCOMES_SIZE) &&
            core_worker_init(&w->core, &limits, (uint32_t)config->switchgear.verdict_cache_entries,
                             w->proxy->cache_key, seed);
 }
@@ -374,6 +386,7 @@ int worker_start(struct worker *w, struct proxy *p, uint32_t index)
     w->index = index;
     TAILQ_INIT(&w->clients);
     TAILQ_INIT(&w->logins);
+    TAILQ_INIT(&w->handshakes);
     TAILQ_INIT(&w->groups);
     TAILQ_INIT(&w->dirty);
     TAILQ_INIT(&w->cancels);
@@ -399,6 +412,8 @@ int worker_start(struct worker *w, struct proxy *p, uint32_t index)
         r = uv_timer_init(&w->loop, &w->again);
     if (r == 0)
         r = uv_timer_init(&w->loop, &w->cancel_timer);
+    if (r == 0)
+        r = uv_idle_init(&w->loop, &w->turns);
     if (r != 0)
         return r;
     w->check.data = w->tick.data = w->again.data = w->cancel_timer.data = w;
@@ -421,6 +436,8 @@ void worker_join(struct worker *w)
     outcomes_deinit(&w->outcomes);
     free(w->database_stats);
     free(w->scratch);
+    free(w->gather);
+    SSL_CTX_free(w->tls);
 }
 
 bool worker_post(struct proxy *p, uint32_t worker, struct mail *mail)

@@ -36,6 +36,7 @@ struct client {
     struct worker *worker;
     TAILQ_ENTRY(client) link;   /* worker->clients, worker->logins */
     TAILQ_ENTRY(client) waiter; /* a group's waiters */
+    TAILQ_ENTRY(client) turn;   /* worker->handshakes */
     struct core_block *out;     /* what the client has not taken yet */
     SSL *ssl;                   /* NULL: plain */
     const char *user;           /* as auth_file names it; NULL: not there, as its group says */
@@ -51,6 +52,11 @@ struct client {
     bool close_after_flush;
     bool server_stopped; /* its server is not read until it has taken more */
     bool queued;         /* is among a group's waiters */
+    uint8_t tls_wants;   /* events that its handshake waits for */
+    bool in_handshake;   /* nothing is sent or read but by proxy_client_io.c */
+    bool in_turn;        /* is in worker->handshakes */
+    bool is_direct_tls;  /* it began with TLS, without asking for it */
+    bool unread;         /* it has bytes that the descriptor does not tell of */
     uint16_t port;       /* of the client, for SHOW CLIENTS */
     uint8_t pin_seen;    /* what the gauges know of its pin */
     bool is_unix;
@@ -90,6 +96,7 @@ struct server {
     bool full;          /* it has not taken WORKER_OUT_HIGH bytes: its client is not read */
     bool stopped;       /* not read: its client takes nothing */
     bool drain_cancels; /* draining: what runs is to be cancelled */
+    bool unread;        /* it has bytes that the descriptor does not tell of */
     bool closing;
     char hostaddr[INET6_ADDRSTRLEN];
 };
@@ -155,7 +162,10 @@ struct worker {
     uv_timer_t cancel_timer;
     uint32_t cancels_count;
     struct client_list clients;
-    struct client_list logins; /* oldest first */
+    struct client_list logins;     /* oldest first */
+    SSL_CTX *tls;                  /* what clients are offered; NULL: no TLS */
+    struct client_list handshakes; /* those that can go on; oldest first */
+    uv_idle_t turns;               /* active while there are any */
     struct group_list_head groups;
     struct group_list_head dirty;
     struct client **slots;            /* by cancel key */
@@ -164,6 +174,7 @@ struct worker {
     uint64_t dealt; /* clients given to this worker; the supervisor's */
     uint64_t next_server_id;
     uint8_t *scratch; /* one read */
+    uint8_t *gather;  /* one record: TLS_RECORD_SIZE */
     char **scram;     /* per configured user: its secret in SCRAM's form, made when first needed */
     const struct config *scram_of;
     bool stopping, stop_now, stopped;
@@ -205,6 +216,7 @@ void client_write(struct client *c, struct core_sink *sink);
 void client_close(struct client *c, const char *why);
 void client_close_after_flush(struct client *c);
 void client_events_update(struct client *c);
+void client_readable(struct client *c);
 void client_hand_to_admin(struct client *c);
 void client_logged_in(struct client *c);
 void clients_tick(struct worker *w, uint64_t now_ns);

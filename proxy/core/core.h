@@ -100,6 +100,7 @@ struct core_actions {
     bool login_proven;      /* it is who it says it is: core_login_admit(), or hand it over */
     bool cancel_request;    /* session->cancel_* hold the key of whom to cancel */
     bool has_outcome;       /* for the breaker of `outcome_node` */
+    bool start_tls;         /* what comes next from the client begins a handshake */
     uint8_t outcome_node;
     struct breaker_outcome outcome;
     uint32_t outcome_generation;
@@ -223,6 +224,15 @@ enum core_block_state {
     CORE_OPEN,     /* a block is open at the attached backend, or may be */
 };
 
+/* How a client's connection is, or may be, protected; the shell begins with one of the first three.
+ */
+enum core_tls {
+    CORE_TLS_NONE,     /* SSLRequest is answered N */
+    CORE_TLS_OFFERED,  /* ... S */
+    CORE_TLS_REQUIRED, /* ... and who does not ask is refused */
+    CORE_TLS_ON,
+};
+
 struct core_session {
     struct core_worker *worker;
     struct core_group *group;     /* NULL before the start-up packet */
@@ -261,6 +271,7 @@ struct core_session {
     uint32_t cancel_secret;
 
     uint8_t phase;       /* enum core_phase */
+    uint8_t tls;         /* enum core_tls */
     uint8_t block;       /* enum core_block_state */
     uint8_t begin;       /* enum router_begin of the deferred BEGIN */
     uint8_t pin;         /* enum router_reason; ROUTER_REASON_NONE: not pinned */

@@ -176,6 +176,11 @@ static void on_session_packet(struct core_session *s, const struct proto_startup
     const struct proto_span user = proto_startup_find(p, "user");
     const struct proto_span database = proto_startup_find(p, "database");
     const struct proto_span replication = proto_startup_find(p, "replication");
+    if (s->tls == CORE_TLS_REQUIRED) {
+        core_login_refuse(s, "28000", "this proxy takes connections over TLS only",
+                          "Connect with sslmode=require, or one of the stricter modes.", a);
+        return;
+    }
     if (user.base == NULL || user.size == 0) {
         core_login_refuse(s, "28000", "no PostgreSQL user name specified in startup packet", NULL,
                           a);
@@ -210,13 +215,14 @@ static void on_session_packet(struct core_session *s, const struct proto_startup
     a->login_want_user = true;
 }
 
-/* 'N': this release speaks no TLS towards clients. Each request at most once. */
+/* Each request at most once, and none inside TLS. */
 static bool on_encryption_request(struct core_session *s, const struct proto_startup *p,
                                   struct core_actions *a)
 {
     bool *asked = p->kind == PROTO_STARTUP_SSL ? &s->login->ssl_asked : &s->login->gss_asked;
-    if (*asked) {
-        core_login_refuse(s, "08P01", "an encryption request was repeated", NULL, a);
+    if (*asked || s->tls == CORE_TLS_ON) {
+        core_login_refuse(s, "08P01", "an encryption request was repeated, or came inside TLS",
+                          NULL, a);
         return false;
     }
     *asked = true;
@@ -226,9 +232,13 @@ static bool on_encryption_request(struct core_session *s, const struct proto_sta
                           a);
         return false;
     }
-    static const uint8_t no[1] = {'N'};
-    core_sink_borrow(&a->client, (struct proto_span){.base = no, .size = 1});
-    return true;
+    static const uint8_t answers[2] = {'N', 'S'};
+    a->start_tls = p->kind == PROTO_STARTUP_SSL && s->tls != CORE_TLS_NONE;
+    core_sink_borrow(&a->client, (struct proto_span){.base = &answers[a->start_tls], .size = 1});
+    if (!a->start_tls)
+        return true;
+    s->tls = CORE_TLS_ON;
+    return false;
 }
 
 bool core_login_startup(struct core_session *s, struct core_actions *a)

@@ -231,10 +231,10 @@ static void a_password_needs_a_user(void **state)
 static void what_has_no_effect_yet_is_said(void **state)
 {
     struct story *s = *state;
-    story_read_and_finish(s, STORY_LOGIN "client_tls_sslmode = require\nquery_timeout = 0\n"
+    story_read_and_finish(s, STORY_LOGIN "instance_id = 7\nquery_timeout = 0\n"
                                          "[node a]\nzone = x\n[database d]\npool_mode = statement\n"
                                          "transaction_reads = until_write\npin_limit = 10%\n");
-    story_warning(s, 3, "client_tls_sslmode is accepted, but has no effect yet");
+    story_warning(s, 3, "instance_id is accepted, but has no effect yet");
     story_warning(s, 6, "zone is accepted");
     story_warning(s, 8, "pool_mode = statement is accepted");
     story_warning(s, 9, "transaction_reads is accepted");
