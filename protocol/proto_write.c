@@ -229,7 +229,7 @@ void proto_write_negotiate(struct proto_writer *w, uint32_t newest_minor,
 {
     assert(count <= INT32_MAX);
     const size_t start = begin(w, 'v');
-    put_u32(w, newest_minor);
+    put_u32(w, 3u << 16 | newest_minor); /* the whole version, whatever the manual says */
     put_u32(w, (uint32_t)count);
     for (size_t i = 0; i < count; i++)
         put_string(w, unknown_options[i]);

@@ -189,7 +189,6 @@ static bool start_connect(struct server *v)
                 {"port", port},
                 {"dbname", g->dbname},
                 {"gssencmode", "disable"},
-                {"fallback_application_name", "switchgear"},
                 {"connect_timeout", timeout}};
     for (size_t i = 0; i < sizeof(ours) / sizeof(ours[0]); i++)
         if (ours[i].value != NULL) {

@@ -278,9 +278,12 @@ def main():
     if what in ("all", "quick") and build["gcc"].compile():
         build["gcc"].unit("unit", "sim", "purity", "perf")
         build["gcc"].integration("core" if what == "quick" else None)
+        if what == "all":
+            build["gcc"].pytest("conformance")
     if what in ("all", "asan") and build["asan"].compile():
         build["asan"].unit("unit", "sim")
         build["asan"].integration()
+        build["asan"].pytest("conformance")
         build["asan"].chaos()
     if what in ("all", "tsan") and build["tsan"].compile():
         build["tsan"].unit("unit", "sim")

@@ -32,7 +32,8 @@ enum {
     CORE_SCRATCH_SIZE = 256 * 1024,
     CORE_BLOCK_SIZE = 16 * 1024,
     CORE_COPY_MAX = 1024,      /* smaller pieces are copied together instead of getting a span */
-    CORE_NAME_SIZE_MAX = 1024, /* of a client's statement or portal name; longer: 42622 */
+    CORE_NAME_SIZE_MAX = 9000, /* of a client's statement or portal name; longer: 42622 */
+    CORE_NAME_SIZE_TOLD = 63,  /* PostgreSQL tells statements apart by that much of their names */
     CORE_ID_WORKER_SHIFT = 48,
     CORE_BEGIN_SIZE_MAX = 4096, /* a longer BEGIN (a comment in it?) goes to the primary as it is */
     CORE_EXPECT_MAX = 16384,    /* replies outstanding on one backend; then the client waits */
@@ -293,7 +294,8 @@ struct core_session {
     bool pin_counted;     /* in group->pins_used */
     bool pin_denied;      /* the batch would pin, and no pin is left: it fails with 53300 */
     bool sequence_denied; /* it asks for a currval that may be another session's: 55000 */
-    bool bad_message;     /* a long batch turned out malformed half-way */
+    bool bad_message;     /* a long batch turned out to be no protocol half-way */
+    bool odd;             /* the batch being sent has messages that will fail for their form */
     bool barrier;         /* nothing more to this backend until all replies are in */
     bool replayable; /* kept holds all that is in flight, and nothing that counts was forwarded */
     bool rows_forwarded;  /* ... of the oldest batch in flight: it may not be sent again */

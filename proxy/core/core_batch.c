@@ -127,7 +127,41 @@ static bool bound_class(struct core_session *s, struct batch_names *names, struc
     return true;
 }
 
-/* One message of an extended batch. False: malformed. */
+enum core_message core_message_check(uint8_t type, struct proto_span body)
+{
+    struct proto_parse parse;
+    struct proto_bind bind;
+    struct proto_target target;
+    size_t longest = 0;
+    bool good = true;
+    switch (type) {
+    case 'P':
+        good = proto_parse_read(body, &parse) == PROTO_OK;
+        longest = good ? parse.name.size : 0;
+        break;
+    case 'B':
+        good = proto_bind_peek(body, &bind) == PROTO_OK;
+        if (good)
+            longest =
+                bind.portal.size > bind.statement.size ? bind.portal.size : bind.statement.size;
+        break;
+    case 'D':
+    case 'C':
+        good = proto_target_read(body, &target) == PROTO_OK;
+        longest = good ? target.name.size : 0;
+        break;
+    case 'H':
+        good = body.size == 0;
+        break;
+    default:
+        break;
+    }
+    return !good                          ? CORE_MESSAGE_MALFORMED
+           : longest > CORE_NAME_SIZE_MAX ? CORE_MESSAGE_LONG_NAME
+                                          : CORE_MESSAGE_GOOD;
+}
+
+/* One message of an extended batch. False: the server, or we, will find an error in it. */
 static bool scan_message(struct core_session *s, struct proto_header h, struct proto_span body,
                          struct batch_names *names, struct core_batch *batch, bool *first)
 {
@@ -179,6 +213,11 @@ static bool scan_message(struct core_session *s, struct proto_header h, struct p
         if (!bound_class(s, names, target.name, false, batch, &class))
             return true;
         break;
+    case 'H':
+        return h.body_size == 0;
+    case 'S':
+        batch->needs_server = batch->needs_server || h.body_size > 0; /* an error, and no Sync */
+        return true;
     default:
         return true;
     }
@@ -193,7 +232,8 @@ static enum core_batch_status scan_simple(struct core_session *s, struct proto_h
 {
     ret->size = PROTO_HEADER_SIZE + h.body_size;
     ret->messages = 1;
-    ret->simple = ret->executes = ret->needs_server = ret->drops_unnamed = true;
+    ret->simple = ret->executes = ret->needs_server = true;
+    ret->drops_unnamed = h.type == 'Q';
     if (h.type == 'F') {
         ret->class = (struct router_class){.verdict = ROUTER_VERDICT_WRITE,
                                            .reason = ROUTER_REASON_FUNCTION_CALL,
@@ -203,8 +243,10 @@ static enum core_batch_status scan_simple(struct core_session *s, struct proto_h
         return CORE_BATCH_WHOLE;
     }
     struct proto_span text;
-    if (proto_query_read(body, &text) != PROTO_OK)
-        return CORE_BATCH_EMALFORMED;
+    if (proto_query_read(body, &text) != PROTO_OK) {
+        ret->class = unknown_statement; /* the primary will say what is wrong with it */
+        return CORE_BATCH_WHOLE;
+    }
     ret->detail.deallocate[0] = '\0';
     classify(s, ret, text, &ret->class, &ret->detail);
     ret->all_local = ret->class.verdict == ROUTER_VERDICT_LOCAL;
@@ -237,11 +279,10 @@ static enum core_batch_status find_end(struct core_session *s, struct proto_span
         if (rest.size < PROTO_HEADER_SIZE)
             break;
         const uint32_t max = proto_client_body_size_max(rest.base[0]);
-        if (max == UINT32_MAX)
-            return CORE_BATCH_EUNKNOWN;
-        if (proto_header_peek(rest, max, &h) != PROTO_OK)
-            return CORE_BATCH_EBADLEN;
-        const bool alone = stands_alone(h.type);
+        const bool good = max != UINT32_MAX && proto_header_peek(rest, max, &h) == PROTO_OK;
+        if (!good && pos == 0)
+            return max == UINT32_MAX ? CORE_BATCH_EUNKNOWN : CORE_BATCH_EBADLEN;
+        const bool alone = !good || stands_alone(h.type);
         if (alone && pos > 0) { /* ends a batch that has no Sync yet, and is not part of it */
             ret->flushes = true;
             ret->size = (uint32_t)pos;
@@ -285,8 +326,11 @@ enum core_batch_status core_batch_scan(struct core_session *s, struct proto_span
         (void)proto_header_peek(core_span_skip(in, pos), UINT32_MAX - 4, &h);
         const struct proto_span body = {.base = in.base + pos + PROTO_HEADER_SIZE,
                                         .size = h.body_size};
-        if (!scan_message(s, h, body, &names, ret, &first))
-            return CORE_BATCH_EMALFORMED;
+        if (!scan_message(s, h, body, &names, ret, &first)) {
+            ret->odd = ret->needs_server = true;
+            merge(ret, &unknown_statement, first);
+            first = ret->all_local = false;
+        }
         pos += PROTO_HEADER_SIZE + h.body_size;
         ret->messages++;
     }

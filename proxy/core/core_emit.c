@@ -25,7 +25,8 @@ static void emit_query(struct core_session *s, struct proto_span message, bool b
 {
     core_expect_push(s->backend, CORE_EXPECT_QUERY, CORE_FORWARD)->behind_begin = behind_begin;
     core_sink_append(&a->server, message);
-    drop_unnamed(s);
+    if (message.base[0] == 'Q')
+        drop_unnamed(s);
     s->syncs++;
     s->unsynced = s->executed = false;
 }
@@ -112,8 +113,9 @@ static bool ensure_statement(struct core_session *s, struct proto_span name, str
     if (stmt != NULL) {
         core_ensure_named(s, a, stmt);
         *ret = core_span(stmt->server_name);
-    } else if (reserved(name)) {
-        *ret = core_span_skip(name, 1); /* nobody reaches our own names by guessing them */
+    } else if (reserved(name)) { /* nobody reaches our own names by guessing them */
+        core_provoke(s, a, CORE_OWN_NO_STATEMENT, name);
+        return false;
     }
     return true;
 }
@@ -212,6 +214,24 @@ static bool deny(struct core_session *s, uint8_t type, struct core_actions *a)
     return true;
 }
 
+/* A message that will fail. False: there is nothing wrong with this one of the batch. */
+static bool emit_odd(struct core_session *s, struct proto_header h, struct proto_span message,
+                     struct core_actions *a)
+{
+    switch (core_message_check(h.type, core_span_skip(message, PROTO_HEADER_SIZE))) {
+    case CORE_MESSAGE_GOOD:
+        return false;
+    case CORE_MESSAGE_LONG_NAME:
+        core_provoke(s, a, CORE_OWN_LONG_NAME, core_span(""));
+        return true;
+    case CORE_MESSAGE_MALFORMED:
+        break;
+    }
+    (void)core_expect_push(s->backend, CORE_EXPECT_PARSE, CORE_FORWARD); /* an error is to come */
+    core_sink_append(&a->server, message);
+    return true;
+}
+
 /* One whole message. */
 static void emit_message(struct core_session *s, struct proto_header h, struct proto_span message,
                          struct core_actions *a)
@@ -225,6 +245,8 @@ static void emit_message(struct core_session *s, struct proto_header h, struct p
         return;
     if (h.type != 'Q' && h.type != 'F' && h.type != 'S')
         s->unsynced = true;
+    if (s->odd && emit_odd(s, h, message, a))
+        return;
     switch (h.type) {
     case 'Q':
     case 'F':
@@ -334,23 +356,12 @@ static bool emit_long(struct core_session *s, struct proto_header h, struct prot
 /* In a long batch nothing was looked at before: is this message one that may be sent? */
 static bool acceptable(struct core_session *s, struct proto_header h, struct proto_span rest)
 {
-    struct proto_parse parse;
-    struct proto_bind bind;
-    struct proto_target target;
     const size_t size = PROTO_HEADER_SIZE + (size_t)h.body_size;
-    const bool whole = rest.size >= size;
-    const struct proto_span body = {.base = rest.base + PROTO_HEADER_SIZE, .size = h.body_size};
     bool good = h.type != 0 && strchr("PBDECSHQF", h.type) != NULL &&
                 h.body_size <= proto_client_body_size_max(h.type);
-    if (good && whole && h.type == 'P')
-        good = proto_parse_read(body, &parse) == PROTO_OK && parse.name.size <= CORE_NAME_SIZE_MAX;
-    else if (good && whole && h.type == 'B')
-        good = proto_bind_peek(body, &bind) == PROTO_OK && names_fit(&bind);
-    else if (good && whole && (h.type == 'D' || h.type == 'C'))
-        good =
-            proto_target_read(body, &target) == PROTO_OK && target.name.size <= CORE_NAME_SIZE_MAX;
-    else if (good && !whole)
+    if (good && rest.size < size)
         good = strchr("PBQF", h.type) != NULL || rest.size < PROTO_BODY_SIZE_SMALL;
+    s->odd = true; /* each is looked at as it goes */
     s->bad_message = !good;
     return good;
 }
@@ -360,10 +371,22 @@ static bool ends_batch(uint8_t type)
     return type == 'S' || type == 'H' || type == 'Q' || type == 'F';
 }
 
+/* A batch that something else than a Sync ended (a Query, CopyData, a message that is none): what
+ * comes next has to wait for its replies, and the server keeps them back without this. */
+static void flush(struct core_session *s, uint8_t last_type, struct core_actions *a)
+{
+    if (s->streaming || s->emitting || last_type == 0 || ends_batch(last_type))
+        return;
+    struct proto_writer w = core_sink_writer(&a->server);
+    proto_write_flush(&w);
+    core_sink_commit(&a->server, &w);
+}
+
 size_t core_emit(struct core_session *s, struct proto_span in, struct core_actions *a)
 {
     assert(s->emitting && s->backend != NULL);
     size_t pos = 0;
+    uint8_t last_type = 0;
     while (s->streaming || pos < s->batch_left) {
         const struct proto_span rest = core_span_skip(in, pos);
         if (core_sink_full(&a->server) || core_sink_full(&a->client)) {
@@ -386,6 +409,7 @@ size_t core_emit(struct core_session *s, struct proto_span in, struct core_actio
         emit_message(s, h, (struct proto_span){.base = rest.base, .size = size}, a);
         core_expect_fakes(s->backend, a);
         pos += size;
+        last_type = h.type;
         if (s->streaming && ends_batch(h.type)) {
             s->streaming = false;
             s->batch_left = (uint32_t)pos;
@@ -395,5 +419,6 @@ size_t core_emit(struct core_session *s, struct proto_span in, struct core_actio
         s->batch_left -= s->batch_left < pos ? s->batch_left : (uint32_t)pos;
         s->emitting = s->batch_left > 0;
     }
+    flush(s, last_type, a);
     return pos;
 }

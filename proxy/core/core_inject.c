@@ -46,6 +46,14 @@ static void write_own_error(struct core_sink *client, enum core_own_error error,
         text.message = "this statement would bind the session to a replica";
         text.hint = "Run it before the READ ONLY transaction, or in one that is not READ ONLY.";
         break;
+    case CORE_OWN_NO_STATEMENT:
+        text.sqlstate = "26000";
+        (void)snprintf(message, sizeof(message), "prepared statement \"%s\" does not exist", name);
+        break;
+    case CORE_OWN_LONG_NAME:
+        text.sqlstate = "42622";
+        text.message = "the name of a prepared statement or portal is too long";
+        break;
     case CORE_OWN_NO_UNNAMED_STATEMENT:
     case CORE_OWN_COUNT:
         text.sqlstate = "26000";

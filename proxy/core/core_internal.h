@@ -80,7 +80,6 @@ enum core_batch_status {
     CORE_BATCH_TOO_LONG,
     CORE_BATCH_EBADLEN,
     CORE_BATCH_EUNKNOWN,
-    CORE_BATCH_EMALFORMED,
 };
 
 /* What the front of the client's bytes is. */
@@ -95,6 +94,7 @@ struct core_batch {
     bool all_local;         /* every statement in it is one that we answer */
     bool executes_unbound;  /* an Execute comes before any Bind */
     bool names;             /* a statement's name is in it */
+    bool odd;               /* a message of it is malformed, or a name too long */
     bool drops_unnamed;     /* the unnamed statement will not be what it is */
     bool parse_class_valid; /* its first message is an unnamed Parse, s->parse_class its class */
     uint32_t hashes_count;
@@ -104,6 +104,10 @@ struct core_batch {
 };
 enum core_batch_status core_batch_scan(struct core_session *s, struct proto_span in,
                                        struct core_batch *ret);
+
+enum core_message { CORE_MESSAGE_GOOD, CORE_MESSAGE_MALFORMED, CORE_MESSAGE_LONG_NAME };
+/* Of an extended message: would the server refuse its form, and are its names short enough? */
+enum core_message core_message_check(uint8_t type, struct proto_span body);
 
 /* The unnamed statement's block starts with this. */
 struct core_unnamed {
@@ -117,6 +121,8 @@ struct core_unnamed {
 enum core_own_error {
     CORE_OWN_DUPLICATE_STATEMENT,
     CORE_OWN_NO_UNNAMED_STATEMENT,
+    CORE_OWN_NO_STATEMENT,
+    CORE_OWN_LONG_NAME,
     CORE_OWN_TOO_MANY_STATEMENTS,
     CORE_OWN_TOO_MANY_PINS,
     CORE_OWN_NO_SEQUENCE_VALUE,

@@ -5,6 +5,7 @@
  * Happy path: core_client_data -> run -> next -> dispose -> core_want; core_granted -> run ->
  * core_emit.
  */
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "core_internal.h"
@@ -72,6 +73,7 @@ static bool own_deallocate(const struct core_session *s, const struct core_batch
 {
     return batch->simple && batch->class.alone && batch->detail.deallocate[0] != '\0' &&
            batch->class.reason == ROUTER_REASON_DEALLOCATE &&
+           (s->backend == NULL || s->backend->status != 'E') &&
            core_names_find(s->names, core_span(batch->detail.deallocate)) != NULL;
 }
 
@@ -112,6 +114,7 @@ static size_t dispose(struct core_session *s, struct proto_span in, const struct
 {
     s->class = batch->class;
     s->batch_size = batch->size;
+    s->odd = batch->odd;
     const bool answer =
         (batch->all_local && s->class.local != ROUTER_LOCAL_EMPTY) || own_deallocate(s, batch);
     const bool pipelined = batch->flushes && batch->binds &&
@@ -198,23 +201,35 @@ static size_t too_long(struct core_session *s, uint64_t now_ns, struct core_acti
     return 0;
 }
 
+static bool is_answering(const struct core_session *s)
+{
+    return s->backend != NULL && (core_expect_count(s->backend) > 0 || s->backend->body_left > 0);
+}
+
+/* What is no message: what came before it is answered first. */
+static size_t no_message(struct core_session *s, struct proto_span in, struct core_actions *a)
+{
+    char text[64] = "invalid message length";
+    if (is_answering(s) && !s->copy_in)
+        return 0;
+    if (proto_client_body_size_max(in.base[0]) == UINT32_MAX)
+        (void)snprintf(text, sizeof(text), "invalid frontend message type %u", in.base[0]);
+    core_fatal(s, "08P01", text, NULL, a);
+    return in.size;
+}
+
 /* A message that is forwarded or dropped as it is, whatever its size. */
 static size_t stream_message(struct core_session *s, struct proto_span in, bool drop,
                              struct core_actions *a)
 {
     struct proto_header h;
     const uint32_t max = proto_client_body_size_max(in.base[0]);
-    if (max == UINT32_MAX) {
-        core_fatal(s, "08P01", "invalid frontend message type", NULL, a);
-        return in.size;
-    }
-    const enum proto_status status = proto_header_peek(in, max, &h);
+    const enum proto_status status =
+        max == UINT32_MAX ? PROTO_EUNSUPPORTED : proto_header_peek(in, max, &h);
     if (status == PROTO_MORE)
         return 0;
-    if (status != PROTO_OK) {
-        core_fatal(s, "08P01", "invalid message length", NULL, a);
-        return in.size;
-    }
+    if (status != PROTO_OK)
+        return no_message(s, in, a);
     s->stream_left = PROTO_HEADER_SIZE + h.body_size;
     s->stream_drop = drop;
     return 0;
@@ -225,6 +240,11 @@ static size_t copy_message(struct core_session *s, struct proto_span in, struct 
 {
     const uint8_t type = in.base[0];
     const bool ignored = type == 'S' || type == 'H';
+    if (proto_client_body_size_max(type) == UINT32_MAX) { /* its type is enough for the server */
+        core_sink_append(&a->server, (struct proto_span){.base = in.base, .size = 1});
+        s->copy_in = false;
+        return 1;
+    }
     const size_t taken = stream_message(s, in, ignored, a);
     if (s->stream_left > 0 && type != 'd' && !ignored)
         s->copy_in = false; /* CopyDone, CopyFail, or what fails the COPY */
@@ -235,14 +255,16 @@ static size_t next(struct core_session *s, struct proto_span in, uint64_t now_ns
                    struct core_actions *a)
 {
     const uint8_t type = in.base[0];
+    if (s->copy_in)
+        return copy_message(s, in, a);
     if (type == 'X') {
         s->said_goodbye = true;
+        if (is_answering(s))
+            return 0; /* what it sent before is done first, as a server does it */
         s->phase = CORE_DOOMED;
         a->close_client = CORE_CLOSE_NOW;
         return in.size;
     }
-    if (s->copy_in)
-        return copy_message(s, in, a);
     if (type == 'd' || type == 'c' || type == 'f') {
         if (s->backend != NULL && core_expect_count(s->backend) > 0)
             return 0;                          /* a COPY may be about to begin */
@@ -261,22 +283,17 @@ static size_t next(struct core_session *s, struct proto_span in, uint64_t now_ns
     case CORE_BATCH_WHOLE:
         s->skipping = false;
         taken = dispose(s, in, &batch, now_ns, a);
-        if (taken > 0 && batch.simple) { /* as a server does at every Query */
+        if (taken > 0 && batch.simple &&
+            batch.drops_unnamed) { /* as a server does at every Query */
             s->unnamed_id = 0;
             core_block_give(s->worker, &s->unnamed);
         }
         return taken;
     case CORE_BATCH_EBADLEN:
-        core_fatal(s, "08P01", "invalid message length", NULL, a);
-        break;
     case CORE_BATCH_EUNKNOWN:
-        core_fatal(s, "08P01", "invalid frontend message type", NULL, a);
-        break;
-    case CORE_BATCH_EMALFORMED:
-        core_fatal(s, "08P01", "invalid message format", NULL, a);
         break;
     }
-    return in.size;
+    return no_message(s, in, a);
 }
 
 static size_t stream_part(struct core_session *s, struct proto_span in, struct core_actions *a)

@@ -241,6 +241,16 @@ static bool on_encryption_request(struct core_session *s, const struct proto_sta
     return false;
 }
 
+static void unsupported(struct core_session *s, struct core_actions *a)
+{
+    char message[96];
+    const uint32_t version = proto_load_u32(core_block_span(s->hold).base + 4);
+    (void)snprintf(message, sizeof(message),
+                   "unsupported frontend protocol %u.%u: server supports 3.0 to 3.0", version >> 16,
+                   version & 0xffff);
+    core_login_refuse(s, "0A000", message, NULL, a);
+}
+
 bool core_login_startup(struct core_session *s, struct core_actions *a)
 {
     struct proto_startup packet;
@@ -256,13 +266,15 @@ bool core_login_startup(struct core_session *s, struct core_actions *a)
     case PROTO_MORE:
         return false;
     case PROTO_EUNSUPPORTED:
-        core_login_refuse(s, "0A000", "unsupported frontend protocol",
-                          "This proxy speaks protocol 3.", a);
+        unsupported(s, a);
         return false;
     case PROTO_EBADLEN:
     case PROTO_ETOOBIG:
+        core_login_refuse(s, "08P01", "invalid length of startup packet", NULL, a);
+        return false;
     case PROTO_EMALFORMED:
-        core_login_refuse(s, "08P01", "invalid startup packet", NULL, a);
+        core_login_refuse(
+            s, "08P01", "invalid startup packet layout: expected terminator as last byte", NULL, a);
         return false;
     }
     switch (packet.kind) {

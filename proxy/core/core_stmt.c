@@ -117,6 +117,14 @@ struct core_names {
     } slots[];
 };
 
+/* PostgreSQL's table of statements has keys of this size: what is longer is cut. */
+static struct proto_span told(struct proto_span name)
+{
+    if (name.size > CORE_NAME_SIZE_TOLD)
+        name.size = CORE_NAME_SIZE_TOLD;
+    return name;
+}
+
 static uint32_t name_hash(struct proto_span name)
 {
     uint32_t h = 2166136261u;
@@ -137,6 +145,7 @@ static struct core_name *slot_of(struct core_names *names, struct proto_span nam
 
 struct core_stmt *core_names_find(const struct core_names *names, struct proto_span name)
 {
+    name = told(name);
     if (names == NULL)
         return NULL;
     union { /* slot_of() serves writers too */
@@ -167,6 +176,7 @@ static struct core_names *names_resize(struct core_names *old, uint32_t capacity
 
 bool core_names_set(struct core_session *s, struct proto_span name, struct core_stmt *stmt)
 {
+    name = told(name);
     const uint32_t count = s->names != NULL ? s->names->count : 0;
     if (count >= s->worker->limits.prepared_max * 16) {
         core_stmt_release(s->worker, stmt);
@@ -191,6 +201,7 @@ bool core_names_set(struct core_session *s, struct proto_span name, struct core_
 
 struct core_stmt *core_names_remove(struct core_session *s, struct proto_span name)
 {
+    name = told(name);
     if (s->names == NULL)
         return NULL;
     struct core_name *slot = slot_of(s->names, name, name_hash(name));

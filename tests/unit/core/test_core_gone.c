@@ -161,7 +161,8 @@ static void a_goodbye_behind_a_write_lets_it_end(void **state)
 {
     struct story *st = *state;
     story_client(st, "Q(INSERT INTO t VALUES (1)) X");
-    story_expect(st, "primary: Q(INSERT INTO t VALUES (1))\nclose client\ndrain primary\n");
+    story_leave(st);
+    story_expect(st, "primary: Q(INSERT INTO t VALUES (1))\ndrain primary\n");
     story_server(st, 0, "C(INSERT 0 1) Z(I)");
     story_expect(st, "primary: Q(DISCARD ALL)\n");
 }
@@ -173,7 +174,17 @@ static void a_goodbye_behind_a_read_or_in_a_block_cancels(void **state)
     story_server(st, 0, "1 2 C(BEGIN) C(INSERT 0 1) Z(T)");
     st->log_size = 0;
     story_client(st, "Q(INSERT INTO t VALUES (2)) X");
-    story_expect(st, "primary: Q(INSERT INTO t VALUES (2))\nclose client\ndrain primary, cancel\n");
+    story_leave(st);
+    story_expect(st, "primary: Q(INSERT INTO t VALUES (2))\ndrain primary, cancel\n");
+}
+
+static void who_says_goodbye_and_stays_gets_its_answers(void **state)
+{
+    struct story *st = *state;
+    story_client(st, "Q(SELECT 1) X");
+    story_expect(st, "replica: Q(SELECT 1)\n");
+    story_server(st, 1, "T(x) D(1) C(SELECT 1) Z(I)");
+    story_expect(st, "client: T D(1) C(SELECT 1) Z(I)\nrelease replica\nclose client\n");
 }
 
 static void a_cancel_under_way_is_waited_for(void **state)
@@ -205,6 +216,7 @@ int main(void)
         STORY(half_a_message_that_was_left_ends_its_server),
         STORY(a_fatal_for_nobody_ends_its_server),
         STORY(a_goodbye_behind_a_write_lets_it_end),
+        STORY(who_says_goodbye_and_stays_gets_its_answers),
         STORY(a_goodbye_behind_a_read_or_in_a_block_cancels),
         STORY(a_cancel_under_way_is_waited_for),
     };

@@ -512,11 +512,13 @@ static void a_sync_cannot_be_large(void **state)
     story_expect(st, "client: E(FATAL 08P01)\nclose client\n");
 }
 
-static void a_malformed_parse_gets_08P01(void **state)
+static void the_server_says_what_is_wrong_with_a_malformed_message(void **state)
 {
     struct story *st = *state;
-    story_client_bytes(st, "P\0\0\0\6aaS\0\0\0\4", 12);
-    story_expect(st, "client: E(FATAL 08P01)\nclose client\n");
+    story_client_bytes(st, "H\0\0\0\5xS\0\0\0\4", 11);
+    story_expect(st, "primary: H S\n");
+    story_server(st, 0, "E(08P01) Z(I)");
+    story_expect(st, "client: E(08P01) Z(I)\nrelease primary\n");
 }
 
 static void a_server_out_of_its_mind_is_closed(void **state)
@@ -620,7 +622,7 @@ int main(void)
         STORY(a_client_out_of_its_mind_gets_08P01),
         STORY(an_unknown_message_gets_08P01),
         STORY(a_sync_cannot_be_large),
-        STORY(a_malformed_parse_gets_08P01),
+        STORY(the_server_says_what_is_wrong_with_a_malformed_message),
         STORY(a_server_out_of_its_mind_is_closed),
         STORY(a_release_waits_for_the_client),
         STORY(a_notice_in_two_halves_does_not_keep_the_backend),

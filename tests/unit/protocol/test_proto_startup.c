@@ -50,8 +50,8 @@ static void packets_are_told_apart(void **state)
         {SPAN_INIT("\0\0\0\x08\xff\xff\xff\xff"), PROTO_EUNSUPPORTED, 0},
         {SPAN_INIT("\0\0\0\x07"), PROTO_EBADLEN, 0},
         {SPAN_INIT("\0\0\0\0"), PROTO_EBADLEN, 0},
-        {SPAN_INIT("\0\0\x27\x10"), PROTO_MORE, 0},    /* 10000 */
-        {SPAN_INIT("\0\0\x27\x11"), PROTO_ETOOBIG, 0}, /* 10001 */
+        {SPAN_INIT("\0\0\x27\x14"), PROTO_MORE, 0},    /* 10004 */
+        {SPAN_INIT("\0\0\x27\x15"), PROTO_ETOOBIG, 0}, /* 10005 */
         {SPAN_INIT("\x80\0\0\0"), PROTO_ETOOBIG, 0},
         {SPAN_INIT("\xff\xff\xff\xff"), PROTO_ETOOBIG, 0},
         {SPAN_INIT("GET / HTTP/1.1"), PROTO_ETOOBIG, 0},
@@ -141,7 +141,7 @@ static void the_largest_packet_passes(void **state)
     (void)state;
     static uint8_t bytes[PROTO_STARTUP_SIZE_MAX + 1];
     memset(bytes, 'x', sizeof bytes);
-    memcpy(bytes, "\0\0\x27\x10" V3 "user\0", 13);
+    memcpy(bytes, "\0\0\x27\x14" V3 "user\0", 13);
     bytes[PROTO_STARTUP_SIZE_MAX - 2] = 0;
     bytes[PROTO_STARTUP_SIZE_MAX - 1] = 0;
     struct proto_startup s;

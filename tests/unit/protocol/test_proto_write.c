@@ -127,7 +127,7 @@ static const struct {
     {auth_sasl_final, SPAN_INIT("R\0\0\0\x0b\0\0\0\x0cv=x")},
     {parameter_status, SPAN_INIT("S\0\0\0\x11TimeZone\0UTC\0")},
     {backend_key, SPAN_INIT("K\0\0\0\x0c\1\2\3\4abcd")},
-    {negotiate, SPAN_INIT("v\0\0\0\x1a\0\0\0\2\0\0\0\2_pq_.a\0_pq_.b\0")},
+    {negotiate, SPAN_INIT("v\0\0\0\x1a\0\3\0\2\0\0\0\2_pq_.a\0_pq_.b\0")},
     {ready, SPAN_INIT("Z\0\0\0\5T")},
     {proto_write_parse_complete, SPAN_INIT("1\0\0\0\4")},
     {proto_write_bind_complete, SPAN_INIT("2\0\0\0\4")},
