@@ -20,6 +20,7 @@ enum {
     CONFIG_SHARDS_MAX = 16,
     CONFIG_LISTEN_MAX = 8,
     CONFIG_USERS_MAX = 4096,
+    CONFIG_INSTANCE_MAX = 255, /* the highest instance_id: cancel keys have 8 bits for it */
     CONFIG_ERRORS_MAX = 256,
     CONFIG_LINE_MAX = 4096,     /* bytes of one line of the file, without its comment */
     CONFIG_NAME_MAX = 63,       /* bytes of a node's, database's or shard's name */
@@ -109,6 +110,8 @@ struct config_switchgear {
     bool trust_anywhere; /* --set switchgear.trust_anywhere=yes: trust on addresses that are not
                             loopback */
     uint64_t instance_id;
+    const char *peers; /* "1=host:port, 2=host:port": config_peer_find() */
+    uint64_t cancel_wait_timeout_ns;
     /* PgBouncer's names */
     uint64_t max_client_conn;
     uint64_t default_pool_size;
@@ -293,5 +296,10 @@ struct config_address {
     uint16_t port;
 };
 bool config_address_parse(const char *text, struct config_address *ret);
+
+/* One item of `peers`: "1=10.0.0.2:6432". */
+bool config_peer_parse(const char *text, uint32_t *ret_instance, struct config_address *ret);
+/* The address of this instance among `peers`. False: it is not there. */
+bool config_peer_find(const char *peers, uint32_t instance, struct config_address *ret);
 
 #endif

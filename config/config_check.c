@@ -162,6 +162,8 @@ static void switchgear_check(struct config *c, struct config_problems *p)
     http_check(c, &place, p);
     admin_socket_check(c, &place, p);
     users_check(c, &place, p);
+    const struct config_source peers = at_key(c, &place, "peers");
+    config_peers_check(&c->switchgear, &peers, p);
     list_check(c, &place, "admin_users", c->switchgear.admin_users, p);
     list_check(c, &place, "stats_users", c->switchgear.stats_users, p);
 }

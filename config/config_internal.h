@@ -153,4 +153,10 @@ void config_tls_check(struct config *c, struct config_problems *p);
 /* Makes the names of files absolute, as far as the configuration file's own is. */
 void config_tls_finish(struct config *c);
 
+/* ---- config_network.c ---- */
+
+enum { CONFIG_PEER_TEXT_MAX = 160 };
+void config_peers_check(const struct config_switchgear *s, const struct config_source *source,
+                        struct config_problems *p);
+
 #endif

@@ -224,12 +224,12 @@ void proto_write_backend_key(struct proto_writer *w, uint32_t pid, struct proto_
     end(w, start);
 }
 
-void proto_write_negotiate(struct proto_writer *w, uint32_t newest_minor,
+void proto_write_negotiate(struct proto_writer *w, uint32_t minor,
                            const struct proto_span *unknown_options, size_t count)
 {
     assert(count <= INT32_MAX);
     const size_t start = begin(w, 'v');
-    put_u32(w, 3u << 16 | newest_minor); /* the whole version, whatever the manual says */
+    put_u32(w, 3u << 16 | minor); /* all of the version, as PostgreSQL and libpq have it */
     put_u32(w, (uint32_t)count);
     for (size_t i = 0; i < count; i++)
         put_string(w, unknown_options[i]);

@@ -56,7 +56,8 @@ void proto_write_auth_sasl_final(struct proto_writer *w, struct proto_span data)
 void proto_write_parameter_status(struct proto_writer *w, struct proto_span name,
                                   struct proto_span value);
 void proto_write_backend_key(struct proto_writer *w, uint32_t pid, struct proto_span key);
-void proto_write_negotiate(struct proto_writer *w, uint32_t newest_minor,
+/* Protocol 3.`minor` is what will be spoken: never newer than what the client asked for. */
+void proto_write_negotiate(struct proto_writer *w, uint32_t minor,
                            const struct proto_span *unknown_options, size_t count);
 void proto_write_ready(struct proto_writer *w, uint8_t status);
 void proto_write_parse_complete(struct proto_writer *w);

@@ -6,51 +6,12 @@
 #include <stdlib.h>
 
 #include "proxy_auth.h"
+#include "proxy_cancel.h"
 #include "proxy_client_io.h"
 #include "proxy_log.h"
 #include "proxy_worker.h"
 
 /* ---- executing what a step asked for ---- */
-
-void worker_cancel_for(struct worker *w, uint32_t pid, uint32_t secret)
-{
-    const uint32_t slot = (pid - 1) & ((1u << 24) - 1);
-    if (slot >= w->slots_count)
-        return;
-    struct client *c = w->slots[slot];
-    if (c == NULL || c->closing || c->core.cancel_secret != secret || c->core.phase != CORE_QUERY)
-        return;
-    if (c->queued) { /* it waits: it leaves the queue with the error that PostgreSQL would give */
-        static const struct proto_error_text error = {
-            .severity = "ERROR",
-            .sqlstate = "57014",
-            .message = "canceling statement due to user request"};
-        const uint64_t now_ns = uv_hrtime();
-        worker_topology_refresh(w);
-        pool_forget_waiter(c);
-        worker_apply(w, c, core_refused(&c->core, &error, now_ns), now_ns);
-        return;
-    }
-    if (c->core.backend != NULL && c->core.syncs > 0)
-        server_cancel(c->core.backend->shell);
-}
-
-static void cancel_request(struct worker *w, const struct client *c)
-{
-    const uint32_t owner = (c->core.cancel_pid - 1) >> 24;
-    if (c->core.cancel_pid == 0 || owner >= w->proxy->workers_count)
-        return;
-    if (owner == w->index) {
-        worker_cancel_for(w, c->core.cancel_pid, c->core.cancel_secret);
-        return;
-    }
-    struct mail_cancel *mail = malloc(sizeof(*mail));
-    if (mail == NULL)
-        return;
-    *mail = (struct mail_cancel){{MAIL_CANCEL}, c->core.cancel_pid, c->core.cancel_secret};
-    if (!worker_post(w->proxy, owner, &mail->mail))
-        free(mail);
-}
 
 static void outcome_of(struct worker *w, const struct core_actions *a)
 {
@@ -150,7 +111,7 @@ static struct core_actions *apply_once(struct worker *w, struct client *c, struc
     const bool cancels = a->cancel_request;
     apply_backend(w, a, now_ns);
     if (cancels)
-        cancel_request(w, c); /* a step of another client's: `a` is its from here on */
+        cancel_requested(c); /* a step of another client's: `a` is its from here on */
     if (c == NULL)
         return again_server && kept ? core_server_data(b, (struct proto_span){0}, now_ns) : NULL;
     if (c->closing)
@@ -161,6 +122,9 @@ static struct core_actions *apply_once(struct worker *w, struct client *c, struc
         return NULL;
     }
     if (login_want_user) {
+        if (!c->counted)
+            ck_pr_inc_64(&w->proxy->client_count);
+        c->counted = true;
         auth_login(c, now_ns);
         return NULL;
     }

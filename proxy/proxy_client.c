@@ -13,38 +13,11 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "proxy_cancel_key.h"
 #include "proxy_client_io.h"
 #include "proxy_log.h"
 #include "proxy_spans.h"
 #include "proxy_worker.h"
-
-/* ---- cancel keys ---- */
-
-enum { SLOT_BITS = 24 };
-
-static void slot_take(struct client *c)
-{
-    struct worker *w = c->worker;
-    for (uint32_t i = 0; i < w->slots_count; i++) {
-        const uint32_t slot = (w->slots_free + i) % w->slots_count;
-        if (w->slots[slot] == NULL) {
-            w->slots[slot] = c;
-            c->slot = slot;
-            w->slots_free = slot + 1;
-            return;
-        }
-    }
-    const uint32_t count = w->slots_count == 0 ? 64 : w->slots_count * 2;
-    struct client **slots = realloc(w->slots, count * sizeof(struct client *));
-    if (slots == NULL)
-        abort();
-    memset(slots + w->slots_count, 0, (count - w->slots_count) * sizeof(struct client *));
-    c->slot = w->slots_count;
-    slots[c->slot] = c;
-    w->slots_free = c->slot + 1;
-    w->slots = slots;
-    w->slots_count = count;
-}
 
 /* ---- events ---- */
 
@@ -205,19 +178,34 @@ static void on_client_event(uv_poll_t *poll, int status, int events)
 
 /* ---- life ---- */
 
-void client_open(struct worker *w, struct mail_client *mail)
+/* With a key and a watch, or NULL. */
+static struct client *client_create(struct worker *w, int fd)
 {
     struct client *c = calloc(1, sizeof(*c));
-    if (c == NULL || uv_poll_init(&w->loop, &c->poll, mail->fd) != 0) {
+    if (c == NULL)
+        return NULL;
+    c->worker = w;
+    core_session_init(&c->core, &w->core, c);
+    const bool has_key = cancel_key_take(c);
+    if (has_key && uv_poll_init(&w->loop, &c->poll, fd) == 0) {
+        c->poll.data = c;
+        return c;
+    }
+    if (has_key)
+        cancel_key_give(c);
+    free(c);
+    return NULL;
+}
+
+void client_open(struct worker *w, struct mail_client *mail)
+{
+    struct client *c = client_create(w, mail->fd);
+    if (c == NULL) {
         log_error("client_refused", "reason=\"no resources\"");
         (void)close(mail->fd);
-        free(c);
-        ck_pr_dec_64(&w->proxy->client_count);
         shared_add(&w->stats.left, 1);
         return;
     }
-    c->worker = w;
-    c->poll.data = c;
     c->fd = mail->fd;
     c->is_unix = mail->is_unix;
     c->is_admin_socket = mail->is_admin_socket;
@@ -227,11 +215,7 @@ void client_open(struct worker *w, struct mail_client *mail)
         (void)inet_pton(AF_INET, mail->address, &c->address.s6_addr[12]);
     }
     c->accepted_ns = uv_hrtime();
-    core_session_init(&c->core, &w->core, c);
     c->core.tls = (uint8_t)client_io_offer(c);
-    slot_take(c);
-    proxy_random(&c->core.cancel_secret, sizeof(c->core.cancel_secret));
-    c->core.cancel_pid = (w->index << SLOT_BITS | c->slot) + 1;
     c->logging_in = true;
     TAILQ_INSERT_TAIL(&w->logins, c, link);
     w->clients_count++;
@@ -246,10 +230,11 @@ static void on_client_closed(uv_handle_t *handle)
     struct worker *w = c->worker;
     core_block_give(&w->core, &c->out);
     core_session_deinit(&c->core);
-    w->slots[c->slot] = NULL;
+    cancel_key_give(c);
     w->clients_count--;
     shared_set(&w->stats.clients, w->clients_count);
-    ck_pr_dec_64(&w->proxy->client_count);
+    if (c->counted)
+        ck_pr_dec_64(&w->proxy->client_count);
     shared_add(&w->stats.left, 1);
     free(c);
 }

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 
+#include "proxy_cancel.h"
 #include "proxy_log.h"
 #include "proxy_worker.h"
 
@@ -110,6 +111,7 @@ static void taken_over(struct server *v)
         SSL_set_read_ahead(v->ssl, 1); /* a record's head and body in one read */
     }
     keep_parameters(v);
+    server_key_learn(v);
     v->core.opened_ns = now_ns;
     /* what it is decides which statements it may carry, whatever the topology believes */
     const char *standby = PQparameterStatus(v->conn, "in_hot_standby");
@@ -217,6 +219,7 @@ static bool start_connect(struct server *v)
     if (v->conn == NULL || PQstatus(v->conn) == CONNECTION_BAD)
         return false;
     (void)PQsetErrorVerbosity(v->conn, PQERRORS_VERBOSE); /* so that we see the SQLSTATE */
+    server_key_listen(v);
     return true;
 }
 

@@ -126,11 +126,9 @@ static bool accept_one(struct listener *l)
     mail->is_admin_socket = l->is_admin;
     describe_peer(&from, mail);
     const uint32_t worker = least_loaded(s->proxy);
-    ck_pr_inc_64(&s->proxy->client_count);
     s->proxy->workers[worker].dealt++;
     if (!worker_post(s->proxy, worker, &mail->mail)) {
         log_error("client_refused", "reason=\"the worker's mailbox is full\"");
-        ck_pr_dec_64(&s->proxy->client_count);
         s->proxy->workers[worker].dealt--;
         (void)close(fd);
         free(mail);

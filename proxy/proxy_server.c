@@ -12,6 +12,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "proxy_cancel.h"
 #include "proxy_log.h"
 #include "proxy_spans.h"
 #include "proxy_tls_bytes.h"
@@ -81,14 +82,15 @@ void server_close(struct server *v, const char *why)
     assert(v->core.session == NULL);
     server_unwatch(v);
     core_block_give(&w->core, &v->out);
+    if (v->core.cancels > 0)
+        cancel_server_gone(v);
+    server_key_drop(v);
     core_backend_deinit(&v->core);
     pool_gone(v);
     if (v->resolver != NULL) { /* on_resolved() frees what is left */
         (void)uv_cancel((uv_req_t *)v->resolver);
         return;
     }
-    if (v->core.cancels > 0)
-        return; /* the cancel that is under way still needs the PGconn: it finishes us */
     if (v->conn != NULL)
         PQfinish(v->conn);
     free(v);
@@ -260,11 +262,6 @@ void server_cancel_ended(struct server *v, bool may_come, uint64_t now_ns)
     struct worker *w = v->worker;
     assert(v->core.cancels > 0);
     v->core.cancels--;
-    if (v->closing) {
-        PQfinish(v->conn);
-        free(v);
-        return;
-    }
     v->core.broken = v->core.broken || may_come; /* whom would it hit? nobody: it is not reused */
     struct client *c = v->core.session != NULL ? v->core.session->shell : NULL;
     if (v->state == SERVER_DRAINING)

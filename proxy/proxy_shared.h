@@ -83,7 +83,7 @@ struct stats_worker {
     uint64_t pinned_now[ROUTER_REASON_COUNT]; /* gauges */
     uint64_t retries, learned, misroutes, statements, batches;
     uint64_t parses_injected, preflights, begins_deferred, local_answers, reads_missed;
-    uint64_t migrations_out, cancels, errors_made;
+    uint64_t migrations_out, cancels, cancels_passed_on, errors_made;
     uint64_t sqlstate_classes[PROXY_SQLSTATE_CLASSES]; /* errors that servers sent, by class */
     uint64_t cache_hits, cache_misses, cache_uncacheable;
     uint64_t loop_turns;
@@ -138,7 +138,7 @@ struct proxy {
     uint8_t reads[CONFIG_DATABASES_MAX];            /* enum router_reads; writer: supervisor */
     uint64_t global_write_ns[CONFIG_DATABASES_MAX]; /* raised by compare-and-swap */
     uint64_t probe_wanted;  /* 1: some worker wants fresher evidence; exchanged by the supervisor */
-    uint64_t client_count;  /* over all workers; fetch-and-add */
+    uint64_t client_count;  /* that sent a start-up packet, over all workers; fetch-and-add */
     struct ssl_ctx_st *tls; /* what clients are offered; the supervisor's */
     uint64_t shutting_down;
     uint64_t paused[CONFIG_DATABASES_MAX];
@@ -156,12 +156,13 @@ struct shared_pool *shared_pool_get(struct proxy *p, uint32_t database, const ch
 
 enum mail_kind {
     /* to a worker */
-    MAIL_CLIENT,   /* struct mail_client: a new connection */
-    MAIL_BACKEND,  /* struct mail_backend (proxy_pool.h): a backend changes worker */
-    MAIL_STEAL,    /* struct mail_steal: give one idle backend of a pool away */
-    MAIL_CANCEL,   /* struct mail_cancel: a cancel request for one of your sessions */
-    MAIL_SNAPSHOT, /* struct mail_snapshot: describe your clients and servers */
-    MAIL_STOP,     /* struct mail_stop */
+    MAIL_CLIENT,      /* struct mail_client: a new connection */
+    MAIL_BACKEND,     /* struct mail_backend (proxy_pool.h): a backend changes worker */
+    MAIL_STEAL,       /* struct mail_steal: give one idle backend of a pool away */
+    MAIL_CANCEL,      /* struct mail_cancel: a cancel request for one of your sessions */
+    MAIL_CANCEL_DONE, /* struct mail_cancel_done: one that you posted has come to its end */
+    MAIL_SNAPSHOT,    /* struct mail_snapshot: describe your clients and servers */
+    MAIL_STOP,        /* struct mail_stop */
     /* to the supervisor */
     MAIL_ADMIN_CLIENT,  /* struct mail_admin_client: logged in for the admin console */
     MAIL_SNAPSHOT_DONE, /* struct mail_snapshot again, filled */
@@ -177,10 +178,24 @@ struct mail_client {
     uint16_t port;
 };
 
+/* The connection that brought a cancel request: it stays open until the request is done. */
+struct cancel_ticket {
+    uint32_t worker; /* whose client it is */
+    uint32_t slot;
+    uint64_t id; /* of that client, as slots are given again */
+};
+
 struct mail_cancel {
     struct mail mail;
-    uint32_t pid;
-    uint32_t secret;
+    uint32_t slot; /* of the session that is meant */
+    uint32_t key_size;
+    uint8_t key[CORE_CANCEL_KEY_SIZE_MAX];
+    struct cancel_ticket ticket;
+};
+
+struct mail_cancel_done {
+    struct mail mail;
+    struct cancel_ticket ticket;
 };
 
 struct mail_stop {

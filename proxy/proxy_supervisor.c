@@ -92,6 +92,7 @@ static void on_mail(void *owner, struct mail *mail)
     case MAIL_BACKEND:
     case MAIL_STEAL:
     case MAIL_CANCEL:
+    case MAIL_CANCEL_DONE:
     case MAIL_SNAPSHOT:
     case MAIL_STOP:
         free(mail);

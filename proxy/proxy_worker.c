@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "proxy_cancel.h"
 #include "proxy_client_io.h"
 #include "proxy_log.h"
 #include "proxy_tls_bytes.h"
@@ -239,7 +240,6 @@ static void stop_step(struct worker *w)
     close_handle((uv_handle_t *)&w->check);
     close_handle((uv_handle_t *)&w->tick);
     close_handle((uv_handle_t *)&w->again);
-    close_handle((uv_handle_t *)&w->cancel_timer);
     close_handle((uv_handle_t *)&w->turns);
 }
 
@@ -262,12 +262,14 @@ static void on_mail(void *owner, struct mail *mail)
         free(mail);
         break;
     }
-    case MAIL_CANCEL: {
-        const struct mail_cancel *cancel = (const struct mail_cancel *)(void *)mail;
-        worker_cancel_for(w, cancel->pid, cancel->secret);
+    case MAIL_CANCEL:
+        cancel_mail(w, (const struct mail_cancel *)(void *)mail);
         free(mail);
         break;
-    }
+    case MAIL_CANCEL_DONE:
+        cancel_done_mail(w, (const struct mail_cancel_done *)(void *)mail);
+        free(mail);
+        break;
     case MAIL_SNAPSHOT:
         worker_snapshot(w, (struct mail_snapshot *)(void *)mail);
         break;
@@ -337,6 +339,7 @@ static void on_tick(uv_timer_t *timer)
     worker_topology_refresh(w);
     clients_tick(w, now_ns);
     pools_tick(w, now_ns);
+    cancels_tick(w, now_ns);
     publish_core_counters(w);
     shared_add(&w->stats.loop_turns, 1);
 }
@@ -411,12 +414,10 @@ int worker_start(struct worker *w, struct proxy *p, uint32_t index)
     if (r == 0)
         r = uv_timer_init(&w->loop, &w->again);
     if (r == 0)
-        r = uv_timer_init(&w->loop, &w->cancel_timer);
-    if (r == 0)
         r = uv_idle_init(&w->loop, &w->turns);
     if (r != 0)
         return r;
-    w->check.data = w->tick.data = w->again.data = w->cancel_timer.data = w;
+    w->check.data = w->tick.data = w->again.data = w;
     (void)uv_check_start(&w->check, on_check);
     (void)uv_timer_start(&w->tick, on_tick, WORKER_TICK_MS, WORKER_TICK_MS);
     return uv_thread_create(&w->thread, worker_main, w);

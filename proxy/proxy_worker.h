@@ -20,6 +20,7 @@ enum {
     WORKER_OUT_HIGH = 256 * 1024, /* a peer that has not taken this much stops the other side */
     WORKER_OUT_LOW = 64 * 1024,
     WORKER_TICK_MS = 100,
+    WORKER_CANCEL_LANES = CONFIG_NODES_MAX + 1,
 };
 static_assert(WORKER_OUT_LOW < WORKER_OUT_HIGH, "the marks are in order");
 
@@ -41,7 +42,7 @@ struct client {
     SSL *ssl;                   /* NULL: plain */
     const char *user;           /* as auth_file names it; NULL: not there, as its group says */
     uint64_t accepted_ns;
-    uint32_t slot; /* in worker->slots; the cancel key names it */
+    uint32_t slot; /* in worker->slots; the cancel key names it (proxy_cancel_key.h) */
     uint32_t want_mask;
     int fd;
     uint8_t want_list; /* enum group_list */
@@ -57,6 +58,8 @@ struct client {
     bool in_turn;        /* is in worker->handshakes */
     bool is_direct_tls;  /* it began with TLS, without asking for it */
     bool unread;         /* it has bytes that the descriptor does not tell of */
+    bool cancelling;     /* brought a cancel request, and waits for its end */
+    bool counted;        /* in proxy->client_count; a cancel request never is */
     uint16_t port;       /* of the client, for SHOW CLIENTS */
     uint8_t pin_seen;    /* what the gauges know of its pin */
     bool is_unix;
@@ -99,6 +102,10 @@ struct server {
     bool unread;        /* it has bytes that the descriptor does not tell of */
     bool closing;
     char hostaddr[INET6_ADDRSTRLEN];
+    struct server_key *key_source; /* while it logs in: proxy_server_key.c */
+    uint32_t cancel_pid;
+    uint32_t cancel_secret;
+    bool has_key; /* the two above are known */
 };
 TAILQ_HEAD(server_list, server);
 
@@ -158,9 +165,9 @@ struct worker {
     uint64_t admission;
     struct outcomes outcomes; /* to the supervisor */
     uint64_t success_sent_ns[CONFIG_NODES_MAX];
-    TAILQ_HEAD(, cancel_job) cancels; /* under way: proxy_cancel.c */
-    uv_timer_t cancel_timer;
+    TAILQ_HEAD(, cancel_job) cancels; /* under way or waiting for their turn: proxy_cancel.c */
     uint32_t cancels_count;
+    uint32_t cancels_at[WORKER_CANCEL_LANES]; /* under way to a node; the last one: to peers */
     struct client_list clients;
     struct client_list logins;     /* oldest first */
     SSL_CTX *tls;                  /* what clients are offered; NULL: no TLS */
@@ -168,7 +175,7 @@ struct worker {
     uv_idle_t turns;               /* active while there are any */
     struct group_list_head groups;
     struct group_list_head dirty;
-    struct client **slots;            /* by cancel key */
+    struct client **slots;            /* by cancel key; the first stays empty */
     uint32_t slots_count, slots_free; /* slots_free: where to look first for a free one */
     uint32_t servers_count, clients_count;
     uint64_t dealt; /* clients given to this worker; the supervisor's */
@@ -205,8 +212,6 @@ void worker_outcome(struct worker *w, const struct outcome_record *record);
 void worker_want_probe(struct worker *w);
 /* Executes what a step asked for; c may be NULL when no client is concerned. */
 void worker_apply(struct worker *w, struct client *c, struct core_actions *a, uint64_t now_ns);
-/* A cancel request whose key names a session of this worker. */
-void worker_cancel_for(struct worker *w, uint32_t pid, uint32_t secret);
 struct group *worker_group(struct worker *w, uint32_t database, const char *client_database,
                            const char *user);
 
@@ -240,7 +245,7 @@ void server_drain_tick(struct server *v, uint64_t now_ns);
 /* The cancel request has ended, or was given up and may still come (may_come). */
 void server_cancel_ended(struct server *v, bool may_come, uint64_t now_ns);
 
-/* proxy_cancel.c */
+/* proxy_cancel.c: what runs there is to be cancelled; one request is under way at a time. */
 void server_cancel(struct server *v);
 
 /* proxy_pool.c */

@@ -37,8 +37,10 @@ enum {
     CORE_ID_WORKER_SHIFT = 48,
     CORE_BEGIN_SIZE_MAX = 4096, /* a longer BEGIN (a comment in it?) goes to the primary as it is */
     CORE_EXPECT_MAX = 16384,    /* replies outstanding on one backend; then the client waits */
-    CORE_CANCEL_KEY_SIZE = 4,
-    CORE_HASHES_MAX = 4, /* statements of one batch that can be learned from */
+    CORE_CANCEL_KEY_SIZE = 4,   /* of a client that speaks protocol 3.0 */
+    CORE_CANCEL_KEY_SIZE_MAX = 32, /* ... 3.2 */
+    CORE_PROTOCOL_MINOR = 2,       /* the newest that is spoken */
+    CORE_HASHES_MAX = 4,           /* statements of one batch that can be learned from */
 };
 
 /* ---- memory: blocks borrowed from the worker ---- */
@@ -99,7 +101,7 @@ struct core_actions {
     bool login_done;        /* the client has just got its first ReadyForQuery */
     bool login_want_user;   /* look the user up, then core_login_user() */
     bool login_proven;      /* it is who it says it is: core_login_admit(), or hand it over */
-    bool cancel_request;    /* session->cancel_* hold the key of whom to cancel */
+    bool cancel_request;    /* core_login_cancel() says whom; the shell closes the connection */
     bool has_outcome;       /* for the breaker of `outcome_node` */
     bool start_tls;         /* what comes next from the client begins a handshake */
     uint8_t outcome_node;
@@ -268,8 +270,9 @@ struct core_session {
     uint32_t forwarded;      /* such replies of the batch in flight */
     uint32_t named_answered; /* named Parse messages among what is kept that succeeded */
     uint32_t kept_run;       /* bytes of kept behind the last Sync or Query */
-    uint32_t cancel_pid;
-    uint32_t cancel_secret;
+    uint32_t cancel_pid;     /* what the client is told, set by the shell before its welcome */
+    uint8_t cancel_key[CORE_CANCEL_KEY_SIZE_MAX];
+    uint8_t cancel_key_size; /* of it, by the protocol that the client speaks */
 
     uint8_t phase;       /* enum core_phase */
     uint8_t tls;         /* enum core_tls */
@@ -315,6 +318,7 @@ struct core_session {
     bool error_seen;
     bool cancel_found;
     bool said_goodbye; /* Terminate came: it did not just vanish */
+    bool cancelled;    /* while settings are sent ahead of the batch: it fails before it is sent */
 
     uint32_t hashes_count;
     uint32_t parse_hash;                        /* which of them parse_class belongs to */
@@ -439,6 +443,10 @@ struct core_actions *core_granted(struct core_session *s, struct core_backend *b
 /* The wait is over without a backend: the batch fails with this error. FATAL closes the client. */
 struct core_actions *core_refused(struct core_session *s, const struct proto_error_text *error,
                                   uint64_t now_ns);
+/* The client asks for a cancel. What the shell has to do: nothing; take the session out of the
+ * queue (core_refused() with 57014); cancel what runs on session->backend. */
+enum core_cancel { CORE_CANCEL_NOTHING, CORE_CANCEL_WAIT, CORE_CANCEL_SERVER };
+enum core_cancel core_cancel(struct core_session *s);
 /* The topology changed: decide again. May return with ->want (another choice). */
 struct core_actions *core_redecide(struct core_session *s, uint64_t now_ns);
 
@@ -495,6 +503,8 @@ const char *core_login_application(const struct core_session *s);
  * From login_proven on. */
 const char *core_login_password(const struct core_session *s);
 const struct proto_scram *core_login_scram(const struct core_session *s);
+/* The key of a cancel request: of actions->cancel_request, until the session ends. */
+struct proto_span core_login_cancel(const struct core_session *s, uint32_t *ret_pid);
 struct core_actions *core_login_user(struct core_session *s, const struct core_login_answer *answer,
                                      uint64_t now_ns);
 /* After login_proven: its group, or NULL and why it may not go on. */

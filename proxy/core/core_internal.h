@@ -199,6 +199,11 @@ bool core_replay(struct core_session *s, uint8_t avoid_node, enum router_reason 
                  uint64_t now_ns, struct core_actions *a);
 /* The session's backend is gone and nothing can be replayed. */
 void core_server_lost_for(struct core_session *s, uint64_t now_ns, struct core_actions *a);
+/* The batch at the front fails, before anything of it was sent. */
+void core_fail_unsent(struct core_session *s, const struct proto_error_text *error, uint64_t now_ns,
+                      struct core_actions *a);
+/* ... with 57014, as its client asked while settings were sent ahead of it. */
+void core_cancel_unsent(struct core_session *s, uint64_t now_ns, struct core_actions *a);
 /* All replies are in: books are closed, what was kept is given back. */
 void core_flight_over(struct core_session *s, uint64_t now_ns, struct core_actions *a);
 /* Keeps the body of an unnamed Parse, so that any backend can be told it. */

@@ -43,6 +43,12 @@ const struct proto_scram *core_login_scram(const struct core_session *s)
     return l->proven && l->auth == CORE_AUTH_SCRAM ? &l->scram : NULL;
 }
 
+struct proto_span core_login_cancel(const struct core_session *s, uint32_t *ret_pid)
+{
+    *ret_pid = s->login->cancel_pid;
+    return (struct proto_span){s->login->cancel_key, s->login->cancel_key_size};
+}
+
 static void password_failed(struct core_session *s, struct core_actions *a)
 {
     char message[CORE_LOGIN_TEXT_MAX + 64];
@@ -359,12 +365,10 @@ void core_login_welcome(struct core_session *s, struct core_actions *a)
         core_profile_learn(p, (struct proto_span){.base = b->params, .size = b->params_size},
                            core_block_span(s->login->overlay));
     }
-    uint8_t secret[CORE_CANCEL_KEY_SIZE];
-    proto_store_u32(secret, s->cancel_secret);
     struct proto_writer w = core_sink_writer(&a->client);
     proto_write_raw(&w, (struct proto_span){.base = p->welcome, .size = p->welcome_size});
     proto_write_backend_key(&w, s->cancel_pid,
-                            (struct proto_span){.base = secret, .size = sizeof(secret)});
+                            (struct proto_span){s->cancel_key, s->cancel_key_size});
     proto_write_ready(&w, 'I');
     core_sink_commit(&a->client, &w);
     s->phase = CORE_QUERY;

@@ -19,6 +19,10 @@ struct core_login {
     bool settings_failed;
     bool ssl_asked, gss_asked;
     bool proven;
+    uint8_t minor;       /* of the protocol that is spoken */
+    uint32_t cancel_pid; /* of a cancel request */
+    uint32_t cancel_key_size;
+    uint8_t cancel_key[PROTO_CANCEL_KEY_SIZE_MAX];
     enum core_auth auth;
     char *secret;   /* owned; NULL: no such user */
     char *password; /* owned: sent in clear text, and right */

@@ -46,6 +46,10 @@ void core_preflight_over(struct core_session *s, uint64_t now_ns, struct core_ac
         a->settle = true;
         return;
     }
+    if (s->cancelled) {
+        core_cancel_unsent(s, now_ns, a);
+        return;
+    }
     struct core_backend *b = s->backend;
     enum router_reason reason = (enum router_reason)s->choice.reason;
     core_route_count(s, b->is_replica ? ROUTER_TARGET_REPLICA : ROUTER_TARGET_PRIMARY, b->node,
@@ -110,6 +114,15 @@ struct core_actions *core_refused(struct core_session *s, const struct proto_err
     struct core_actions *a = core_actions_begin(s->worker);
     assert(s->waiting);
     s->waiting = false;
+    core_fail_unsent(s, error, now_ns, a);
+    return a;
+}
+
+/* The batch at the front fails, before anything of it was sent. */
+void core_fail_unsent(struct core_session *s, const struct proto_error_text *error, uint64_t now_ns,
+                      struct core_actions *a)
+{
+    s->cancelled = false;
     if (s->pin == ROUTER_REASON_NONE)
         core_pin_drop(s); /* it was counted for what is not sent */
     const bool ends_session = s->phase != CORE_QUERY || s->streaming || s->block == CORE_DEFERRED ||
@@ -118,7 +131,7 @@ struct core_actions *core_refused(struct core_session *s, const struct proto_err
         struct proto_error_text fatal = *error;
         fatal.severity = "FATAL";
         core_fatal_text(s, &fatal, a);
-        return a;
+        return;
     }
     core_write_error(s, error, a);
     struct proto_header last = {0};
@@ -134,7 +147,6 @@ struct core_actions *core_refused(struct core_session *s, const struct proto_err
         s->skipping = true;
     if (s->hold != NULL)
         core_pump(s, (struct proto_span){0}, now_ns, a);
-    return a;
 }
 
 void core_server_lost_for(struct core_session *s, uint64_t now_ns, struct core_actions *a)

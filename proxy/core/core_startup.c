@@ -121,9 +121,8 @@ static void negotiate(struct core_session *s, const struct proto_startup *p, str
     for (uint32_t i = 0; i < p->parameters_count; i++)
         if (p->parameters[i].name.size >= 5 && memcmp(p->parameters[i].name.base, "_pq_.", 5) == 0)
             unknown[count++] = p->parameters[i].name;
-    (void)s;
     struct proto_writer w = core_sink_writer(&a->client);
-    proto_write_negotiate(&w, 0, unknown, count);
+    proto_write_negotiate(&w, s->login->minor, unknown, count);
     core_sink_commit(&a->client, &w);
 }
 
@@ -208,7 +207,10 @@ static void on_session_packet(struct core_session *s, const struct proto_startup
             a);
         return;
     }
-    if (p->version_minor > 0 || p->unknown_options_count > 0)
+    l->minor =
+        (uint8_t)(p->version_minor < CORE_PROTOCOL_MINOR ? p->version_minor : CORE_PROTOCOL_MINOR);
+    s->cancel_key_size = l->minor >= 2 ? CORE_CANCEL_KEY_SIZE_MAX : CORE_CANCEL_KEY_SIZE;
+    if (p->version_minor > CORE_PROTOCOL_MINOR || p->unknown_options_count > 0)
         negotiate(s, p, a);
     s->phase = CORE_USER;
     core_block_consume(s->worker, &s->hold, p->packet_size);
@@ -282,13 +284,11 @@ bool core_login_startup(struct core_session *s, struct core_actions *a)
     case PROTO_STARTUP_GSSENC:
         return on_encryption_request(s, &packet, a);
     case PROTO_STARTUP_CANCEL:
-        if (packet.cancel_key.size == CORE_CANCEL_KEY_SIZE) {
-            s->cancel_pid = packet.cancel_pid;
-            s->cancel_secret = proto_load_u32(packet.cancel_key.base);
-            a->cancel_request = true;
-        }
+        s->login->cancel_pid = packet.cancel_pid;
+        s->login->cancel_key_size = (uint32_t)packet.cancel_key.size;
+        memcpy(s->login->cancel_key, packet.cancel_key.base, packet.cancel_key.size);
         s->phase = CORE_DOOMED;
-        a->close_client = CORE_CLOSE_NOW;
+        a->cancel_request = true;
         return false;
     case PROTO_STARTUP_SESSION:
         on_session_packet(s, &packet, a);

@@ -155,6 +155,37 @@ static void one_address_cannot_be_used_twice(void **state)
     story_only_error(s, 0 + 1, "listen and http_listen are both 127.0.0.1:6432");
 }
 
+static void peers_are_checked(void **state)
+{
+    struct story *s = *state;
+    struct config_address address;
+    story_read_and_finish(s, "[switchgear]\npeers = 1=10.0.0.1:6432, 2=[::1]:6433,255=b.example:1\n"
+                             "auth_type = trust\n" STORY_NODE STORY_DATABASE);
+    story_is_clean(s);
+    assert_true(config_peer_find(s->config->switchgear.peers, 2, &address));
+    assert_string_equal(address.host, "::1");
+    assert_int_equal(address.port, 6433);
+    assert_true(config_peer_find(s->config->switchgear.peers, 255, &address));
+    assert_string_equal(address.host, "b.example");
+    assert_false(config_peer_find(s->config->switchgear.peers, 3, &address));
+    assert_false(config_peer_find("", 0, &address));
+}
+
+static void bad_peers_are_errors(void **state)
+{
+    struct story *s = *state;
+    story_read_and_finish(
+        s, "[switchgear]\nauth_type = trust\n"
+           "peers = 1=a:1, 256=a:2, 2, =a:3, 3=unix:/x, 4=*:5, 1=b:6\n" STORY_NODE STORY_DATABASE);
+    story_error(s, 3, "256=a:2 is no peer");
+    story_error(s, 3, "peers: 2 is no peer");
+    story_error(s, 3, "=a:3 is no peer");
+    story_error(s, 3, "3=unix:/x is no peer");
+    story_error(s, 3, "4=*:5 is no peer");
+    story_error(s, 3, "instance 1 is here twice");
+    assert_int_equal(s->problems.errors, 6);
+}
+
 static void nodes_that_contradict_each_other_are_errors(void **state)
 {
     struct story *s = *state;
@@ -234,11 +265,10 @@ static void what_has_no_effect_yet_is_said(void **state)
     story_read_and_finish(s, STORY_LOGIN "instance_id = 7\nquery_timeout = 0\n"
                                          "[node a]\nzone = x\n[database d]\npool_mode = statement\n"
                                          "transaction_reads = until_write\npin_limit = 10%\n");
-    story_warning(s, 3, "instance_id is accepted, but has no effect yet");
-    story_warning(s, 6, "zone is accepted");
+    story_warning(s, 6, "zone is accepted, but has no effect yet");
     story_warning(s, 8, "pool_mode = statement is accepted");
     story_warning(s, 9, "transaction_reads is accepted");
-    assert_int_equal(s->problems.count, 4);
+    assert_int_equal(s->problems.count, 3);
     assert_int_equal(s->problems.errors, 0);
 }
 
@@ -313,6 +343,8 @@ int main(void)
         STORY(addresses_are_checked),
         STORY(an_empty_listen_or_too_many_are_errors),
         STORY(one_address_cannot_be_used_twice),
+        STORY(peers_are_checked),
+        STORY(bad_peers_are_errors),
         STORY(nodes_that_contradict_each_other_are_errors),
         STORY(options_are_read_as_libpq_reads_them),
         STORY(a_limit_of_lag_above_the_hard_one_is_an_error),

@@ -323,8 +323,11 @@ static struct core_actions *one(struct story *st, struct core_actions *a)
         drop(st, b);
         b = NULL;
     }
-    if (a->cancel_request)
-        say(st, "cancel %u %u\n", st->session.cancel_pid, st->session.cancel_secret);
+    if (a->cancel_request) {
+        uint32_t pid;
+        const struct proto_span key = core_login_cancel(&st->session, &pid);
+        say(st, "cancel %u, key of %zu\n", pid, key.size);
+    }
     if (a->close_client != CORE_KEEP) {
         say(st, "close client\n");
         story_leave(st);

@@ -93,14 +93,39 @@ static void a_cancel_request_gets_no_answer(void **state)
 {
     struct story *st = *state;
     story_client_bytes(st, PACKET("\0\0\0\x10\x04\xd2\x16\x2e\0\0\0\7\0\0\0\x09"));
-    story_expect(st, "cancel 7 9\nclose client\n");
+    story_expect(st, "cancel 7, key of 4\n");
+}
+
+static void a_cancel_key_may_have_256_bytes(void **state)
+{
+    struct story *st = *state;
+    uint8_t packet[12 + 256] = "\0\0\1\x0c\x04\xd2\x16\x2e\0\0\0\7";
+    story_client_bytes(st, packet, sizeof(packet));
+    story_expect(st, "cancel 7, key of 256\n");
+}
+
+static void an_unknown_option_is_negotiated(void **state)
+{
+    struct story *st = *state;
+    start_up(st, PACKET("user\0u\0_pq_.x\0y\0"), 196608);
+    story_expect(st, "client: v\nclient: R(0)\nclient: K Z(I)\nrelease primary\n");
+    assert_int_equal(CORE_CANCEL_KEY_SIZE, st->session.cancel_key_size);
 }
 
 static void a_newer_minor_version_is_negotiated(void **state)
 {
     struct story *st = *state;
-    start_up(st, PACKET("user\0u\0_pq_.x\0y\0"), 196610);
+    start_up(st, PACKET("user\0u\0"), 196608 + 9999);
     story_expect(st, "client: v\nclient: R(0)\nclient: K Z(I)\nrelease primary\n");
+    assert_int_equal(CORE_CANCEL_KEY_SIZE_MAX, st->session.cancel_key_size);
+}
+
+static void protocol_3_2_is_spoken(void **state)
+{
+    struct story *st = *state;
+    start_up(st, PACKET("user\0u\0"), 196610);
+    story_expect(st, "client: R(0)\nclient: K Z(I)\nrelease primary\n");
+    assert_int_equal(CORE_CANCEL_KEY_SIZE_MAX, st->session.cancel_key_size);
 }
 
 static void another_protocol_is_refused(void **state)
@@ -465,7 +490,10 @@ int main(void)
         STORY(encryption_is_refused_once),
         STORY(nothing_may_lie_behind_an_encryption_request),
         STORY(a_cancel_request_gets_no_answer),
+        STORY(a_cancel_key_may_have_256_bytes),
+        STORY(an_unknown_option_is_negotiated),
         STORY(a_newer_minor_version_is_negotiated),
+        STORY(protocol_3_2_is_spoken),
         STORY(another_protocol_is_refused),
         STORY(a_length_out_of_bounds_is_refused),
         STORY(a_user_is_required),
