@@ -138,7 +138,7 @@ def last_words(t):
 # ---- what is compared ----
 #
 # Everything must be equal but for this list; docs/reference/protocol.md has it too.
-#  1. BackendKeyData: process id and key are the proxy's own. Their sizes are compared.
+#  1. BackendKeyData: process id and key are the proxy's own. Their sizes are compared, but for rule 7.
 #  2. NotificationResponse: the process id is the notifying server process's.
 #  3. ParameterStatus messages of the welcome: PostgreSQL's order is not defined; they are sorted.
 #  4. File, line and routine of errors: the proxy's own errors have none, and a statement that the
@@ -146,6 +146,8 @@ def last_words(t):
 #  5. A frame of an impossible length: PostgreSQL ends the connection without a word, the proxy says
 #     FATAL 08P01 (0A000 to protocol 2) first.
 #  6. A log-in that fails after the password: PostgreSQL has sent AuthenticationOk, the proxy not.
+#  7. The proxy speaks protocol 3.2; servers before PostgreSQL 18 speak 3.0, and say so to a client
+#     that asks for more. What NegotiateProtocolVersion says of options is compared.
 
 SOURCE_FIELDS = "FLR"
 WORDLESS = ("08P01", "0A000")
@@ -164,12 +166,23 @@ def readable(kind, body):
     return f"{kind} {body!r}"
 
 
+def without_version(m):
+    """Rule 7: the newest version, and the size of the key that follows from it."""
+    kind, body = m
+    if kind == "v":
+        return (kind, body[4:]) if body[4:] != b"\0\0\0\0" else None
+    if kind == "K" and len(body) == 36:
+        return kind, body[:8]
+    return m
+
+
 def normal(answers):
     """Readable, and without what must differ: a list of strings and dicts."""
     answers = list(answers)
     kinds = [kind for kind, _ in answers]
     if "E" in kinds and "K" not in kinds:  # refused: rule 6
         answers = [m for m in answers if m != ("R", b"\0\0\0\0")]
+    answers = [m for m in map(without_version, answers) if m is not None]
     welcome_size = kinds.index("K") if "K" in kinds else 0
     welcome, rest = answers[:welcome_size], answers[welcome_size:]
     statuses = sorted(m for m in welcome if m[0] == "S")
