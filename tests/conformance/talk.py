@@ -178,11 +178,10 @@ def without_version(m):
 
 def normal(answers):
     """Readable, and without what must differ: a list of strings and dicts."""
-    answers = list(answers)
+    answers = [m for m in map(without_version, answers) if m is not None]
     kinds = [kind for kind, _ in answers]
     if "E" in kinds and "K" not in kinds:  # refused: rule 6
         answers = [m for m in answers if m != ("R", b"\0\0\0\0")]
-    answers = [m for m in map(without_version, answers) if m is not None]
     welcome_size = kinds.index("K") if "K" in kinds else 0
     welcome, rest = answers[:welcome_size], answers[welcome_size:]
     statuses = sorted(m for m in welcome if m[0] == "S")
