@@ -114,6 +114,7 @@ struct config_switchgear {
     uint64_t cancel_wait_timeout_ns;
     /* PgBouncer's names */
     uint64_t max_client_conn;
+    uint64_t max_db_client_connections, max_user_client_connections;
     uint64_t default_pool_size;
     uint64_t min_pool_size;
     uint64_t reserve_pool_size;
@@ -127,6 +128,8 @@ struct config_switchgear {
     uint64_t client_idle_timeout_ns;
     uint64_t idle_transaction_timeout_ns;
     uint64_t query_timeout_ns;
+    uint64_t transaction_timeout_ns;
+    uint64_t shutdown_timeout_ns;
     uint64_t max_db_connections;
     uint64_t max_user_connections;
     uint64_t
@@ -152,6 +155,7 @@ struct config_node {
     int role;
     uint64_t weight;
     bool weight_given;
+    uint64_t max_connections; /* 0: no limit */
     const char *zone;
     const char *options;  /* further libpq keywords */
     uint32_t shard_index; /* into config.shards */
@@ -166,6 +170,7 @@ struct config_database {
     uint64_t pool_size;
     uint32_t pin_limit_permille;
     int transaction_reads; /* 0 primary, 1 until_write */
+    uint64_t min_pool_size;
     uint64_t reserve_pool_size;
     uint64_t max_db_connections;
     int consistency;

@@ -50,6 +50,8 @@ static void database_finish(struct config *c, uint32_t index)
         d->shard_first = 0;
     if (config_origin_of(&place, "pool_size")->automatic)
         d->pool_size = c->switchgear.default_pool_size;
+    if (config_origin_of(&place, "min_pool_size")->automatic)
+        d->min_pool_size = c->switchgear.min_pool_size;
     if (config_origin_of(&place, "reserve_pool_size")->automatic)
         d->reserve_pool_size = c->switchgear.reserve_pool_size;
     if (config_origin_of(&place, "max_db_connections")->automatic)

@@ -27,7 +27,8 @@ static void outcome_of(struct worker *w, const struct core_actions *a)
     worker_outcome(w, &record);
 }
 
-static void count_ended(struct worker *w, struct client *c, const struct core_actions *a)
+static void count_ended(struct worker *w, struct client *c, const struct core_actions *a,
+                        uint64_t now_ns)
 {
     struct group *g = (struct group *)c->core.group;
     if (g == NULL || a->latency_ns == 0)
@@ -36,8 +37,14 @@ static void count_ended(struct worker *w, struct client *c, const struct core_ac
     const bool replica = a->backend != NULL && a->backend->is_replica;
     shared_add(&d->queries, 1);
     shared_add(&d->query_ns, a->latency_ns);
-    if (c->core.block == CORE_NO_BLOCK)
+    c->quiet_since_ns = now_ns;
+    if (c->block_since_ns == 0)
+        c->block_since_ns = c->core.sent_ns;
+    if (c->core.block == CORE_NO_BLOCK) {
         shared_add(&d->transactions, 1);
+        shared_add(&d->transaction_ns, now_ns - c->block_since_ns);
+        c->block_since_ns = 0;
+    }
     histogram_observe(&d->latency[replica ? 1 : 0], a->latency_ns);
 }
 
@@ -93,7 +100,7 @@ static struct core_actions *apply_once(struct worker *w, struct client *c, struc
     if (a->probe)
         worker_want_probe(w);
     if (c != NULL) {
-        count_ended(w, c, a);
+        count_ended(w, c, a, now_ns);
         note_pin(w, c);
     }
     /* the actions are the worker's only ones: keep what is needed before the next step */

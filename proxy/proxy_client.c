@@ -135,6 +135,7 @@ void client_readable(struct client *c)
         return;
     }
     const uint64_t now_ns = uv_hrtime();
+    c->quiet_since_ns = now_ns;
     if (c->core.group != NULL) {
         struct group *g = (struct group *)c->core.group;
         shared_add(&w->database_stats[g->database].bytes_in, (uint64_t)n);
@@ -349,27 +350,5 @@ void client_hand_to_admin(struct client *c)
         SSL_free(ssl);
         (void)close(fd);
         free(mail);
-    }
-}
-
-void clients_tick(struct worker *w, uint64_t now_ns)
-{
-    const uint64_t limit_ns = w->config->switchgear.client_login_timeout_ns;
-    struct client *c;
-    struct client *next;
-    TAILQ_EACH_SAFE (c, &w->logins, link, next) {
-        if (limit_ns == 0 || now_ns - c->accepted_ns < limit_ns)
-            break; /* oldest first */
-        static const struct proto_error_text error = {
-            .severity = "FATAL",
-            .sqlstate = "57014",
-            .message = "canceling authentication due to client_login_timeout"};
-        pool_forget_waiter(c);
-        if (c->core.waiting)
-            worker_apply(w, c, core_refused(&c->core, &error, now_ns), now_ns);
-        else
-            worker_apply(w, c, core_client_fatal(&c->core, &error), now_ns);
-        if (!c->closing && !c->close_after_flush)
-            client_close(c, "client_login_timeout");
     }
 }

@@ -59,6 +59,7 @@ static void connect_failed(struct server *v, const char *message)
 
 void server_connect_timeout(struct server *v)
 {
+    shared_add(&v->worker->stats.timeouts[TIMEOUT_SERVER_CONNECT], 1);
     connect_failed(v, "the connection attempt took longer than server_connect_timeout");
 }
 

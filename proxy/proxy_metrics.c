@@ -96,9 +96,6 @@ static void write_databases(struct metrics *m, const struct scrape *s)
          offsetof(struct stats_database, bytes_out), "Bytes to clients."},
         {"switchgear_clients", METRICS_GAUGE, "", offsetof(struct stats_database, clients),
          "Clients that are logged in."},
-        {"switchgear_client_errors", METRICS_COUNTER, "",
-         offsetof(struct stats_database, client_errors),
-         "Clients that broke the protocol or left."},
         {"switchgear_wait_timeouts", METRICS_COUNTER, "",
          offsetof(struct stats_database, wait_timeouts),
          "Clients that waited longer than query_wait_timeout."},
@@ -219,6 +216,41 @@ static void write_sqlstates(struct metrics *m, const struct stats_worker *w)
     }
 }
 
+static void write_client_errors(struct metrics *m, const struct scrape *s)
+{
+    metrics_family(m, "switchgear_client_errors", METRICS_COUNTER, "",
+                   "Errors that clients were sent, by class of their SQLSTATE.");
+    for (uint32_t d = 0; d < s->config->databases_count; d++) {
+        for (uint32_t i = 0; i < PROXY_SQLSTATE_CLASSES; i++) {
+            const char class[3] = {class_character(i / 36), class_character(i % 36), 0};
+            if (s->databases[d].client_errors[i] == 0)
+                continue;
+            metrics_integer(m,
+                            METRICS_LABELS("database", s->config->databases[d].name, "class", class),
+                            s->databases[d].client_errors[i]);
+        }
+    }
+}
+
+static void write_timeouts(struct metrics *m, const struct stats_worker *w)
+{
+    static const char *const kinds[] = {
+        [TIMEOUT_CLIENT_LOGIN] = "client_login",
+        [TIMEOUT_CLIENT_IDLE] = "client_idle",
+        [TIMEOUT_IDLE_TRANSACTION] = "idle_transaction",
+        [TIMEOUT_TRANSACTION] = "transaction",
+        [TIMEOUT_QUERY] = "query",
+        [TIMEOUT_QUERY_WAIT] = "query_wait",
+        [TIMEOUT_WRITE_WAIT] = "write_wait",
+        [TIMEOUT_SERVER_CONNECT] = "server_connect",
+    };
+    static_assert(sizeof kinds / sizeof kinds[0] == TIMEOUT_KINDS, "each has a name");
+    metrics_family(m, "switchgear_timeouts", METRICS_COUNTER, "",
+                   "Limits of time that were reached, by option.");
+    for (uint32_t i = 0; i < TIMEOUT_KINDS; i++)
+        metrics_integer(m, METRICS_LABELS("kind", kinds[i]), w->timeouts[i]);
+}
+
 void metrics_write(const struct supervisor *s, bool openmetrics, struct text *ret)
 {
     struct metrics m = {.out = ret, .openmetrics = openmetrics};
@@ -239,6 +271,8 @@ void metrics_write(const struct supervisor *s, bool openmetrics, struct text *re
     write_failed_logins(&m, &scrape->workers);
     write_pins(&m, &scrape->workers);
     write_sqlstates(&m, &scrape->workers);
+    write_client_errors(&m, scrape);
+    write_timeouts(&m, &scrape->workers);
     metrics_write_nodes(&m, s, now_ns);
     metrics_write_pools(&m, s, now_ns);
     metrics_write_process(&m, s, now_ns);

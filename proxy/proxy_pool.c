@@ -187,7 +187,7 @@ void pool_gone(struct server *v)
 bool pool_is_too_old(const struct server *v, uint64_t now_ns)
 {
     const uint64_t lifetime_ns = v->worker->config->switchgear.server_lifetime_ns;
-    return lifetime_ns != 0 && now_ns - v->started_ns > lifetime_ns;
+    return lifetime_ns != 0 && now_ns > v->started_ns && now_ns - v->started_ns > lifetime_ns;
 }
 
 void pool_release(struct worker *w, struct server *v, uint64_t now_ns)

@@ -29,6 +29,8 @@ static void refuse(struct worker *w, struct client *c, uint64_t now_ns)
                      "SHOW CLIENTS in the admin console.";
     }
     shared_add(&w->database_stats[g->database].wait_timeouts, 1);
+    const bool homeless = c->want_list == GROUP_HOMELESS;
+    shared_add(&w->stats.timeouts[homeless ? TIMEOUT_WRITE_WAIT : TIMEOUT_QUERY_WAIT], 1);
     pool_dequeue(c);
     worker_apply(w, c, core_refused(&c->core, &error, now_ns), now_ns);
 }
@@ -43,13 +45,19 @@ static uint64_t wait_limit_ns(const struct worker *w, const struct group *g, con
     return query_ns != 0 && query_ns < write_ns ? query_ns : write_ns;
 }
 
+/* Since may be later: what happens within the tick reads the clock afresh. 0: no limit. */
+static bool is_over(uint64_t since_ns, uint64_t limit_ns, uint64_t now_ns)
+{
+    return limit_ns != 0 && now_ns > since_ns && now_ns - since_ns > limit_ns;
+}
+
 static void tick_group(struct worker *w, struct group *g, uint64_t now_ns)
 {
     for (int list = 0; list < GROUP_LISTS; list++) {
         struct client *c;
         while ((c = TAILQ_FIRST(&g->waiters[list])) != NULL) {
             const uint64_t limit_ns = wait_limit_ns(w, g, c);
-            if (limit_ns == 0 || now_ns - c->core.waiting_since_ns < limit_ns)
+            if (!is_over(c->core.waiting_since_ns, limit_ns, now_ns))
                 break;
             refuse(w, c, now_ns);
         }
@@ -64,14 +72,13 @@ static void tick_group(struct worker *w, struct group *g, uint64_t now_ns)
         if (pool->shared == NULL)
             continue;
         TAILQ_EACH_SAFE (v, &pool->idle, link, next)
-            if ((idle_ns != 0 && now_ns - v->since_ns > idle_ns) || pool_is_too_old(v, now_ns))
+            if (is_over(v->since_ns, idle_ns, now_ns) || pool_is_too_old(v, now_ns))
                 server_close(v, "idle or old");
         TAILQ_EACH_SAFE (v, &pool->others, link, next)
-            if (v->state == SERVER_CONNECTING && connect_ns != 0 &&
-                now_ns - v->started_ns > connect_ns)
+            if ((v->state == SERVER_CONNECTING || v->state == SERVER_RESOLVING) &&
+                is_over(v->started_ns, connect_ns, now_ns))
                 server_connect_timeout(v);
-            else if (v->state == SERVER_RESETTING && connect_ns != 0 &&
-                     now_ns - v->since_ns > connect_ns)
+            else if (v->state == SERVER_RESETTING && is_over(v->since_ns, connect_ns, now_ns))
                 server_close(v, "its reset took longer than server_connect_timeout");
             else if (v->state == SERVER_DRAINING)
                 server_drain_tick(v, now_ns);

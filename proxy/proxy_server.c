@@ -191,7 +191,7 @@ void server_drain(struct server *v, bool cancels, uint64_t now_ns)
 /* A cancel may have been lost, or another batch of a pipeline runs now. */
 void server_drain_tick(struct server *v, uint64_t now_ns)
 {
-    const uint64_t for_ns = now_ns - v->since_ns;
+    const uint64_t for_ns = now_ns > v->since_ns ? now_ns - v->since_ns : 0;
     if (!v->drain_cancels || v->core.cancels > 0)
         return;
     if (for_ns > DRAIN_MAX_NS)

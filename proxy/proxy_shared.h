@@ -18,7 +18,7 @@
 enum {
     PROXY_WORKERS_MAX = 64,
     PROXY_HISTOGRAM_BUCKETS = 24, /* bucket i: below 2^i * 32 us; the last one: everything above */
-    PROXY_SQLSTATE_CLASSES = 36 * 36,
+    PROXY_SQLSTATE_CLASSES = CORE_ERROR_CLASSES,
 };
 
 static inline uint64_t shared_load(const uint64_t *p)
@@ -60,6 +60,19 @@ enum login_failure {
         LOGIN_FAILURES
 };
 
+/* Limits of time that were reached; metrics call them by the option's name. */
+enum timeout_kind {
+    TIMEOUT_CLIENT_LOGIN,
+    TIMEOUT_CLIENT_IDLE,
+    TIMEOUT_IDLE_TRANSACTION,
+    TIMEOUT_TRANSACTION,
+    TIMEOUT_QUERY,
+    TIMEOUT_QUERY_WAIT,
+    TIMEOUT_WRITE_WAIT,
+    TIMEOUT_SERVER_CONNECT,
+    TIMEOUT_KINDS
+};
+
 /* Per worker and [database] section. Writer: the worker. */
 struct stats_database {
     uint64_t routes[CORE_ROUTE_COUNTERS];
@@ -68,7 +81,8 @@ struct stats_database {
     uint64_t bytes_in, bytes_out; /* from and to clients */
     uint64_t transaction_ns, query_ns, wait_ns;
     uint64_t clients; /* gauge: logged in */
-    uint64_t client_errors, wait_timeouts, login_failures;
+    uint64_t client_errors[PROXY_SQLSTATE_CLASSES]; /* sent to clients, by class */
+    uint64_t wait_timeouts, login_failures;
     struct histogram latency[2]; /* by target: 0 primary, 1 replica */
     struct histogram wait;
     struct histogram connect;
@@ -85,6 +99,7 @@ struct stats_worker {
     uint64_t parses_injected, preflights, begins_deferred, local_answers, reads_missed;
     uint64_t migrations_out, cancels, cancels_passed_on, errors_made;
     uint64_t sqlstate_classes[PROXY_SQLSTATE_CLASSES]; /* errors that servers sent, by class */
+    uint64_t timeouts[TIMEOUT_KINDS];
     uint64_t cache_hits, cache_misses, cache_uncacheable;
     uint64_t loop_turns;
     uint64_t node_latency_ns[CONFIG_NODES_MAX]; /* gauge: peak EWMA; not to be added up */

@@ -29,6 +29,7 @@ static void databases_init(struct worker *w)
             .max_lag_ns = d->max_lag_ns,
             .routes = w->database_stats[i].routes,
             .global_write_ns = &w->proxy->global_write_ns[i],
+            .errors = w->database_stats[i].client_errors,
         };
     }
 }
@@ -170,6 +171,8 @@ static void publish_core_counters(struct worker *w)
     shared_set(&to->cache_misses, cache->misses);
     shared_set(&to->cache_uncacheable, cache->uncacheable);
     shared_set(&to->memory_blocks, w->core.blocks_out);
+    for (uint32_t i = 0; i < PROXY_SQLSTATE_CLASSES; i++)
+        shared_set(&to->sqlstate_classes[i], from->server_errors[i]);
     for (uint32_t i = 0; i < w->topology.nodes_count; i++)
         shared_set(&to->node_latency_ns[i], w->core.loads[i].latency_ns);
 }

@@ -43,6 +43,9 @@ struct client {
     const char *user;           /* as auth_file names it; NULL: not there, as its group says */
     uint64_t accepted_ns;
     uint32_t slot; /* in worker->slots; the cancel key names it (proxy_cancel_key.h) */
+    uint64_t quiet_since_ns; /* it sent something, or a statement of it ended; the later one */
+    uint64_t block_since_ns; /* when its transaction's first statement was sent; 0: none is open */
+    uint64_t flushing_since_ns; /* close_after_flush; 0: not yet seen */
     uint32_t want_mask;
     int fd;
     uint8_t want_list; /* enum group_list */
@@ -180,9 +183,10 @@ struct worker {
     uint32_t servers_count, clients_count;
     uint64_t dealt; /* clients given to this worker; the supervisor's */
     uint64_t next_server_id;
-    uint8_t *scratch; /* one read */
-    uint8_t *gather;  /* one record: TLS_RECORD_SIZE */
-    char **scram;     /* per configured user: its secret in SCRAM's form, made when first needed */
+    uint64_t timeouts_looked_ns; /* when clients were last looked at */
+    uint8_t *scratch;            /* one read */
+    uint8_t *gather;             /* one record: TLS_RECORD_SIZE */
+    char **scram; /* per configured user: its secret in SCRAM's form, made when first needed */
     const struct config *scram_of;
     bool stopping, stop_now, stopped;
     bool topology_changed; /* who may be chosen changed: waiters decide again */
@@ -224,8 +228,10 @@ void client_events_update(struct client *c);
 void client_readable(struct client *c);
 void client_hand_to_admin(struct client *c);
 void client_logged_in(struct client *c);
-void clients_tick(struct worker *w, uint64_t now_ns);
 void client_address_text(const struct client *c, char *buf, size_t buf_size);
+
+/* proxy_timeouts.c */
+void clients_tick(struct worker *w, uint64_t now_ns);
 
 /* proxy_server.c */
 void server_open(struct pool *pool, uint64_t now_ns);

@@ -190,6 +190,8 @@ struct core_group {
     void *shell;
 };
 
+/* The first two characters of a SQLSTATE, each a digit or a letter. */
+enum { CORE_ERROR_CLASSES = 36 * 36 };
 enum { CORE_POOL_SESSION = 0 }; /* as enum config_pool_mode */
 enum { CORE_ROUTE_COUNTERS = ROUTER_TARGET_COUNT * ROUTER_VERDICT_COUNT * ROUTER_REASON_COUNT };
 
@@ -204,6 +206,7 @@ struct core_database {
     uint64_t max_lag_ns;
     uint64_t *routes;          /* [CORE_ROUTE_COUNTERS] */
     uint64_t *global_write_ns; /* level global: shared, raised by compare and swap */
+    uint64_t *errors;          /* [CORE_ERROR_CLASSES], sent to clients; NULL: not counted */
 };
 
 /* ---- a client ---- */
@@ -259,7 +262,8 @@ struct core_session {
     uint64_t max_lag_ns; /* the session's own bound; 0: the database's */
     uint64_t sent_ns;    /* when the oldest batch in flight was sent */
     uint64_t waiting_since_ns;
-    uint64_t decided_ns; /* when `choice` was made, and by which topology */
+    uint64_t progress_ns; /* of the last ReadyForQuery */
+    uint64_t decided_ns;  /* when `choice` was made, and by which topology */
     uint64_t decided_by;
     uint64_t statements;
     uint64_t client_pending; /* bytes written here that the client has not taken; the shell's */
@@ -319,6 +323,7 @@ struct core_session {
     bool cancel_found;
     bool said_goodbye; /* Terminate came: it did not just vanish */
     bool cancelled;    /* while settings are sent ahead of the batch: it fails before it is sent */
+    bool timed_out; /* what runs is being cancelled for query_timeout */
 
     uint32_t hashes_count;
     uint32_t parse_hash;                        /* which of them parse_class belongs to */
@@ -382,6 +387,7 @@ struct core_counters {
     uint64_t statements, batches, reads_missed, retries, learned, misroutes;
     uint64_t parses_injected, closes_injected, preflights, begins_deferred, local_answers;
     uint64_t errors_made, pins[ROUTER_REASON_COUNT];
+    uint64_t server_errors[CORE_ERROR_CLASSES];
 };
 
 struct core_worker {
@@ -470,6 +476,9 @@ bool core_backend_drained(const struct core_backend *b);
 
 /* True when the shell should not read from the client for now. */
 bool core_client_paused(const struct core_session *s);
+
+/* What runs has taken too long and is being cancelled: its error will say so. */
+void core_timed_out(struct core_session *s);
 
 /* FATAL and close, for example at a shutdown or a timeout. */
 struct core_actions *core_client_fatal(struct core_session *s,

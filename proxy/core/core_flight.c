@@ -37,6 +37,7 @@ void core_flight_over(struct core_session *s, uint64_t now_ns, struct core_actio
     s->names_in_flight = s->unnamed_used = s->rows_forwarded = false;
     s->kept_run = 0;
     s->replay_swallow = 0;
+    s->timed_out = false;
     s->avoid_node = ROUTER_NODE_NONE;
     a->settle = true;
 }

@@ -10,7 +10,8 @@
 
 static const char provoked[] = "switchgear provokes an error";
 
-static void write_own_error(struct core_sink *client, enum core_own_error error, const char *name)
+void core_own_error_write(struct core_session *s, enum core_own_error error, const char *name,
+                          struct core_sink *client)
 {
     char message[CORE_NAME_SIZE_MAX + 128];
     struct proto_error_text text = {.severity = "ERROR", .message = message};
@@ -54,6 +55,10 @@ static void write_own_error(struct core_sink *client, enum core_own_error error,
         text.sqlstate = "42622";
         text.message = "the name of a prepared statement or portal is too long";
         break;
+    case CORE_OWN_QUERY_TIMEOUT:
+        text.sqlstate = "57014";
+        text.message = "canceling statement due to query_timeout";
+        break;
     case CORE_OWN_NO_UNNAMED_STATEMENT:
     case CORE_OWN_COUNT:
         text.sqlstate = "26000";
@@ -63,13 +68,8 @@ static void write_own_error(struct core_sink *client, enum core_own_error error,
     struct proto_writer w = core_sink_writer(client);
     proto_write_error(&w, &text);
     core_sink_commit(client, &w);
-}
-
-void core_own_error_write(struct core_worker *w, const struct core_expect *e,
-                          struct core_sink *client)
-{
-    w->counters.errors_made++;
-    write_own_error(client, (enum core_own_error)e->fake, e->name != NULL ? e->name : "");
+    s->worker->counters.errors_made++;
+    core_count_error(s, text.sqlstate);
 }
 
 char *core_copy_name(struct proto_span name)

@@ -127,6 +127,7 @@ enum core_own_error {
     CORE_OWN_TOO_MANY_PINS,
     CORE_OWN_NO_SEQUENCE_VALUE,
     CORE_OWN_PIN_ON_REPLICA,
+    CORE_OWN_QUERY_TIMEOUT,
     CORE_OWN_COUNT
 };
 char *core_copy_name(struct proto_span name);
@@ -143,8 +144,8 @@ bool core_ensure_unnamed(struct core_session *s, struct core_actions *a);
 
 /* ---- core_emit.c ---- */
 
-/* Writes one for the client. */
-void core_own_error_write(struct core_worker *w, const struct core_expect *e,
+/* Writes one for the client. `name`: of the statement that it is about, or "". */
+void core_own_error_write(struct core_session *s, enum core_own_error error, const char *name,
                           struct core_sink *client);
 
 /* Sends the batch at the front of `in` (s->batch_left bytes of it; when streaming: what is there of
@@ -155,6 +156,11 @@ size_t core_emit(struct core_session *s, struct proto_span in, struct core_actio
 void core_emit_begin(struct core_session *s, struct core_actions *a);
 
 /* ---- core_life.c ---- */
+
+/* CORE_ERROR_CLASSES: it is no SQLSTATE. */
+uint32_t core_error_class(const char *sqlstate);
+/* One more that the session's client gets. */
+void core_count_error(const struct core_session *s, const char *sqlstate);
 
 void core_write_error(struct core_session *s, const struct proto_error_text *text,
                       struct core_actions *a);

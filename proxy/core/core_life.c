@@ -115,6 +115,33 @@ bool core_backend_idle(const struct core_backend *b)
 
 /* ---- errors of our own ---- */
 
+static uint32_t class_digit(char c)
+{
+    if (c >= '0' && c <= '9')
+        return (uint32_t)(c - '0');
+    return c >= 'A' && c <= 'Z' ? (uint32_t)(c - 'A') + 10 : 36;
+}
+
+uint32_t core_error_class(const char *sqlstate)
+{
+    const uint32_t first = class_digit(sqlstate[0]);
+    const uint32_t second = first < 36 ? class_digit(sqlstate[1]) : 36;
+    return second < 36 ? first * 36 + second : CORE_ERROR_CLASSES;
+}
+
+void core_count_error(const struct core_session *s, const char *sqlstate)
+{
+    const uint32_t class = core_error_class(sqlstate);
+    uint64_t *errors = s->group != NULL ? s->group->database->errors : NULL;
+    if (errors != NULL && class < CORE_ERROR_CLASSES)
+        __atomic_store_n(&errors[class], errors[class] + 1, __ATOMIC_RELAXED); /* one writer */
+}
+
+void core_timed_out(struct core_session *s)
+{
+    s->timed_out = true;
+}
+
 void core_write_error(struct core_session *s, const struct proto_error_text *text,
                       struct core_actions *a)
 {
@@ -122,6 +149,7 @@ void core_write_error(struct core_session *s, const struct proto_error_text *tex
     proto_write_error(&w, text);
     core_sink_commit(&a->client, &w);
     s->worker->counters.errors_made++;
+    core_count_error(s, text->sqlstate);
 }
 
 static uint8_t ready_status(const struct core_session *s)

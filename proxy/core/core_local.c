@@ -31,6 +31,7 @@ static void local_error(struct core_session *s, const char *sqlstate, const char
     proto_write_error(&w, &text);
     core_sink_commit(&a->client, &w);
     s->worker->counters.errors_made++;
+    core_count_error(s, sqlstate);
 }
 
 static void write_tag(struct core_actions *a, const char *tag)

@@ -155,6 +155,7 @@ static void on_ready_for_client(struct core_backend *b, uint64_t now_ns, struct 
     struct core_session *s = b->session;
     assert(s->syncs > 0);
     s->syncs--;
+    s->progress_ns = now_ns;
     const bool in_block = s->block == CORE_OPEN;
     s->block = b->status == 'I' ? CORE_NO_BLOCK : CORE_OPEN;
     s->copy_in = false;
@@ -294,20 +295,17 @@ static void span_copy(struct proto_span span, char *buf, size_t buf_size)
     buf[size] = '\0';
 }
 
-static enum verdict on_error(struct core_backend *b, struct proto_span body, uint64_t now_ns,
-                             struct core_actions *a)
+/* What becomes of an error whose fields were read. */
+static enum verdict take_error(struct core_backend *b, const struct proto_error *error,
+                               const char *sqlstate, uint64_t now_ns, struct core_actions *a)
 {
     struct core_session *s = b->session;
-    struct proto_error error;
-    char sqlstate[6];
     char routine[64];
-    if (proto_error_read(body, &error) != PROTO_OK)
-        return VERDICT_BAD;
-    span_copy(error.sqlstate, sqlstate, sizeof(sqlstate));
-    span_copy(error.routine, routine, sizeof(routine));
+    span_copy(error->routine, routine, sizeof(routine));
     judge(b, sqlstate, routine, a);
-    const bool fatal = error.severity.size == 5 && (memcmp(error.severity.base, "FATAL", 5) == 0 ||
-                                                    memcmp(error.severity.base, "PANIC", 5) == 0);
+    const bool fatal =
+        error->severity.size == 5 && (memcmp(error->severity.base, "FATAL", 5) == 0 ||
+                                      memcmp(error->severity.base, "PANIC", 5) == 0);
     if (fatal)
         b->fatal_seen = b->broken = true;
     if (s == NULL) {
@@ -323,7 +321,7 @@ static enum verdict on_error(struct core_backend *b, struct proto_span body, uin
     if (fatal && (s->preflight || (core_expect_count(b) == 0 && !core_is_bound(s))))
         return VERDICT_SWALLOW; /* nothing of the client's is there: another will do */
     if (s->preflight) {
-        preflight_failed(s, &error, a);
+        preflight_failed(s, error, a);
         return VERDICT_SWALLOW;
     }
     struct core_expect *e = core_expect_head(b);
@@ -340,14 +338,36 @@ static enum verdict on_error(struct core_backend *b, struct proto_span body, uin
         return VERDICT_STOP;
     s->error_seen = true;
     s->rows_forwarded = true;
+    const bool late = s->timed_out && strcmp(sqlstate, "57014") == 0;
+    if (late)
+        core_own_error_write(s, CORE_OWN_QUERY_TIMEOUT, "", &a->client);
+    s->timed_out = false;
     if (e->kind == CORE_EXPECT_QUERY || e->kind == CORE_EXPECT_SYNC)
-        return VERDICT_FORWARD;
+        return late ? VERDICT_SWALLOW : VERDICT_FORWARD;
     const bool replace = e->action == CORE_REPLACE_ERROR;
     if (replace)
-        core_own_error_write(b->worker, e, &a->client);
+        core_own_error_write(s, (enum core_own_error)e->fake, e->name != NULL ? e->name : "",
+                             &a->client);
     s->copy_in = false;
     skip_to_sync(b, a);
-    return replace ? VERDICT_SWALLOW : VERDICT_FORWARD;
+    return replace || late ? VERDICT_SWALLOW : VERDICT_FORWARD;
+}
+
+static enum verdict on_error(struct core_backend *b, struct proto_span body, uint64_t now_ns,
+                             struct core_actions *a)
+{
+    struct proto_error error;
+    char sqlstate[6];
+    if (proto_error_read(body, &error) != PROTO_OK)
+        return VERDICT_BAD;
+    span_copy(error.sqlstate, sqlstate, sizeof(sqlstate));
+    const uint32_t class = core_error_class(sqlstate);
+    if (class < CORE_ERROR_CLASSES)
+        b->worker->counters.server_errors[class]++;
+    const enum verdict v = take_error(b, &error, sqlstate, now_ns, a);
+    if (v == VERDICT_FORWARD)
+        core_count_error(b->session, sqlstate);
+    return v;
 }
 
 /* ParameterStatus: during a log-in's preflight it becomes part of the welcome. */

@@ -142,7 +142,7 @@ static size_t dispose(struct core_session *s, struct proto_span in, const struct
         }
         if (!core_may_follow(s, &s->class)) {
             if (owed == 0 && s->group->database->pool_mode == 0 && !core_is_bound(s) &&
-                !s->backend->fatal_seen) {
+                !s->backend->fatal_seen && s->backend->cancels == 0) {
                 remember_hashes(s, batch);
                 (void)core_preflight(s, a); /* its own again, after DISCARD ALL */
             }

@@ -20,6 +20,8 @@ bool core_may_follow(const struct core_session *s, const struct router_class *cl
     const struct core_backend *b = s->backend;
     if (core_expect_count(b) >= CORE_EXPECT_MAX || (s->barrier && core_expect_count(b) > 0))
         return false;
+    if (b->cancels > 0)
+        return false; /* it is meant for what runs, not for what comes next */
     if (b->fatal_seen || (b->broken && !core_is_bound(s)))
         return false;
     if (core_is_bound(s))
