@@ -393,8 +393,11 @@ static enum verdict on_message(struct core_backend *b, uint8_t type, struct prot
         return on_ready(b, body, now_ns, a);
     case 'E':
         return on_error(b, body, now_ns, a);
-    case 'S':
-        return on_parameter(b, message);
+    case 'S': {
+        struct proto_parameter parameter;
+        return proto_parameter_read(body, &parameter) == PROTO_OK ? on_parameter(b, message)
+                                                                  : VERDICT_BAD;
+    }
     case 'N': {
         const struct core_expect *e = core_expect_head(b);
         const bool hidden = s == NULL || (e != NULL && e->action != CORE_FORWARD);

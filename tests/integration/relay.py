@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: PostgreSQL
+"""A relay between the proxy and one node that can lie: it forwards everything until a client's
+statement holds a marker that it was told of; then the server's answer is replaced.
+
+    with LyingRelay(node.port) as relay:
+        p = proxy(nodes={"p1": {"port": relay.port}})
+        relay.lie("/*lie*/", b"nonsense")
+"""
+import select
+import socket
+import threading
+
+
+class LyingRelay:
+    def __init__(self, target_port):
+        self.target_port = target_port
+        self.listener = socket.create_server(("127.0.0.1", 0), backlog=64)
+        self.port = self.listener.getsockname()[1]
+        self.lies = {}  # marker -> (bytes, and_then)
+        self.told = 0
+        self.ending = False
+        self.threads = [threading.Thread(target=self.accept, daemon=True)]
+        self.threads[0].start()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.ending = True
+        self.listener.shutdown(socket.SHUT_RDWR)  # wakes accept()
+        self.listener.close()
+        for thread in self.threads:
+            thread.join(5)
+
+    def lie(self, marker, answer, and_then="relay"):
+        """The statement with this marker never reaches the server; its client gets `answer`, and
+        the connection is closed, relayed further or reset ("close", "relay", "reset")."""
+        self.lies[marker.encode()] = (answer, and_then)
+
+    def accept(self):
+        while not self.ending:
+            try:
+                near = self.listener.accept()[0]
+            except OSError:
+                return
+            thread = threading.Thread(target=self.serve, args=(near,), daemon=True)
+            self.threads.append(thread)
+            thread.start()
+
+    def serve(self, near):
+        try:
+            far = socket.create_connection(("127.0.0.1", self.target_port), 5)
+        except OSError:
+            near.close()
+            return
+        with near, far:
+            try:
+                while not self.ending and self.pass_on(near, far):
+                    pass
+            except OSError:
+                pass
+
+    def pass_on(self, near, far):
+        """One round; False when the connection is to end."""
+        ready = select.select([near, far], [], [], 0.2)[0]
+        if far in ready:
+            data = far.recv(65536)
+            near.sendall(data)
+            if not data:
+                return False
+        if near not in ready:
+            return True
+        data = near.recv(65536)
+        for marker, (answer, and_then) in self.lies.items():
+            if marker in data:
+                self.told += 1
+                near.sendall(answer)
+                if and_then == "reset":
+                    near.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+                return and_then == "relay"
+        far.sendall(data)
+        return bool(data)
