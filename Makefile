@@ -23,7 +23,7 @@ demo: build
 
 # Everything; the last line is "N passed, N failed".
 test:
-	@scripts/setup.sh test
+	@scripts/setup.sh test drivers
 	@$(PYTHON) scripts/test.py
 
 # The unit tests, the simulation and the core of the integration tests: a few minutes less.

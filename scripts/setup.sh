@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: PostgreSQL
 #
-# Installs the Debian or Ubuntu packages that a task needs: setup.sh [build|test|bench|check|regress]...
+# Installs the Debian or Ubuntu packages that a task needs: setup.sh [build|test|drivers|bench|check|regress]...
 # Does nothing, and asks nobody, when all of them are there.
 set -eu
 
@@ -9,6 +9,9 @@ BUILD="gcc libc6-dev make meson ninja-build pkg-config libuv1-dev libpq-dev libs
 libpg-query-dev libprotobuf-c-dev re2c libxxhash-dev libmicrohttpd-dev libcjson-dev libcmocka-dev"
 TEST="clang python3 python3-pytest python3-psycopg2 python3-psycopg python3-asyncpg postgresql
 postgresql-contrib valgrind"
+DRIVERS="openssl python3-psycopg2 python3-psycopg python3-asyncpg python3-sqlalchemy python3-django
+default-jdk-headless libpostgresql-jdbc-java golang-go golang-github-lib-pq-dev ruby ruby-pg php-cli php-pgsql
+perl libdbd-pg-perl odbc-postgresql unixodbc-dev"
 CHECK="clang clang-format clang-tidy python3"
 REGRESS="gcc libc6-dev libpq-dev postgresql postgresql-contrib python3 python3-psycopg2 bzip2 dpkg"
 BENCH="haproxy pgbouncer postgresql postgresql-contrib python3 python3-psycopg2"
@@ -77,16 +80,38 @@ install()
         apt-get install -y -q --no-install-recommends "$@" || cannot "apt-get install failed"
 }
 
+# Node comes from elsewhere on many machines: then Debian's would be in its way.
+node_packages()
+{
+    if ! command -v node >/dev/null || ! command -v npm >/dev/null; then
+        echo "nodejs npm"
+    fi
+}
+
+# The drivers of JavaScript, as the lock file has them. Without them the matrix says what is missing.
+install_node_modules()
+{
+    cd "$(dirname "$0")/../tests/drivers"
+    cmp -s package-lock.json node_modules/.installed && return
+    echo "setup: npm ci in tests/drivers"
+    if npm ci --ignore-scripts --no-fund --no-audit; then
+        cp package-lock.json node_modules/.installed
+    else
+        echo "setup: npm ci failed: the drivers of JavaScript will be skipped" >&2
+    fi
+}
+
 wanted=""
 for group in "${@:-build}"; do
     case "$group" in
     build) wanted="$wanted $BUILD" ;;
     test) wanted="$wanted $BUILD $TEST" ;;
     check) wanted="$wanted $BUILD $CHECK" ;;
+    drivers) wanted="$wanted $BUILD $DRIVERS $(node_packages)" ;;
     bench) wanted="$wanted $BUILD $BENCH" ;;
     regress) wanted="$wanted $BUILD $REGRESS" ;;
     *)
-        echo "usage: setup.sh [build|test|bench|check|regress]..." >&2
+        echo "usage: setup.sh [build|test|drivers|bench|check|regress]..." >&2
         exit 2
         ;;
     esac
@@ -111,3 +136,5 @@ case " $* " in *" test "*)
     fi
     ;;
 esac
+
+case " $* " in *" drivers "*) install_node_modules ;; esac
