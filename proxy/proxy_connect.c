@@ -12,6 +12,7 @@
 
 #include "proxy_cancel.h"
 #include "proxy_log.h"
+#include "proxy_tls.h"
 #include "proxy_worker.h"
 
 static void on_connecting(uv_poll_t *poll, int status, int events);
@@ -163,21 +164,23 @@ static void on_connecting(uv_poll_t *poll, int status, int events)
     step_connecting(v);
 }
 
-/* The keywords for libpq: the node's options first, so that what we know wins. */
+/* The keywords for libpq: server_tls_* first, then the node's options, which win over them, then
+ * what we know, which wins over all. */
 static bool start_connect(struct server *v)
 {
     const struct config *config = v->worker->config;
     const struct config_node *node = &config->nodes[v->pool->node];
     const struct group *g = v->pool->group;
-    const char *names[48];
-    const char *values[48];
+    const char *names[48 + TLS_KEYWORDS_MAX];
+    const char *values[48 + TLS_KEYWORDS_MAX];
     char port[16];
     char timeout[16];
-    size_t n = 0;
+    size_t n = tls_server_keywords(config, names, values);
     char *error = NULL;
     PQconninfoOption *options =
         node->options[0] != '\0' ? PQconninfoParse(node->options, &error) : NULL;
-    for (PQconninfoOption *o = options; o != NULL && o->keyword != NULL && n < 32; o++)
+    for (PQconninfoOption *o = options;
+         o != NULL && o->keyword != NULL && n < 32 + TLS_KEYWORDS_MAX; o++)
         if (o->val != NULL) {
             names[n] = o->keyword;
             values[n++] = o->val;

@@ -167,6 +167,17 @@ static void write_workers(struct metrics *m, const struct stats_worker *w)
     }
 }
 
+static void write_handshakes(struct metrics *m, const struct stats_worker *w)
+{
+    metrics_family(m, "switchgear_tls_handshakes", METRICS_COUNTER, "",
+                   "TLS handshakes with clients that succeeded, by whether a session went on.");
+    metrics_integer(m, METRICS_LABELS("resumed", "yes"), w->tls_resumed);
+    metrics_integer(m, METRICS_LABELS("resumed", "no"), w->tls_handshakes - w->tls_resumed);
+    metrics_family(m, "switchgear_tls_handshake_failures", METRICS_COUNTER, "",
+                   "TLS handshakes with clients that failed.");
+    metrics_integer(m, METRICS_NO_LABELS, w->tls_failures);
+}
+
 static void write_failed_logins(struct metrics *m, const struct stats_worker *w)
 {
     static const char *const reasons[] = {
@@ -269,6 +280,7 @@ void metrics_write(const struct supervisor *s, bool openmetrics, struct text *re
     write_histograms(&m, scrape);
     write_workers(&m, &scrape->workers);
     write_failed_logins(&m, &scrape->workers);
+    write_handshakes(&m, &scrape->workers);
     write_pins(&m, &scrape->workers);
     write_sqlstates(&m, &scrape->workers);
     write_client_errors(&m, scrape);

@@ -79,7 +79,7 @@ static void ask(struct supervisor *s, uint32_t node, bool full, uint64_t now_ns)
         shard->primary_asked_ns = now_ns;
         shard->round_due_ns = now_ns + c->probe.freshness_interval_ns;
     }
-    link_ask(&p->link, &c->nodes[node], &c->probe, full);
+    link_ask(&p->link, c, &c->nodes[node], full);
 }
 
 static void on_answer(struct link *l, const struct evidence_answer *answer)
@@ -355,7 +355,7 @@ void probes_config_changed(struct supervisor *s)
             p->due_ns = now_ns;
         }
         p->link.node = &c->nodes[i];
-        p->link.probe = &c->probe;
+        p->link.config = c;
     }
     probes_publish(s, true);
     probe_schedule(s);

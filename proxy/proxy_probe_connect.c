@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: PostgreSQL
  *
- * proxy_probe_connect: what libpq is told of a node: its options first, so that what we know wins.
+ * proxy_probe_connect: what libpq is told of a node: server_tls_* first, then the node's options,
+ * which win over them, then what we know, which wins over all.
  */
 #include "proxy_probe_link.h"
 
 #include <assert.h>
 #include <stdio.h>
 #include <string.h>
+
+#include "proxy_tls.h"
 
 enum { KEYWORDS_MAX = 64 };
 
@@ -52,13 +55,16 @@ static void repeat(char *to, size_t to_size, const char *text, const char *addre
     } while (p++ != NULL);
 }
 
-static void fill(struct keywords *k, const struct config_node *node,
-                 const struct config_probe *probe, const char *addresses)
+static void fill(struct keywords *k, const struct config *config, const struct config_node *node,
+                 const char *addresses)
 {
+    const struct config_probe *probe = &config->probe;
     char port[16];
 
+    k->count = (int)tls_server_keywords(config, k->names, k->values);
+    k->names[k->count] = k->values[k->count] = NULL;
     for (PQconninfoOption *o = k->options; o != NULL && o->keyword != NULL; o++) {
-        if (k->count < KEYWORDS_MAX / 2)
+        if (k->count < KEYWORDS_MAX / 2 + TLS_KEYWORDS_MAX)
             keyword(k, o->keyword, o->val);
     }
     /* Roles may have defaults that a standby refuses, or that would end a slow probe. */
@@ -81,7 +87,7 @@ static void fill(struct keywords *k, const struct config_node *node,
     keyword(k, "application_name", "switchgear-probe");
 }
 
-PGconn *link_start(const struct config_node *node, const struct config_probe *probe,
+PGconn *link_start(const struct config *config, const struct config_node *node,
                    const char *addresses, char *error, size_t error_size)
 {
     struct keywords k = {.count = 0};
@@ -93,7 +99,7 @@ PGconn *link_start(const struct config_node *node, const struct config_probe *pr
         PQfreemem(complaint);
         return NULL;
     }
-    fill(&k, node, probe, addresses);
+    fill(&k, config, node, addresses);
     PGconn *conn = PQconnectStartParams(k.names, k.values, 0);
     PQconninfoFree(k.options);
     if (conn == NULL)

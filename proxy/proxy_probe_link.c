@@ -95,7 +95,7 @@ void link_close(struct link *l)
     l->state = LINK_CLOSED;
     l->prepared = 0;
     l->node = NULL;
-    l->probe = NULL;
+    l->config = NULL;
 }
 
 /* libpq's texts have several lines and end with one. */
@@ -244,10 +244,10 @@ static void take_error(struct link *l, const PGresult *result)
     const bool is_denied = strcmp(code, "42501") == 0 || strcmp(code, "42883") == 0;
     if (is_denied && l->variant + 1 < VARIANTS) {
         const struct config_node *node = l->node;
-        const struct config_probe *probe = l->probe;
+        const struct config *config = l->config;
         link_close(l);
         l->variant++;
-        link_ask(l, node, probe, true);
+        link_ask(l, config, node, true);
         return;
     }
     fail_with(l, LINK_ERROR, code, message);
@@ -370,7 +370,7 @@ static void start_connect(struct link *l, const char *addresses)
 {
     char error[160] = "no memory";
 
-    l->conn = link_start(l->node, l->probe, addresses, error, sizeof(error));
+    l->conn = link_start(l->config, l->node, addresses, error, sizeof(error));
     if (l->conn == NULL) {
         fail_with(l, LINK_UNREACHABLE, NULL, error);
         return;
@@ -457,14 +457,14 @@ void link_init(struct link *l, uv_loop_t *loop, void *owner)
     *l = (struct link){.loop = loop, .owner = owner, .state = LINK_CLOSED};
 }
 
-void link_ask(struct link *l, const struct config_node *node, const struct config_probe *probe,
+void link_ask(struct link *l, const struct config *config, const struct config_node *node,
               bool full)
 {
     assert(l->state == LINK_CLOSED || l->state == LINK_IDLE);
     assert(l->on_answer != NULL && l->on_failed != NULL);
     l->asked_ns = uv_hrtime();
     l->node = node;
-    l->probe = probe;
+    l->config = config;
     if (l->state == LINK_IDLE) {
         l->wants_full = full;
         send_question(l);

@@ -65,14 +65,15 @@ struct link {
     uv_poll_t *poll;                /* freed by its close callback */
     struct link_lookup *lookup;     /* of the host's name; outlives us when it is given up */
     const struct config_node *node; /* only while it connects */
-    const struct config_probe *probe;
-    char lost_sqlstate[6]; /* of a FATAL that came unasked */
+    const struct config *config;    /* the node's */
+    char lost_sqlstate[6];          /* of a FATAL that came unasked */
 };
 
 void link_init(struct link *l, uv_loop_t *loop, void *owner);
 /* Sends a question, on a new connection (with a full one) if there is none. LINK_CLOSED or
- * LINK_IDLE only. `node` and `probe` must live until it is answered or the link is closed. */
-void link_ask(struct link *l, const struct config_node *node, const struct config_probe *probe,
+ * LINK_IDLE only. `config`, and `node` of it, must live until it is answered or the link is
+ * closed. */
+void link_ask(struct link *l, const struct config *config, const struct config_node *node,
               bool full);
 /* Closes without a callback; in any state. */
 void link_close(struct link *l);
@@ -81,7 +82,7 @@ void link_time_out(struct link *l);
 
 /* proxy_probe_connect.c: begins a connection; `addresses`: numeric ones of the host, comma
  * separated, or "" for a Unix socket. NULL: `error` says why. */
-PGconn *link_start(const struct config_node *node, const struct config_probe *probe,
+PGconn *link_start(const struct config *config, const struct config_node *node,
                    const char *addresses, char *error, size_t error_size);
 
 #endif

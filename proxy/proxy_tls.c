@@ -272,3 +272,33 @@ bool tls_create(const struct config *config, struct config_problems *problems, S
         *ret = clients;
     return good;
 }
+
+/* Else libpq would look for one in the home directory, and fail where it may not look there. */
+#define NO_FILE "/dev/null/none"
+
+size_t tls_server_keywords(const struct config *config, const char **names, const char **values)
+{
+    static const char *const modes[] = {"disable", "allow",     "prefer",
+                                        "require", "verify-ca", "verify-full"};
+    const struct config_switchgear *c = &config->switchgear;
+    struct config_tls_versions versions = {true, true};
+    const bool known = config_tls_versions_parse(c->server_tls_protocols, &versions);
+    (void)known; /* config_finish() has complained */
+    const struct {
+        const char *name, *value;
+    } all[TLS_KEYWORDS_MAX] = {
+        {"sslmode", modes[c->server_tls_sslmode]},
+        {"sslcert", c->server_tls_cert_file[0] != '\0' ? c->server_tls_cert_file : NO_FILE},
+        {"sslkey", c->server_tls_key_file},
+        {"sslrootcert", c->server_tls_ca_file},
+        {"ssl_min_protocol_version", versions.v12 ? "TLSv1.2" : "TLSv1.3"},
+        {"ssl_max_protocol_version", versions.v13 ? "" : "TLSv1.2"},
+    };
+    size_t count = 0;
+    for (size_t i = 0; i < TLS_KEYWORDS_MAX; i++)
+        if (all[i].value[0] != '\0') {
+            names[count] = all[i].name;
+            values[count++] = all[i].value;
+        }
+    return count;
+}

@@ -8,9 +8,12 @@
 The default is what the tests of drivers want: sslmode = require, log-in by SCRAM.
 """
 import os
+import ssl
+import struct
 import subprocess
 
 from cluster import as_user
+from wire import SSL_REQUEST, Wire
 
 SERVER_NAMES = "DNS:localhost,IP:127.0.0.1"
 
@@ -26,8 +29,8 @@ unique_subject = no
 policy = any
 copy_extensions = copyall
 [any]
-commonName = supplied
 organizationName = optional
+commonName = supplied
 """
 
 _made = {}  # by directory of the cluster
@@ -130,3 +133,34 @@ class Certificates:
         if done.returncode != 0:
             raise RuntimeError(f"openssl {' '.join(arguments)}: {done.stderr}")
         return done.stdout
+
+
+def client_context(certificates, version=None, alpn=True, client=None):
+    """For Python's ssl, which can do what no driver would."""
+    context = ssl.create_default_context(cafile=certificates.ca)
+    if version:
+        context.minimum_version = context.maximum_version = version
+    if alpn:
+        context.set_alpn_protocols(["postgresql"])
+    if client:
+        context.load_cert_chain(certificates.cert(client), certificates.key(client))
+    return context
+
+
+class TlsWire(Wire):
+    """A Wire through TLS, asked for with SSLRequest or begun at once (direct)."""
+
+    def __init__(self, port, context, direct=False, session=None, timeout=10):
+        super().__init__(port, timeout)
+        if not direct:
+            self.send(struct.pack("!II", 8, SSL_REQUEST))
+            answer = self.recv_bytes(1)
+            if answer != b"S":
+                self.socket.close()
+                raise ConnectionError(f"SSLRequest was answered with {answer!r}")
+        try:
+            self.socket = context.wrap_socket(self.socket, server_hostname="localhost",
+                                              session=session, suppress_ragged_eofs=False)
+        except OSError:
+            self.socket.close()
+            raise
