@@ -103,7 +103,9 @@ struct config_switchgear {
     uint64_t workers; /* 0: auto */
     int auth_type;
     const char *auth_file;
-    const char *auth_query, *auth_user;
+    const char *auth_hba_file, *auth_ident_file;
+    const char *auth_query, *auth_user, *auth_dbname;
+    bool server_scram_keys;
     const char *admin_users, *stats_users;
     int log_format;
     int log_level;
@@ -164,8 +166,9 @@ struct config_node {
 struct config_database {
     const char *name; /* "*": any other */
     const char *shards;
-    const char *dbname;          /* "": the name the client used */
-    const char *user, *password; /* "": the client's own */
+    const char *dbname;                               /* "": the name the client used */
+    const char *user, *password;                      /* "": the client's own */
+    const char *auth_query, *auth_user, *auth_dbname; /* "": those of [switchgear] */
     int pool_mode;
     uint64_t pool_size;
     uint32_t pin_limit_permille;
@@ -201,6 +204,7 @@ struct config_breaker {
 struct config_user {
     const char *name;
     const char *secret; /* clear text, "md5..." or "SCRAM-SHA-256$..." */
+    const char *scram;  /* of a clear-text one: its form for SCRAM, made by the shell; or NULL */
 };
 
 struct config {
@@ -215,6 +219,13 @@ struct config {
     uint32_t shards_count;
     struct config_user *users; /* sorted by name */
     uint32_t users_count;
+    struct config_hba *hba; /* config_hba.h */
+    uint32_t hba_count;
+    const char *hba_file; /* that was read; NULL: none */
+    struct config_ident *idents;
+    uint32_t idents_count;
+    struct config_interface *interfaces; /* of this machine */
+    uint32_t interfaces_count;
     struct config_arena *arena;
 };
 
@@ -263,6 +274,10 @@ void config_parse_users(struct config *c, const char *file, const char *text, si
                         struct config_problems *p);
 /* Contradictions, references, derived values. After it the config is immutable. */
 void config_finish(struct config *c, struct config_problems *p);
+
+/* A copy that lives as long as the config; NULL: no memory. For the one who made it, before others
+ * see it. */
+const char *config_keep(struct config *c, const char *text);
 
 /* ---- reading one ---- */
 

@@ -17,6 +17,11 @@ struct config_chunk {
     _Alignas(ALIGNMENT) char bytes[];
 };
 
+struct config_regex {
+    struct config_regex *next;
+    regex_t compiled; /* has memory of its own */
+};
+
 struct config_arena *config_arena_create(void)
 {
     return calloc(1, sizeof(struct config_arena));
@@ -26,6 +31,8 @@ void config_arena_destroy(struct config_arena *a)
 {
     if (a == NULL)
         return;
+    for (struct config_regex *r = a->regexes; r != NULL; r = r->next)
+        regfree(&r->compiled);
     while (a->chunks != NULL) {
         struct config_chunk *next = a->chunks->next;
         free(a->chunks);
@@ -101,6 +108,37 @@ const char *config_arena_print(struct config_arena *a, const char *format, ...)
     const char *text = print_list(a, format, list);
     va_end(list);
     return text;
+}
+
+const regex_t *config_regex_make(struct config_arena *a, const char *pattern,
+                                 const char **ret_wrong)
+{
+    enum { PATTERN_SIZE_MAX = 256 };
+    char text[128];
+    struct config_regex *r = config_arena_alloc(a, sizeof *r);
+    *ret_wrong = "no memory";
+    if (r == NULL)
+        return NULL;
+    if (pattern[0] == '\0' || strlen(pattern) > PATTERN_SIZE_MAX) {
+        *ret_wrong = "write an expression of 1 to 256 bytes behind the slash";
+        return NULL;
+    }
+    for (const char *at = strchr(pattern, '\\'); at != NULL && at[1] != '\0';
+         at = strchr(at + 2, '\\')) {
+        if (strchr("dDmMyYAZ", at[1]) == NULL)
+            continue;
+        *ret_wrong = "POSIX expressions know no \\d, \\m, \\y, \\A and \\Z: write [0-9], ^ and $";
+        return NULL;
+    }
+    const int code = regcomp(&r->compiled, pattern, REG_EXTENDED);
+    if (code != 0) {
+        (void)regerror(code, NULL, text, sizeof text);
+        *ret_wrong = config_arena_copy(a, text, strlen(text));
+        return NULL;
+    }
+    r->next = a->regexes;
+    a->regexes = r;
+    return &r->compiled;
 }
 
 /* ---- problems ---- */

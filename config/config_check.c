@@ -7,8 +7,7 @@
 
 #include <string.h>
 
-/* Where a key was set; the section where it was not; else the whole. */
-static struct config_source at_key(const struct config *c, const struct config_place *place,
+struct config_source config_at_key(const struct config *c, const struct config_place *place,
                                    const char *key)
 {
     const struct config_origin *origin = config_origin_of(place, key);
@@ -27,7 +26,7 @@ void config_setting_problem(const struct config *c, const char *key, bool warnin
 {
     const struct config_place place = {.section = CONFIG_SECTION_SWITCHGEAR,
                                        .origins = &c->arena->switchgear};
-    const struct config_source source = at_key(c, &place, key);
+    const struct config_source source = config_at_key(c, &place, key);
     if (warning)
         config_warning(p, &source, "%s", message);
     else
@@ -45,7 +44,7 @@ static struct config_source at_header(const struct config_place *place)
 static void list_check(struct config *c, const struct config_place *place, const char *key,
                        const char *list, struct config_problems *p)
 {
-    const struct config_source source = at_key(c, place, key);
+    const struct config_source source = config_at_key(c, place, key);
     struct config_item item;
     for (size_t position = 0; config_list_next(list, &position, &item);) {
         if (item.size > 0)
@@ -79,7 +78,7 @@ static void listen_item_check(struct config *c, const char *text,
 static void listen_check(struct config *c, const struct config_place *place,
                          struct config_problems *p)
 {
-    const struct config_source source = at_key(c, place, "listen");
+    const struct config_source source = config_at_key(c, place, "listen");
     const char *seen[CONFIG_LISTEN_MAX];
     struct config_item item;
     uint32_t count = 0;
@@ -103,7 +102,7 @@ static void listen_check(struct config *c, const struct config_place *place,
 static void http_check(struct config *c, const struct config_place *place,
                        struct config_problems *p)
 {
-    const struct config_source source = at_key(c, place, "http_listen");
+    const struct config_source source = config_at_key(c, place, "http_listen");
     const char *text = c->switchgear.http_listen;
     struct config_address address;
     if (text[0] == '\0')
@@ -118,7 +117,7 @@ static void http_check(struct config *c, const struct config_place *place,
 static void admin_socket_check(struct config *c, const struct config_place *place,
                                struct config_problems *p)
 {
-    const struct config_source source = at_key(c, place, "admin_socket");
+    const struct config_source source = config_at_key(c, place, "admin_socket");
     const char *directory = c->switchgear.admin_socket;
     struct config_address address;
     const char *text = config_arena_print(c->arena, "unix:%s", directory);
@@ -128,41 +127,14 @@ static void admin_socket_check(struct config *c, const struct config_place *plac
                      directory);
 }
 
-static void users_check(struct config *c, const struct config_place *place,
-                        struct config_problems *p)
-{
-    const struct config_source source = at_key(c, place, "auth_type");
-    const int type = c->switchgear.auth_type;
-    uint32_t hashed = 0;
-    if (type == CONFIG_AUTH_CERT || type == CONFIG_AUTH_HBA)
-        config_warning(p, &source,
-                       "auth_type = %s is accepted, but has no effect yet: no client can log in",
-                       type == CONFIG_AUTH_CERT ? "cert" : "hba");
-    if (type != CONFIG_AUTH_SCRAM && type != CONFIG_AUTH_MD5)
-        return;
-    if (c->switchgear.auth_file[0] == '\0' && c->users_count == 0)
-        config_error(p, &source,
-                     "auth_type = %s, but there are no users: name a file of users in auth_file",
-                     type == CONFIG_AUTH_MD5 ? "md5" : "scram-sha-256");
-    for (uint32_t i = 0; i < c->users_count; i++) {
-        const char *secret = c->users[i].secret;
-        hashed += strncmp(secret, "md5", 3) == 0 && strlen(secret) == 35 ? 1 : 0;
-    }
-    if (type == CONFIG_AUTH_SCRAM && hashed > 0)
-        config_warning(p, &source,
-                       "auth_type = scram-sha-256, but the secrets of %u users are md5 hashes: "
-                       "these users cannot log in",
-                       hashed);
-}
-
 static void switchgear_check(struct config *c, struct config_problems *p)
 {
     const struct config_place place = config_place_of(c, CONFIG_SECTION_SWITCHGEAR, 0);
     listen_check(c, &place, p);
     http_check(c, &place, p);
     admin_socket_check(c, &place, p);
-    users_check(c, &place, p);
-    const struct config_source peers = at_key(c, &place, "peers");
+    config_check_auth(c, p);
+    const struct config_source peers = config_at_key(c, &place, "peers");
     config_peers_check(&c->switchgear, &peers, p);
     list_check(c, &place, "admin_users", c->switchgear.admin_users, p);
     list_check(c, &place, "stats_users", c->switchgear.stats_users, p);
@@ -177,13 +149,13 @@ static void node_pair_check(struct config *c, uint32_t first, uint32_t second,
     const struct config_node *a = &c->nodes[first];
     const struct config_node *b = &c->nodes[second];
     if (a->port == b->port && strcmp(a->host, b->host) == 0) {
-        const struct config_source source = at_key(c, &place, "port");
+        const struct config_source source = config_at_key(c, &place, "port");
         config_error(p, &source, "nodes %s and %s are the same server, %s port %llu: remove one",
                      a->name, b->name, a->host, (unsigned long long)a->port);
     }
     if (a->role == CONFIG_ROLE_PRIMARY && b->role == CONFIG_ROLE_PRIMARY &&
         strcmp(a->shard, b->shard) == 0) {
-        const struct config_source source = at_key(c, &place, "role");
+        const struct config_source source = config_at_key(c, &place, "role");
         config_error(p, &source,
                      "nodes %s and %s are both role = primary in shard %s: a shard has one; write "
                      "role = auto",
@@ -195,9 +167,9 @@ static void node_check(struct config *c, uint32_t index, struct config_problems 
 {
     const struct config_place place = config_place_of(c, CONFIG_SECTION_NODE, index);
     const struct config_node *n = &c->nodes[index];
-    const struct config_source shard = at_key(c, &place, "shard");
-    const struct config_source host = at_key(c, &place, "host");
-    const struct config_source options = at_key(c, &place, "options");
+    const struct config_source shard = config_at_key(c, &place, "shard");
+    const struct config_source host = config_at_key(c, &place, "host");
+    const struct config_source options = config_at_key(c, &place, "options");
     if (n->shard[0] == '\0' || strlen(n->shard) > CONFIG_NAME_MAX ||
         strpbrk(n->shard, ", \t") != NULL)
         config_error(p, &shard, "shard: write one name without blanks, at most %d bytes",
@@ -246,7 +218,7 @@ static bool shard_known(const struct config *c, const struct config_item *item)
 static void shards_check(struct config *c, const struct config_place *place,
                          const struct config_database *d, struct config_problems *p)
 {
-    const struct config_source source = at_key(c, place, "shards");
+    const struct config_source source = config_at_key(c, place, "shards");
     struct config_item item;
     uint32_t count = 0;
     for (size_t position = 0; config_list_next(d->shards, &position, &item);) {
@@ -267,20 +239,20 @@ static void database_check(struct config *c, uint32_t index, struct config_probl
     const struct config_database *d = &c->databases[index];
     shards_check(c, &place, d, p);
     if (d->password[0] != '\0' && d->user[0] == '\0') {
-        const struct config_source source = at_key(c, &place, "password");
+        const struct config_source source = config_at_key(c, &place, "password");
         config_error(p, &source, "database %s has a password but no user: add user", d->name);
     }
     if (d->max_lag_ns > c->breaker.lag_hard_ns) {
         const bool said = config_origin_of(&place, "max_lag")->file != NULL;
         const struct config_source source =
-            said ? at_key(c, &place, "max_lag") : at_key(c, &breaker, "lag_hard");
+            said ? config_at_key(c, &place, "max_lag") : config_at_key(c, &breaker, "lag_hard");
         config_error(p, &source,
                      "max_lag of database %s is above lag_hard in [breaker], which shuts a node "
                      "first: lower max_lag or raise lag_hard",
                      d->name);
     }
     if (d->pool_mode == CONFIG_POOL_STATEMENT) {
-        const struct config_source source = at_key(c, &place, "pool_mode");
+        const struct config_source source = config_at_key(c, &place, "pool_mode");
         config_warning(p, &source,
                        "pool_mode = statement is accepted, but has no effect yet: "
                        "transaction is used");
@@ -294,11 +266,11 @@ static void breaker_check(struct config *c, struct config_problems *p)
     const struct config_place place = config_place_of(c, CONFIG_SECTION_BREAKER, 0);
     const struct config_breaker *b = &c->breaker;
     if (b->open_max_ns < b->open_for_ns) {
-        const struct config_source source = at_key(c, &place, "open_max");
+        const struct config_source source = config_at_key(c, &place, "open_max");
         config_error(p, &source, "open_max is below open_for: raise it");
     }
     if (b->trial_failures > b->trial_calls) {
-        const struct config_source source = at_key(c, &place, "trial_failures");
+        const struct config_source source = config_at_key(c, &place, "trial_failures");
         config_error(p, &source,
                      "trial_failures is above trial_calls, so that no trial could fail: lower it");
     }
@@ -315,7 +287,7 @@ static void effects_check(struct config *c, const struct config_place *place,
         if (o->section != place->section || o->in_effect || origin->file == NULL ||
             origin->automatic || config_value_is_default(o, place->values, c->arena))
             continue;
-        const struct config_source source = at_key(c, place, o->name);
+        const struct config_source source = config_at_key(c, place, o->name);
         config_warning(p, &source, "%s is accepted, but has no effect yet", o->name);
     }
 }

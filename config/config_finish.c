@@ -48,6 +48,12 @@ static void database_finish(struct config *c, uint32_t index)
     if (!config_list_next(d->shards, &position, &first) ||
         !shard_find(c, first.text, first.size, &d->shard_first))
         d->shard_first = 0;
+    if (d->auth_query[0] == '\0')
+        d->auth_query = c->switchgear.auth_query;
+    if (d->auth_user[0] == '\0')
+        d->auth_user = c->switchgear.auth_user;
+    if (d->auth_dbname[0] == '\0')
+        d->auth_dbname = c->switchgear.auth_dbname;
     if (config_origin_of(&place, "pool_size")->automatic)
         d->pool_size = c->switchgear.default_pool_size;
     if (config_origin_of(&place, "min_pool_size")->automatic)

@@ -7,6 +7,7 @@
 
 #include "config.h"
 
+#include <regex.h>
 #include <stdarg.h>
 
 /* ---- memory ---- */
@@ -38,6 +39,7 @@ struct config_arena {
     size_t total;
     bool failed; /* an allocation failed, or CONFIG_MEMORY_MAX was reached */
     const char *main_file;
+    struct config_regex *regexes;
     struct config_origins switchgear, probe, breaker;
     struct config_origins *nodes[CONFIG_NODES_MAX];
     struct config_origins *databases[CONFIG_DATABASES_MAX];
@@ -120,6 +122,38 @@ struct config_item {
 };
 bool config_list_next(const char *list, size_t *position, struct config_item *ret);
 
+/* ---- lines of words: pg_hba.conf, pg_ident.conf ---- */
+
+enum { CONFIG_LINE_WORDS_MAX = 256, CONFIG_LINE_FIELDS_MAX = 32 };
+
+struct config_word {
+    const char *text;
+    bool quoted; /* it began with a quote: no keyword, no prefix */
+};
+/* Field i holds the words from fields[i] on. */
+struct config_line {
+    uint32_t line;
+    uint32_t words_count, fields_count;
+    uint32_t fields[CONFIG_LINE_FIELDS_MAX];
+    struct config_word words[CONFIG_LINE_WORDS_MAX];
+};
+struct config_words {
+    struct config_arena *arena;
+    const char *file; /* for messages */
+    const char *text;
+    size_t size, position;
+    uint32_t next_line;
+};
+/* The next line that holds a word; lines that cannot be read are problems. False: the end. */
+bool config_words_next(struct config_words *w, struct config_problems *p, struct config_line *ret);
+const struct config_word *config_line_field(const struct config_line *line, uint32_t field,
+                                            uint32_t *ret_count);
+
+/* A compiled POSIX extended expression that lives as long as the arena. NULL: *ret_wrong says why.
+ */
+const regex_t *config_regex_make(struct config_arena *a, const char *pattern,
+                                 const char **ret_wrong);
+
 /* ---- URLs ---- */
 
 /* A libpq URL, decoded into the arena; absent parts are "". */
@@ -152,6 +186,10 @@ void config_check(struct config *c, struct config_problems *p);
 void config_tls_check(struct config *c, struct config_problems *p);
 /* Makes the names of files absolute, as far as the configuration file's own is. */
 void config_tls_finish(struct config *c);
+void config_check_auth(struct config *c, struct config_problems *p);
+/* Where a key was set; the section where it was not; else the whole. */
+struct config_source config_at_key(const struct config *c, const struct config_place *place,
+                                   const char *key);
 
 /* ---- config_network.c ---- */
 

@@ -21,6 +21,11 @@
 #define P_AT(field) offsetof(struct config_probe, field)
 #define B_AT(field) offsetof(struct config_breaker, field)
 
+/* With an empty search_path: every name has its schema, or is pg_catalog's. */
+#define CONFIG_AUTH_QUERY                                                                  \
+    "SELECT rolname, CASE WHEN rolvaliduntil < now() THEN NULL ELSE rolpassword END FROM " \
+    "pg_authid WHERE rolname = $1 AND rolcanlogin"
+
 /* Each in the order of its enum in config.h. */
 static const char *const auth_types[] = {"trust", "scram-sha-256", "md5", "cert", "hba", NULL};
 static const char *const roles[] = {"auto", "primary", "replica", NULL};
@@ -50,15 +55,29 @@ const struct config_option config_options[] = {
     {S, "workers", CONFIG_INTEGER, "", "auto", "1", "256", NULL, RESTART, NOW,
      "Threads that serve clients; auto: one a core.", S_AT(workers)},
     {S, "auth_type", CONFIG_ENUM, "", "scram-sha-256", NULL, NULL, auth_types, RELOAD, NOW,
-     "How clients prove who they are; trust: on loopback only; cert and hba do not work yet.",
+     "How clients prove who they are; trust: on loopback only; hba: as auth_hba_file says.",
      S_AT(auth_type)},
     {S, "auth_file", CONFIG_STRING, "", "", NULL, NULL, NULL, RELOAD, NOW,
      "File of users: \"name\" \"password, md5... or SCRAM-SHA-256$...\", as PgBouncer's.",
      S_AT(auth_file)},
-    {S, "auth_query", CONFIG_STRING, "", "", NULL, NULL, NULL, RELOAD, LATER,
-     "Query that fetches the secret of a user who is not in auth_file.", S_AT(auth_query)},
-    {S, "auth_user", CONFIG_STRING, "", "", NULL, NULL, NULL, RELOAD, LATER,
-     "User who runs auth_query.", S_AT(auth_user)},
+    {S, "auth_hba_file", CONFIG_STRING, "", "", NULL, NULL, NULL, RELOAD, NOW,
+     "With auth_type = hba: who may log in from where and how, in the format of pg_hba.conf.",
+     S_AT(auth_hba_file)},
+    {S, "auth_ident_file", CONFIG_STRING, "", "", NULL, NULL, NULL, RELOAD, NOW,
+     "Maps names of certificates and of the system to users, in the format of pg_ident.conf.",
+     S_AT(auth_ident_file)},
+    {S, "auth_query", CONFIG_STRING, "", CONFIG_AUTH_QUERY, NULL, NULL, NULL, RELOAD, NOW,
+     "Query that fetches name and secret of a user ($1) who is not in auth_file, as auth_user.",
+     S_AT(auth_query)},
+    {S, "auth_user", CONFIG_STRING, "", "", NULL, NULL, NULL, RELOAD, NOW,
+     "User who runs auth_query, with the password of auth_file; empty: nobody, no auth_query.",
+     S_AT(auth_user)},
+    {S, "auth_dbname", CONFIG_STRING, "", "", NULL, NULL, NULL, RELOAD, NOW,
+     "Database, as clients name it, in which auth_query runs; empty: the one that is logged in to.",
+     S_AT(auth_dbname)},
+    {S, "server_scram_keys", CONFIG_BOOL, "", "no", NULL, NULL, NULL, RELOAD, NOW,
+     "Logs in to servers with the keys of the client's own SCRAM log-in; needs libpq 18.",
+     S_AT(server_scram_keys)},
     {S, "admin_users", CONFIG_LIST, "", "", NULL, NULL, NULL, RELOAD, NOW,
      "Users who may run every command of the admin console over TCP.", S_AT(admin_users)},
     {S, "stats_users", CONFIG_LIST, "", "", NULL, NULL, NULL, RELOAD, NOW,
@@ -205,6 +224,12 @@ const struct config_option config_options[] = {
      "User on the servers; default: the client's own.", D_AT(user)},
     {D, "password", CONFIG_STRING, "", "", NULL, NULL, NULL, RELOAD, NOW,
      "Password on the servers; default: the client's own.", D_AT(password)},
+    {D, "auth_query", CONFIG_STRING, "", "", NULL, NULL, NULL, RELOAD, NOW,
+     "auth_query of this database; empty: that of [switchgear].", D_AT(auth_query)},
+    {D, "auth_user", CONFIG_STRING, "", "", NULL, NULL, NULL, RELOAD, NOW,
+     "auth_user of this database; empty: that of [switchgear].", D_AT(auth_user)},
+    {D, "auth_dbname", CONFIG_STRING, "", "", NULL, NULL, NULL, RELOAD, NOW,
+     "auth_dbname of this database; empty: that of [switchgear].", D_AT(auth_dbname)},
     {D, "pool_mode", CONFIG_ENUM, "", "transaction", NULL, NULL, pool_modes, RELOAD, NOW,
      "When a connection goes back to its pool; statement is accepted and does not work yet.",
      D_AT(pool_mode)},

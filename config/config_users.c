@@ -135,3 +135,10 @@ void config_parse_users(struct config *c, const char *file, const char *text, si
     }
     config_users_add(c, lines, count, source.file, p);
 }
+
+const char *config_keep(struct config *c, const char *text)
+{
+    const size_t size = strlen(text) + 1;
+    char *copy = config_arena_alloc(c->arena, size);
+    return copy != NULL ? memcpy(copy, text, size) : NULL;
+}

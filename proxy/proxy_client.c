@@ -13,6 +13,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "proxy_auth.h"
 #include "proxy_cancel_key.h"
 #include "proxy_client_io.h"
 #include "proxy_log.h"
@@ -231,6 +232,7 @@ static void on_client_closed(uv_handle_t *handle)
     struct worker *w = c->worker;
     core_block_give(&w->core, &c->out);
     core_session_deinit(&c->core);
+    free(c->user);
     cancel_key_give(c);
     w->clients_count--;
     shared_set(&w->stats.clients, w->clients_count);
@@ -250,6 +252,7 @@ static void leave(struct client *c)
     struct core_actions *a = core_client_gone(&c->core, now_ns);
     worker_apply(w, c, a, now_ns);
     pool_forget_waiter(c);
+    auth_forget(c);
     client_io_forget(c);
     if (had_pin && c->pin_seen != 0)
         shared_set(&w->stats.pinned_now[c->pin_seen], w->stats.pinned_now[c->pin_seen] - 1);
@@ -308,6 +311,7 @@ void client_logged_in(struct client *c)
     TAILQ_REMOVE(&w->logins, c, link);
     TAILQ_INSERT_TAIL(&w->clients, c, link);
     c->logging_in = false;
+    auth_forget(c);
     g->clients++;
     struct stats_database *d = &w->database_stats[g->database];
     shared_set(&d->clients, d->clients + 1);

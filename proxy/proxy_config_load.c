@@ -5,9 +5,15 @@
 #include "proxy_config_load.h"
 
 #include <errno.h>
+#include <ifaddrs.h>
+#include <libpq-fe.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+
+#include "config_hba.h"
 
 #include "proxy_tls.h"
 
@@ -68,10 +74,12 @@ static void load_file(struct config *c, const char *path, struct config_problems
     free(text);
 }
 
-/* A relative auth_file is beside the configuration file. */
-static void load_users(struct config *c, const char *config_path, struct config_problems *p)
+/* A relative path is beside the configuration file. "": nothing to be read. */
+static void load_beside(struct config *c, const char *config_path, const char *name,
+                        struct config_problems *p,
+                        void (*parse)(struct config *c, const char *file, const char *text,
+                                      size_t size, struct config_problems *p))
 {
-    const char *name = c->switchgear.auth_file;
     char path[4096];
     if (name[0] == '\0')
         return;
@@ -81,7 +89,48 @@ static void load_users(struct config *c, const char *config_path, struct config_
     else
         (void)snprintf(path, sizeof(path), "%.*s%s", (int)(slash - config_path + 1), config_path,
                        name);
-    load_file(c, path, p, config_parse_users);
+    load_file(c, path, p, parse);
+}
+
+/* IPv4 as ::ffff:a.b.c.d. False: neither IPv4 nor IPv6. */
+static bool copy_address(const struct sockaddr *from, uint8_t fill, uint8_t ret[16])
+{
+    if (from == NULL || (from->sa_family != AF_INET && from->sa_family != AF_INET6))
+        return false;
+    if (from->sa_family == AF_INET6) {
+        memcpy(ret, &((const struct sockaddr_in6 *)(const void *)from)->sin6_addr, 16);
+        return true;
+    }
+    memset(ret, fill, 10);
+    ret[10] = ret[11] = 0xff;
+    memcpy(ret + 12, &((const struct sockaddr_in *)(const void *)from)->sin_addr, 4);
+    return true;
+}
+
+/* For samehost and samenet: the addresses that this machine has now. */
+static void load_interfaces(struct config *c)
+{
+    struct ifaddrs *all = NULL;
+    if (!config_hba_wants_interfaces(c) || getifaddrs(&all) != 0)
+        return;
+    for (const struct ifaddrs *i = all; i != NULL; i = i->ifa_next) {
+        uint8_t address[16];
+        uint8_t mask[16];
+        if (copy_address(i->ifa_addr, 0, address) && copy_address(i->ifa_netmask, 0xff, mask))
+            config_interface_add(c, address, mask);
+    }
+    freeifaddrs(all);
+}
+
+static void check_library(const struct config *c, const char *path, struct config_problems *p)
+{
+    char message[128];
+    if (!c->switchgear.server_scram_keys || PQlibVersion() >= 180000)
+        return;
+    (void)snprintf(message, sizeof(message),
+                   "server_scram_keys = yes needs libpq 18 or newer, and this one is %d.%d",
+                   PQlibVersion() / 10000, PQlibVersion() % 10000);
+    config_problem_add(p, path != NULL ? path : "environment", 0, message);
 }
 
 static const char *get_variable(void *arg, const char *name)
@@ -102,7 +151,12 @@ struct config *config_load(const struct config_input *source, struct config_prob
         config_parse_environment(c, get_variable, NULL, problems);
     for (size_t i = 0; i < source->assignments_count; i++)
         config_set(c, source->assignments[i], problems);
-    load_users(c, source->path, problems);
+    const struct config_switchgear *own = &c->switchgear;
+    load_beside(c, source->path, own->auth_file, problems, config_parse_users);
+    load_beside(c, source->path, own->auth_hba_file, problems, config_parse_hba);
+    load_beside(c, source->path, own->auth_ident_file, problems, config_parse_ident);
+    load_interfaces(c);
+    check_library(c, source->path, problems);
     config_finish(c, problems);
     if (problems->errors == 0 && tls_create(c, problems, ret_tls))
         return c;

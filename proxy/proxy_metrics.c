@@ -236,9 +236,9 @@ static void write_client_errors(struct metrics *m, const struct scrape *s)
             const char class[3] = {class_character(i / 36), class_character(i % 36), 0};
             if (s->databases[d].client_errors[i] == 0)
                 continue;
-            metrics_integer(m,
-                            METRICS_LABELS("database", s->config->databases[d].name, "class", class),
-                            s->databases[d].client_errors[i]);
+            metrics_integer(
+                m, METRICS_LABELS("database", s->config->databases[d].name, "class", class),
+                s->databases[d].client_errors[i]);
         }
     }
 }

@@ -80,7 +80,7 @@ struct stats_database {
     uint64_t queries;             /* batches that were answered */
     uint64_t bytes_in, bytes_out; /* from and to clients */
     uint64_t transaction_ns, query_ns, wait_ns;
-    uint64_t clients; /* gauge: logged in */
+    uint64_t clients;                               /* gauge: logged in */
     uint64_t client_errors[PROXY_SQLSTATE_CLASSES]; /* sent to clients, by class */
     uint64_t wait_timeouts, login_failures;
     struct histogram latency[2]; /* by target: 0 primary, 1 replica */

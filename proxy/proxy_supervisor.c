@@ -11,6 +11,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "proxy_auth.h"
 #include "proxy_config_load.h"
 #include "proxy_listen.h"
 #include "proxy_log.h"
@@ -226,6 +227,7 @@ bool supervisor_reload(struct supervisor *s, char *error, size_t error_size)
         SSL_CTX_free(tls);
         s->reloads_failed++;
     } else {
+        auth_prepare(p, next, p->config);
         run->retired[run->retired_count++] = p->config;
         p->config = next;
         SSL_CTX *former = p->tls;
@@ -284,6 +286,7 @@ static void proxy_init(struct run *run, struct config *config, SSL_CTX *tls)
         p->node_names[i] = config->nodes[i].name;
     proxy_random(p->cache_key, sizeof(p->cache_key));
     proxy_random(p->server_key, sizeof(p->server_key));
+    auth_prepare(p, config, NULL);
     topology_box_init(&p->box);
     s->proxy = p;
     s->loop = &run->loop;

@@ -13,6 +13,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "config_hba.h"
+
 /* Where problems of one setting go. */
 struct setting {
     const struct config *config;
@@ -188,12 +190,14 @@ static int select_protocol(SSL *ssl, const uint8_t **out, uint8_t *out_size, con
     return SSL_TLSEXT_ERR_ALERT_FATAL;
 }
 
-static bool ask_for_certificates(SSL_CTX *ctx, const struct setting *authorities)
+/* Not `required`: only who has one shows it; log-in decides who needs one (pg_hba.conf). */
+static bool ask_for_certificates(SSL_CTX *ctx, const struct setting *authorities, bool required)
 {
     if (!load_authorities(ctx, authorities))
         return false;
     SSL_CTX_set_client_CA_list(ctx, SSL_load_client_CA_file(authorities->value));
-    SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
+    SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER | (required ? SSL_VERIFY_FAIL_IF_NO_PEER_CERT : 0),
+                       NULL);
     return true;
 }
 
@@ -225,8 +229,9 @@ static bool fill_clients(SSL_CTX *ctx, const struct config *config,
     bool good = set_versions(ctx, c->client_tls_protocols);
     good = set_ciphers(ctx, config, problems) && good;
     good = load_pair(ctx, &certificate, &key) && good;
-    if (c->client_tls_sslmode >= CONFIG_SSL_VERIFY_CA)
-        good = ask_for_certificates(ctx, &authorities) && good;
+    const bool required = c->client_tls_sslmode >= CONFIG_SSL_VERIFY_CA;
+    if (required || (config_wants_certificates(config) && c->client_tls_ca_file[0] != '\0'))
+        good = ask_for_certificates(ctx, &authorities, required) && good;
     set_behaviour(ctx);
     return good;
 }

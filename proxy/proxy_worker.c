@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "proxy_auth.h"
 #include "proxy_cancel.h"
 #include "proxy_client_io.h"
 #include "proxy_log.h"
@@ -51,8 +52,12 @@ void worker_topology_refresh(struct worker *w)
     }
     w->admission = t->admission;
     topology_read_end(&w->reader);
-    if (config_changed)
+    if (config_changed) {
+        struct group *g;
         databases_init(w);
+        TAILQ_FOREACH (g, &w->groups, link)
+            auth_group_password(w, g);
+    }
     w->core.trial_ok = 0;
     for (uint32_t i = 0; i < w->topology.nodes_count; i++)
         if ((uint32_t)shared_load(&w->proxy->nodes[i].permits) > 0)
@@ -114,12 +119,7 @@ struct group *worker_group(struct worker *w, uint32_t database, const char *clie
     (void)snprintf(g->dbname, sizeof(g->dbname), "%s",
                    d->dbname[0] != '\0' ? d->dbname : client_database);
     (void)snprintf(g->server_user, sizeof(g->server_user), "%s", user);
-    const struct config_user *known = config_user_find(w->config, user);
-    if (d->password[0] != '\0')
-        g->password = strdup(d->password);
-    else if (d->user[0] == '\0' && known != NULL && strncmp(known->secret, "SCRAM-", 6) != 0 &&
-             strncmp(known->secret, "md5", 3) != 0)
-        g->password = strdup(known->secret); /* the client's own, where it is known in clear */
+    auth_group_password(w, g);
     g->core.database = &w->databases[database];
     g->core.user = g->user;
     g->core.shell = g;
@@ -236,6 +236,7 @@ static void stop_step(struct worker *w)
     if (w->clients_count > 0 || w->stopped)
         return;
     close_servers(w);
+    auth_query_stop(w);
     if (w->servers_count > 0 || w->cancels_count > 0)
         return;
     w->stopped = true;
@@ -341,6 +342,7 @@ static void on_tick(uv_timer_t *timer)
     const uint64_t now_ns = uv_hrtime();
     worker_topology_refresh(w);
     clients_tick(w, now_ns);
+    auth_query_tick(w, now_ns);
     pools_tick(w, now_ns);
     cancels_tick(w, now_ns);
     publish_core_counters(w);
@@ -354,10 +356,8 @@ static void worker_main(void *arg)
     assert(alive == 0);
     publish_core_counters(w);
     core_worker_deinit(&w->core);
+    auth_query_destroy(w);
     free(w->slots);
-    for (uint32_t i = 0; w->scram != NULL && i < w->scram_of->users_count; i++)
-        free(w->scram[i]);
-    free(w->scram);
     struct mail_stop *mail = w->stop_mail;
     mail->mail.kind = MAIL_WORKER_STOPPED;
     mail->worker = w->index;

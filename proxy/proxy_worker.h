@@ -40,9 +40,10 @@ struct client {
     TAILQ_ENTRY(client) turn;   /* worker->handshakes */
     struct core_block *out;     /* what the client has not taken yet */
     SSL *ssl;                   /* NULL: plain */
-    const char *user;           /* as auth_file names it; NULL: not there, as its group says */
+    char *user;                 /* its own name, owned; NULL: as its group says */
+    struct auth *auth;          /* of its log-in, while that lasts */
     uint64_t accepted_ns;
-    uint32_t slot; /* in worker->slots; the cancel key names it (proxy_cancel_key.h) */
+    uint32_t slot;           /* in worker->slots; the cancel key names it (proxy_cancel_key.h) */
     uint64_t quiet_since_ns; /* it sent something, or a statement of it ended; the later one */
     uint64_t block_since_ns; /* when its transaction's first statement was sent; 0: none is open */
     uint64_t flushing_since_ns; /* close_after_flush; 0: not yet seen */
@@ -183,11 +184,12 @@ struct worker {
     uint32_t servers_count, clients_count;
     uint64_t dealt; /* clients given to this worker; the supervisor's */
     uint64_t next_server_id;
-    uint64_t timeouts_looked_ns; /* when clients were last looked at */
-    uint8_t *scratch;            /* one read */
-    uint8_t *gather;             /* one record: TLS_RECORD_SIZE */
-    char **scram; /* per configured user: its secret in SCRAM's form, made when first needed */
-    const struct config *scram_of;
+    uint64_t timeouts_looked_ns;   /* when clients were last looked at */
+    uint8_t *scratch;              /* one read */
+    uint8_t *gather;               /* one record: TLS_RECORD_SIZE */
+    struct auth_query *auth_query; /* what auth_query said, and its connections; or NULL */
+    bool auth_seen_md5;            /* its last secret was not one of SCRAM */
+    bool auth_seen_clear;          /* ... and in clear text */
     bool stopping, stop_now, stopped;
     bool topology_changed; /* who may be chosen changed: waiters decide again */
     bool topology_fresher; /* new evidence: warming connections may be vouched for */

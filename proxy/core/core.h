@@ -323,7 +323,7 @@ struct core_session {
     bool cancel_found;
     bool said_goodbye; /* Terminate came: it did not just vanish */
     bool cancelled;    /* while settings are sent ahead of the batch: it fails before it is sent */
-    bool timed_out; /* what runs is being cancelled for query_timeout */
+    bool timed_out;    /* what runs is being cancelled for query_timeout */
 
     uint32_t hashes_count;
     uint32_t parse_hash;                        /* which of them parse_class belongs to */

@@ -81,9 +81,11 @@ def ini_text(sections):
 
 class Proxy:
     """options: one dict a section, merged over the defaults of these tests:
-    switchgear, database, probe, breaker, nodes ({"r1": {"weight": 3}}); users: {name: secret}."""
+    switchgear, database, probe, breaker, nodes ({"r1": {"weight": 3}}); users: {name: secret};
+    files: {name: text} beside the configuration. unix_socket: listen there too."""
 
-    def __init__(self, cluster, name="proxy", environment=None, arguments=(), **options):
+    def __init__(self, cluster, name="proxy", environment=None, arguments=(), unix_socket=False,
+                 **options):
         self.cluster = cluster
         self.directory = cluster.subdirectory(name)
         self.port = free_port()
@@ -91,6 +93,7 @@ class Proxy:
         self.log_path = os.path.join(self.directory, "log")
         self.config_path = os.path.join(self.directory, "switchgear.ini")
         self.users_path = os.path.join(self.directory, "users.txt")
+        self.sockets = os.path.join(self.directory, "sockets") if unix_socket else None
         self.environment = environment  # a dict: start from it alone, without a file
         self.arguments = list(arguments)
         self.options = options
@@ -103,7 +106,8 @@ class Proxy:
     def sections(self):
         o = self.options
         result = {"switchgear": {
-            "listen": f"127.0.0.1:{self.port}", "admin_socket": self.directory,
+            "listen": f"127.0.0.1:{self.port}" + (f", unix:{self.sockets}" if self.sockets else ""),
+            "admin_socket": self.directory,
             "http_listen": f"127.0.0.1:{self.http_port}", "workers": 2,
             "auth_type": "scram-sha-256", "auth_file": self.users_path,
             "admin_users": ADMIN_USER, "stats_users": STATS_USER, **o.get("switchgear", {})}}
@@ -124,6 +128,8 @@ class Proxy:
         for section, values in options.items():
             self.options[section] = {**self.options.get(section, {}), **values}
         self.write(self.config_path, ini_text(self.sections()))
+        for name, text in self.options.get("files", {}).items():
+            self.write(os.path.join(self.directory, name), text)
         users = {**USERS, **self.options.get("users", {})}
         self.write(self.users_path, "".join(f'"{u}" "{s}"\n' for u, s in users.items()))
 

@@ -272,14 +272,6 @@ static void what_has_no_effect_yet_is_said(void **state)
     assert_int_equal(s->problems.errors, 0);
 }
 
-static void cert_and_hba_are_warned_of(void **state)
-{
-    struct story *s = *state;
-    story_read_and_finish(s, "[switchgear]\nauth_type = hba\n" STORY_NODE STORY_DATABASE);
-    story_warning(s, 2, "no client can log in");
-    assert_int_equal(s->problems.errors, 0);
-}
-
 /* ---- reload ---- */
 
 static void reload(struct story *s, const char *before, const char *after)
@@ -351,7 +343,6 @@ int main(void)
         STORY(a_hard_limit_below_the_usual_max_lag_is_an_error_where_it_stands),
         STORY(a_password_needs_a_user),
         STORY(what_has_no_effect_yet_is_said),
-        STORY(cert_and_hba_are_warned_of),
         STORY(a_reload_may_change_what_is_reloadable),
         STORY(a_reload_that_needs_a_restart_names_each_field),
         STORY(a_reload_keeps_the_order_of_the_nodes),

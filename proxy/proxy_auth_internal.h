@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: PostgreSQL
+ *
+ * proxy_auth_internal: what the files of log-in share; only they include it. Everything belongs to
+ * the client's worker thread, but for what proxy_auth_peer.c hands to a thread of the pool.
+ */
+#ifndef PROXY_AUTH_INTERNAL_H
+#define PROXY_AUTH_INTERNAL_H
+
+#include "config_hba.h"
+#include "proxy_auth.h"
+#include "proxy_worker.h"
+
+struct auth_entry; /* proxy_auth_query.c: what auth_query said of one user */
+
+/* A log-in, from the start-up packet to its end. Its client's, which frees it: auth_forget(). */
+struct auth {
+    struct client *client;
+    enum core_auth way;            /* how the client is to prove who it is */
+    const struct config_hba *line; /* that it matched; NULL: no hba file */
+    const char *secret;            /* configuration's, or `fetched` */
+    char *fetched;                 /* owned: of auth_query */
+    bool known;                    /* there is such a user; for the log alone */
+    bool asked;                    /* auth_query was to tell */
+    bool from_cache;               /* ... and it had told before this log-in */
+    struct auth_peer *peer;        /* its name is being looked up in another thread */
+    struct auth_entry *entry;      /* waits for auth_query: is among its waiters */
+    TAILQ_ENTRY(auth) link;
+};
+
+/* Why not, as PostgreSQL would say it. */
+struct auth_refusal {
+    struct proto_error_text text;
+    char message[1024];
+};
+void auth_refuse(struct auth_refusal *r, const char *sqlstate, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* ---- proxy_auth.c ---- */
+
+/* The answer to the start-up packet; refusal NULL: ask for the proof. May free the auth. */
+void auth_answer(struct auth *a, const struct auth_refusal *refusal, uint64_t now_ns);
+/* What auth_query said, or with a refusal why it could not be asked. May free the auth. */
+void auth_fetched(struct auth *a, const struct auth_refusal *refusal, uint64_t now_ns);
+
+/* ---- proxy_auth_method.c ---- */
+
+/* Fills a->way and a->line. False: refused. */
+bool auth_method(struct auth *a, struct auth_refusal *ret);
+/* Is this name of the outside world (of a certificate, of the system) the user's? */
+bool auth_name_allowed(const struct auth *a, const char *name);
+
+/* ---- proxy_auth_peer.c ---- */
+
+/* Looks up who is at the other end of a Unix socket; auth_answer() comes, perhaps at once. */
+void auth_peer_start(struct auth *a, uint64_t now_ns);
+void auth_peer_forget(struct auth_peer *peer);
+
+/* ---- proxy_auth_user.c ---- */
+
+bool auth_is_clear(const char *secret); /* neither "md5..." nor "SCRAM-SHA-256$..." */
+/* The same in SCRAM's form, with the salt that a made-up secret of this user has. */
+void auth_scram_make(const struct proxy *p, const char *user, const char *password, char ret[256]);
+/* Which exchange a user who is not there is offered, so that it looks like those who are. */
+enum core_auth auth_way_of_strangers(const struct auth *a);
+
+/* ---- proxy_auth_query.c ---- */
+
+/* Is there an auth_query for the database that the client named? */
+bool auth_query_wanted(const struct auth *a);
+/* auth_fetched() comes, perhaps at once. */
+void auth_query_start(struct auth *a, uint64_t now_ns);
+void auth_query_forget(struct auth *a);
+/* A password was wrong: it may have been changed since it was asked for. */
+void auth_query_distrust(struct auth *a);
+
+#endif

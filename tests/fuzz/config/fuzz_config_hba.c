@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: PostgreSQL
+ *
+ * fuzz_config_hba: any bytes as pg_hba.conf, the half behind a zero byte as pg_ident.conf; whatever
+ * was taken is matched.
+ */
+#include "config_hba.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    static struct config_problems p; /* large for a stack */
+    static const uint8_t mask[16] = {255, 255, 255, 255, 255, 255, 255, 255,
+                                     255, 255, 255, 255, 255, 255, 255, 0};
+    /* repetitions make the C library's compiler of expressions arbitrarily slow: not our code */
+    if (size > 4096 || (size > 0 && memchr(data, '/', size) != NULL &&
+                        (memchr(data, '{', size) != NULL || memchr(data, '*', size) != NULL)))
+        return 0;
+    struct config *c = config_create();
+    if (c == NULL)
+        abort();
+    config_problems_init(&p);
+    const uint8_t *zero = size > 0 ? memchr(data, '\0', size) : NULL;
+    const size_t half = zero != NULL ? (size_t)(zero - data) : size;
+    config_parse_hba(c, "hba", (const char *)data, half, &p);
+    if (zero != NULL)
+        config_parse_ident(c, "ident", (const char *)zero + 1, size - half - 1, &p);
+    config_interface_add(c, mask, mask);
+    struct config_hba_request r = {.database = "app", .user = "zoe"};
+    for (unsigned i = 0; i < 8; i++) {
+        r.is_local = (i & 1) != 0;
+        r.is_tls = (i & 2) != 0;
+        r.is_replication = (i & 4) != 0;
+        const struct config_hba *h = config_hba_match(c, &r);
+        if (h == NULL)
+            continue;
+        if (h < c->hba || h >= c->hba + c->hba_count || (h->address == NULL) != r.is_local)
+            abort();
+        (void)config_ident_allows(c, h->map, "zoe@example.com", "zoe");
+    }
+    (void)config_ident_allows(c, "m", "zoe@example.com", "zoe");
+    config_problems_deinit(&p);
+    config_destroy(c);
+    return 0;
+}

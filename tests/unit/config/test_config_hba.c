@@ -1,0 +1,419 @@
+/* SPDX-License-Identifier: PostgreSQL
+ *
+ * test_config_hba: pg_hba.conf: which line a client matches, and what is wrong with a line.
+ */
+#include "config_hba.h"
+#include "config_story.h"
+
+#include <arpa/inet.h>
+
+static void read_hba(struct story *s, const char *text)
+{
+    config_parse_hba(s->config, "hba.conf", text, strlen(text), &s->problems);
+}
+
+/* "10.1.2.3", "::1", or "local"; with "+tls" behind it: over TLS. The matching line, 0: none. */
+static uint32_t line_of(const struct story *s, const char *from, const char *database,
+                        const char *user)
+{
+    struct config_hba_request r = {.database = database, .user = user};
+    char address[64];
+    (void)snprintf(address, sizeof address, "%s", from);
+    char *plus = strchr(address, '+');
+    if (plus != NULL) {
+        *plus = '\0';
+        r.is_tls = true;
+    }
+    r.is_local = strcmp(address, "local") == 0;
+    if (!r.is_local && inet_pton(AF_INET6, address, r.address) != 1) {
+        r.address[10] = r.address[11] = 0xff;
+        assert_int_equal(inet_pton(AF_INET, address, r.address + 12), 1);
+    }
+    const struct config_hba *h = config_hba_match(s->config, &r);
+    return h == NULL ? 0 : h->line;
+}
+
+static void the_first_line_that_matches_counts(void **state)
+{
+    struct story *s = *state;
+    read_hba(s, "# who may come in\n"
+                "local all all peer\n"
+                "\n"
+                "host app zoe 10.0.0.0/8 reject\n"
+                "host app all 10.0.0.0/8 scram-sha-256 # the rest\n"
+                "host all all all md5\n");
+    story_is_clean(s);
+    assert_int_equal(s->config->hba_count, 4);
+    assert_int_equal(line_of(s, "local", "app", "zoe"), 2);
+    assert_int_equal(line_of(s, "10.1.2.3", "app", "zoe"), 4);
+    assert_int_equal(line_of(s, "10.1.2.3", "app", "adam"), 5);
+    assert_int_equal(line_of(s, "11.1.2.3", "app", "zoe"), 6);
+    assert_int_equal(s->config->hba[0].method, CONFIG_HBA_PEER);
+    assert_int_equal(s->config->hba[1].method, CONFIG_HBA_REJECT);
+    assert_int_equal(s->config->hba[2].method, CONFIG_HBA_SCRAM);
+    assert_int_equal(s->config->hba[3].method, CONFIG_HBA_MD5);
+}
+
+static void nobody_matches_an_empty_file(void **state)
+{
+    struct story *s = *state;
+    read_hba(s, "# nothing\n\n");
+    story_is_clean(s);
+    assert_int_equal(line_of(s, "local", "app", "zoe"), 0);
+}
+
+static void tls_chooses_between_hostssl_and_hostnossl(void **state)
+{
+    struct story *s = *state;
+    read_hba(s, "hostnossl all all all reject\nhostssl all all all password\nlocal all all trust");
+    story_is_clean(s);
+    assert_int_equal(line_of(s, "1.2.3.4", "d", "u"), 1);
+    assert_int_equal(line_of(s, "1.2.3.4+tls", "d", "u"), 2);
+    assert_int_equal(line_of(s, "local", "d", "u"), 3);
+}
+
+static void names_are_lists_keywords_or_quoted(void **state)
+{
+    struct story *s = *state;
+    read_hba(s, "host a,b, \"c d\" zoe,adam all trust\n"
+                "host sameuser all all trust\n"
+                "host \"all\" all all trust\n"
+                "host e \"+staff\" all trust\n"
+                "host f \"a\"\"b\" all trust\n");
+    story_is_clean(s);
+    assert_int_equal(line_of(s, "1.2.3.4", "a", "zoe"), 1);
+    assert_int_equal(line_of(s, "1.2.3.4", "c d", "adam"), 1);
+    assert_int_equal(line_of(s, "1.2.3.4", "b", "eve"), 0);
+    assert_int_equal(line_of(s, "1.2.3.4", "eve", "eve"), 2);
+    assert_int_equal(line_of(s, "1.2.3.4", "all", "eve"), 3);
+    assert_int_equal(line_of(s, "1.2.3.4", "other", "eve"), 0);
+    assert_int_equal(line_of(s, "1.2.3.4", "e", "+staff"), 4);
+    assert_int_equal(line_of(s, "1.2.3.4", "f", "a\"b"), 5);
+}
+
+static void names_may_be_expressions(void **state)
+{
+    struct story *s = *state;
+    read_hba(s, "host /^shop_[0-9]+$ \"/x\",/^svc_ all trust\n");
+    story_is_clean(s);
+    assert_int_equal(line_of(s, "1.2.3.4", "shop_12", "svc_a"), 1);
+    assert_int_equal(line_of(s, "1.2.3.4", "shop_12", "/x"), 1);
+    assert_int_equal(line_of(s, "1.2.3.4", "shop_x", "svc_a"), 0);
+    assert_int_equal(line_of(s, "1.2.3.4", "shop_12", "xsvc_"), 0);
+}
+
+static void replication_is_asked_for_by_name(void **state)
+{
+    struct story *s = *state;
+    read_hba(s, "host all all all trust\nhost replication all all reject\n");
+    story_is_clean(s);
+    struct config_hba_request r = {.database = "replication", .user = "u"};
+    assert_int_equal(config_hba_match(s->config, &r)->line, 1);
+    r.is_replication = true;
+    assert_int_equal(config_hba_match(s->config, &r)->line, 2);
+}
+
+static void networks_have_bits_or_masks(void **state)
+{
+    struct story *s = *state;
+    read_hba(s, "host all all 10.1.0.0/16 trust\n"
+                "host all all 10.2.0.0 255.255.0.0 trust\n"
+                "host all all 2001:db8::/33 trust\n"
+                "host all all fe80:: ffff:: trust\n"
+                "host all all 10.3.3.3/32 trust\n"
+                "host all all ::/0 trust\n"
+                "host all all 0.0.0.0/0 trust\n");
+    story_is_clean(s);
+    assert_int_equal(line_of(s, "10.1.255.255", "d", "u"), 1);
+    assert_int_equal(line_of(s, "10.2.0.1", "d", "u"), 2);
+    assert_int_equal(line_of(s, "2001:db8:7fff::1", "d", "u"), 3);
+    assert_int_equal(line_of(s, "2001:db8:8000::1", "d", "u"), 6);
+    assert_int_equal(line_of(s, "fe80::1", "d", "u"), 4);
+    assert_int_equal(line_of(s, "10.3.3.3", "d", "u"), 5);
+    assert_int_equal(line_of(s, "10.3.3.4", "d", "u"), 7); /* ::/0 is for IPv6 */
+}
+
+static void samehost_and_samenet_are_this_machines(void **state)
+{
+    struct story *s = *state;
+    static const uint8_t address[16] = {[10] = 255, [11] = 255, [12] = 192, [13] = 168, [15] = 7};
+    uint8_t mask[16];
+    memset(mask, 255, 15);
+    mask[15] = 0;
+    read_hba(s, "host all all samehost trust\nhost all all samenet md5\n");
+    story_is_clean(s);
+    assert_true(config_hba_wants_interfaces(s->config));
+    assert_int_equal(line_of(s, "192.168.0.7", "d", "u"), 0);
+    config_interface_add(s->config, address, mask);
+    assert_int_equal(line_of(s, "192.168.0.7", "d", "u"), 1);
+    assert_int_equal(line_of(s, "192.168.0.8", "d", "u"), 2);
+    assert_int_equal(line_of(s, "192.168.1.7", "d", "u"), 0);
+    assert_int_equal(line_of(s, "::1", "d", "u"), 0);
+}
+
+static void options_say_which_certificates(void **state)
+{
+    struct story *s = *state;
+    read_hba(s, "hostssl all a all cert map=m clientname=DN\n"
+                "hostssl all b all scram-sha-256 clientcert=verify-ca\n"
+                "hostssl all c all trust clientcert=verify-full clientname=CN\n"
+                "local all d peer map=\"my map\"\n"
+                "local all e ident\n");
+    story_is_clean(s);
+    const struct config_hba *h = s->config->hba;
+    assert_int_equal(h[0].certificate, CONFIG_HBA_VERIFY_FULL);
+    assert_true(h[0].by_dn);
+    assert_string_equal(h[0].map, "m");
+    assert_int_equal(h[1].certificate, CONFIG_HBA_VERIFY_CA);
+    assert_int_equal(h[2].certificate, CONFIG_HBA_VERIFY_FULL);
+    assert_string_equal(h[2].map, "");
+    assert_string_equal(h[3].map, "my map");
+    assert_int_equal(h[4].method, CONFIG_HBA_PEER);
+    assert_true(config_wants_certificates(s->config));
+}
+
+static void every_bad_line_is_named(void **state)
+{
+    static const struct {
+        const char *line, *says;
+    } rows[] = {
+        {"hosts all all all trust", "begins with local, host, hostssl or hostnossl"},
+        {"\"host\" all all all trust", "begins with local"},
+        {"host,local all all all trust", "begins with local"},
+        {"hostgssenc all all all trust", "GSS encryption is not supported"},
+        {"include other.conf", "include is not supported"},
+        {"include_dir conf.d", "include is not supported"},
+        {"host", "the databases are missing"},
+        {"host all", "the users are missing"},
+        {"host all all", "write one address"},
+        {"host all all 10.0.0.0/8", "the method is missing"},
+        {"host all all trust", "trust is no address"},
+        {"host all all 10.0.0.0/8,11.0.0.0/8 trust", "write one address"},
+        {"host all all db.example.com trust", "host names are not supported"},
+        {"host all all .example.com trust", "host names are not supported"},
+        {"host all all 10.0.0.0 trust", "needs its bits"},
+        {"host all all 10.0.0.0/33 trust", "0 to 32 bits"},
+        {"host all all 10.0.0.0/ trust", "0 to 32 bits"},
+        {"host all all 10.0.0.0/+8 trust", "0 to 32 bits"},
+        {"host all all ::/129 trust", "0 to 128 bits"},
+        {"host all all 10.0.0.0 ffff:: trust", "not of the address's kind"},
+        {"host all all 10.0.0.0 255.0.255.0 trust", "its ones must come first"},
+        {"host all all 10.0.0/8 trust", "is no address"},
+        {"host all all 10.0.0.0/8 gss", "there is no method gss"},
+        {"host all all 10.0.0.0/8 ident", "there is no method ident"},
+        {"host all all 10.0.0.0/8 peer", "only a local line"},
+        {"host all all 10.0.0.0/8 cert", "only a hostssl line"},
+        {"local all all cert", "only a hostssl line"},
+        {"local all +staff trust", "members of a role cannot be looked up"},
+        {"local samerole all trust", "members of a role cannot be looked up"},
+        {"local @names all trust", "names from a file (@file) are not supported"},
+        {"local /( all trust", "is no regular expression"},
+        {"local /^a\\d$ all trust", "write [0-9]"},
+        {"local all / trust", "1 to 256 bytes"},
+        {"local all \"zoe trust", "a quote is opened and not closed"},
+        {"local all all trust map", "options are written name=value"},
+        {"local all all trust map=x", "only cert and peer have names"},
+        {"local all all peer map=", "the name is empty"},
+        {"local all all peer mop=x", "there is no option mop"},
+        {"local all all trust clientcert=verify-ca", "only a hostssl line"},
+        {"hostssl all all all md5 clientcert=1", "write verify-ca or verify-full"},
+        {"hostssl all all all cert clientcert=verify-ca", "verify-full always"},
+        {"hostssl all all all md5 clientname=DN", "only with cert or clientcert=verify-full"},
+        {"hostssl all all all cert clientname=dn", "write CN or DN"},
+    };
+    struct story *s = *state;
+    static char text[16384];
+    size_t used = 0;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+        used += (size_t)snprintf(text + used, sizeof text - used, "%s\n", rows[i].line);
+    read_hba(s, text);
+    assert_int_equal(s->config->hba_count, 0);
+    assert_int_equal(s->problems.errors, sizeof rows / sizeof rows[0]);
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+        story_error(s, (uint32_t)i + 1, rows[i].says);
+}
+
+static void lines_may_be_continued(void **state)
+{
+    struct story *s = *state;
+    read_hba(s, "local all \\\n  zoe,\\\r\nadam \\\n trust\nlocal all eve\\");
+    assert_int_equal(s->config->hba_count, 1);
+    assert_int_equal(line_of(s, "local", "d", "adam"), 1);
+    story_only_error(s, 5, "the method is missing");
+}
+
+static void clear_text_without_tls_is_warned_of(void **state)
+{
+    struct story *s = *state;
+    read_hba(s, "local all all password\nhostssl all all all password\nhost all all all password");
+    assert_int_equal(s->problems.count, 1);
+    story_warning(s, 3, "send it in clear text");
+}
+
+static void zero_bytes_and_long_lines_are_errors(void **state)
+{
+    struct story *s = *state;
+    static char text[CONFIG_LINE_MAX + 100];
+    memset(text, 'x', sizeof text);
+    memcpy(text, "local\0all all trust\nlocal ", 26);
+    config_parse_hba(s->config, "hba.conf", text, sizeof text, &s->problems);
+    story_error(s, 1, "zero byte");
+    story_error(s, 2, "too long");
+    static char words[2048] = "local ";
+    for (size_t i = 0; i < 300; i++)
+        memcpy(words + 6 + 2 * i, "a,", 2);
+    read_hba(s, words);
+    story_error(s, 1, "more than 256 words");
+}
+
+/* ---- pg_ident.conf ---- */
+
+static void read_ident(struct story *s, const char *text)
+{
+    config_parse_ident(s->config, "ident.conf", text, strlen(text), &s->problems);
+}
+
+static void maps_say_who_may_be_whom(void **state)
+{
+    struct story *s = *state;
+    read_ident(s, "# map system database\n"
+                  "m root postgres\n"
+                  "m root dba\n"
+                  "m /^(.*)@example\\.com$ \\1\n"
+                  "m /^(.*)@guest$ guest\n"
+                  "n \"CN=web,O=shop\" web\n"
+                  "any boss all\n"
+                  "some boss /^s_\n"
+                  "q /^(x)(y)?$ \"pre_\\1_post\"\n");
+    story_is_clean(s);
+    const struct config *c = s->config;
+    assert_true(config_ident_allows(c, "m", "root", "postgres"));
+    assert_true(config_ident_allows(c, "m", "root", "dba"));
+    assert_false(config_ident_allows(c, "m", "root", "root")); /* with a map only what it says */
+    assert_true(config_ident_allows(c, "m", "zoe@example.com", "zoe"));
+    assert_false(config_ident_allows(c, "m", "zoe@example.com", "adam"));
+    assert_false(config_ident_allows(c, "m", "zoe@exampleXcom", "zoe"));
+    assert_true(config_ident_allows(c, "m", "eve@guest", "guest"));
+    assert_true(config_ident_allows(c, "n", "CN=web,O=shop", "web"));
+    assert_false(config_ident_allows(c, "n", "root", "postgres"));
+    assert_true(config_ident_allows(c, "any", "boss", "whoever"));
+    assert_true(config_ident_allows(c, "some", "boss", "s_1"));
+    assert_false(config_ident_allows(c, "some", "boss", "t_1"));
+    assert_true(config_ident_allows(c, "q", "x", "pre_x_post"));
+    assert_true(config_ident_allows(c, "", "zoe", "zoe"));
+    assert_false(config_ident_allows(c, "", "zoe", "adam"));
+    assert_false(config_ident_allows(c, "unknown", "zoe", "zoe"));
+}
+
+static void every_bad_map_is_named(void **state)
+{
+    struct story *s = *state;
+    read_ident(s, "m root\n"
+                  "m root a b\n"
+                  "m root,toor a\n"
+                  "m /( a\n"
+                  "m root \\1\n"
+                  "m /^root$ \\1\n"
+                  "m root +staff\n"
+                  "m \"\" a\n");
+    assert_int_equal(s->problems.errors, 8);
+    for (uint32_t line = 1; line <= 3; line++)
+        story_error(s, line, "write three fields");
+    story_error(s, 4, "no regular expression");
+    story_error(s, 5, "part in parentheses");
+    story_error(s, 6, "part in parentheses");
+    story_error(s, 7, "members of a role");
+    story_error(s, 8, "a name is empty");
+    assert_int_equal(s->config->idents_count, 0);
+}
+
+static void a_part_that_is_too_long_maps_to_nobody(void **state)
+{
+    struct story *s = *state;
+    char name[3000];
+    memset(name, 'a', sizeof name - 1);
+    name[sizeof name - 1] = '\0';
+    read_ident(s, "m /^(.*)$ \\1\n");
+    assert_false(config_ident_allows(s->config, "m", name, name));
+}
+
+/* ---- with the rest of a configuration ---- */
+
+static void what_the_configuration_lacks_is_said(void **state)
+{
+    struct story *s = *state;
+    read_hba(s, "hostssl all all all md5\nhostssl all all all cert\n");
+    story_read_and_finish(s, "[switchgear]\nauth_type = hba\n" STORY_NODE STORY_DATABASE);
+    story_error(s, 2, "name the file in auth_hba_file");
+    story_warning(s, 1, "this line never matches");
+}
+
+static void hostssl_needs_tls_and_cert_an_authority(void **state)
+{
+    struct story *s = *state;
+    read_hba(s, "hostssl all all all cert\n");
+    story_read_and_finish(s, "[switchgear]\nauth_type = hba\nauth_hba_file = hba.conf\n"
+                             "client_tls_sslmode = require\n" STORY_NODE STORY_DATABASE);
+    story_error(s, 1, "verified by client_tls_ca_file");
+}
+
+static void cert_needs_tls_and_an_authority(void **state)
+{
+    struct story *s = *state;
+    story_read_and_finish(s, "[switchgear]\nauth_type = cert\n" STORY_NODE STORY_DATABASE);
+    story_error(s, 2, "no client has TLS");
+}
+
+static void auth_query_is_looked_at(void **state)
+{
+    struct story *s = *state;
+    story_read_and_finish(s, "[switchgear]\nauth_type = trust\n"
+                             "auth_query = SELECT * FROM user_search($1)\n"
+                             "auth_dbname = nowhere\n" STORY_NODE "[database app]\n"
+                             "auth_query = SELECT usename, passwd FROM pg_shadow\n");
+    story_warning(s, 3, "write SCHEMA.user_search");
+    story_error(s, 4, "there is no database nowhere");
+    story_error(s, 8, "does not ask for $1");
+    assert_int_equal(s->problems.errors, 2);
+}
+
+static void a_schema_or_a_catalog_in_auth_query_is_right(void **state)
+{
+    struct story *s = *state;
+    story_read_and_finish(s, "[switchgear]\nauth_type = scram-sha-256\nauth_user = asker\n"
+                             "auth_query = SELECT a, b FROM pooler.user_search($1)\n" STORY_NODE
+                             "[database app]\n[database b]\nauth_user = other\n");
+    story_is_clean(s); /* and without auth_file: users come from auth_query */
+    assert_string_equal(s->config->databases[0].auth_user, "asker");
+    assert_string_equal(s->config->databases[1].auth_user, "other");
+    assert_string_equal(s->config->databases[1].auth_query,
+                        "SELECT a, b FROM pooler.user_search($1)");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        STORY(the_first_line_that_matches_counts),
+        STORY(nobody_matches_an_empty_file),
+        STORY(tls_chooses_between_hostssl_and_hostnossl),
+        STORY(names_are_lists_keywords_or_quoted),
+        STORY(names_may_be_expressions),
+        STORY(replication_is_asked_for_by_name),
+        STORY(networks_have_bits_or_masks),
+        STORY(samehost_and_samenet_are_this_machines),
+        STORY(options_say_which_certificates),
+        STORY(every_bad_line_is_named),
+        STORY(lines_may_be_continued),
+        STORY(clear_text_without_tls_is_warned_of),
+        STORY(zero_bytes_and_long_lines_are_errors),
+        STORY(maps_say_who_may_be_whom),
+        STORY(every_bad_map_is_named),
+        STORY(a_part_that_is_too_long_maps_to_nobody),
+        STORY(what_the_configuration_lacks_is_said),
+        STORY(hostssl_needs_tls_and_cert_an_authority),
+        STORY(cert_needs_tls_and_an_authority),
+        STORY(auth_query_is_looked_at),
+        STORY(a_schema_or_a_catalog_in_auth_query_is_right),
+    };
+    return cmocka_run_group_tests_name("config_hba", tests, NULL, NULL);
+}
