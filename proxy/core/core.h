@@ -309,6 +309,7 @@ struct core_session {
     bool names_in_flight; /* a named Parse or Close is: a batch that names statements has to wait */
     bool unnamed_used;    /* by a batch in flight that did not parse it */
     bool retried;
+    bool replan; /* ... for a stale plan: named statements are parsed anew wherever it goes */
     bool replay_on_primary; /* a replica refused it: until that flight is over */
     bool in_flight;         /* replies are outstanding; counted in the worker's loads */
     bool dirty_block;       /* a write was sent since the last idle ReadyForQuery */

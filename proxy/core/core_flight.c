@@ -33,7 +33,7 @@ void core_flight_over(struct core_session *s, uint64_t now_ns, struct core_actio
     }
     core_not_in_flight(s, b->node);
     core_block_give(w, &s->kept);
-    s->replayable = s->retried = s->replay_on_primary = s->barrier = false;
+    s->replayable = s->retried = s->replay_on_primary = s->barrier = s->replan = false;
     s->names_in_flight = s->unnamed_used = s->rows_forwarded = false;
     s->kept_run = 0;
     s->replay_swallow = 0;

@@ -162,9 +162,13 @@ void core_provoke(struct core_session *s, struct core_actions *a, enum core_own_
 
 void core_ensure_named(struct core_session *s, struct core_actions *a, struct core_stmt *stmt)
 {
-    if (core_lru_touch(s->backend, stmt->digest))
+    const bool has_it = core_lru_touch(s->backend, stmt->digest);
+    if (has_it && !s->replan)
         return;
-    core_list_in_backend(s, a, stmt);
+    if (has_it)
+        core_inject_close(s, a, core_span(stmt->server_name), stmt);
+    else
+        core_list_in_backend(s, a, stmt);
     core_inject_parse(
         a, core_span(stmt->server_name),
         (struct proto_span){.base = stmt->data, .size = stmt->text_size},

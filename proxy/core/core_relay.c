@@ -295,6 +295,20 @@ static void span_copy(struct proto_span span, char *buf, size_t buf_size)
     buf[size] = '\0';
 }
 
+/* "cached plan must not change result type": the connection knows the statement from before a table
+ * changed, from another client perhaps. It is parsed again, on another connection. */
+static bool replan(struct core_backend *b, const char *sqlstate, const char *routine,
+                   uint64_t now_ns, struct core_actions *a)
+{
+    struct core_session *s = b->session;
+    if (strcmp(sqlstate, "0A000") != 0 || strcmp(routine, "RevalidateCachedQuery") != 0 ||
+        s->group->database->pool_mode == CORE_POOL_SESSION)
+        return false;
+    b->broken = true; /* it would fail there for the next client too */
+    s->replan = true;
+    return core_replay(s, ROUTER_NODE_NONE, ROUTER_REASON_RETRY, now_ns, a);
+}
+
 /* What becomes of an error whose fields were read. */
 static enum verdict take_error(struct core_backend *b, const struct proto_error *error,
                                const char *sqlstate, uint64_t now_ns, struct core_actions *a)
@@ -333,6 +347,8 @@ static enum verdict take_error(struct core_backend *b, const struct proto_error 
         if (core_replay(s, ROUTER_NODE_NONE, ROUTER_REASON_LEARNED, now_ns, a))
             return VERDICT_STOP;
     }
+    if (replan(b, sqlstate, routine, now_ns, a))
+        return VERDICT_STOP;
     if (b->is_replica && strcmp(sqlstate, "40001") == 0 &&
         core_replay(s, b->node, ROUTER_REASON_RETRY, now_ns, a))
         return VERDICT_STOP;

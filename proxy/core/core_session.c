@@ -139,7 +139,7 @@ void core_fail_unsent(struct core_session *s, const struct proto_error_text *err
     for (size_t pos = 0; pos < s->batch_size; pos += PROTO_HEADER_SIZE + last.body_size)
         (void)proto_header_peek(core_span_skip(in, pos), UINT32_MAX - 4, &last);
     core_block_consume(s->worker, &s->hold, s->batch_size);
-    s->retried = s->replay_on_primary = false;
+    s->retried = s->replay_on_primary = s->replan = false;
     s->avoid_node = ROUTER_NODE_NONE;
     if (last.type == 'Q' || last.type == 'F' || last.type == 'S')
         core_ready_write(s, a);
