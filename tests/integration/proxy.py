@@ -82,7 +82,7 @@ def ini_text(sections):
 class Proxy:
     """options: one dict a section, merged over the defaults of these tests:
     switchgear, database, probe, breaker, nodes ({"r1": {"weight": 3}}); users: {name: secret};
-    files: {name: text} beside the configuration. unix_socket: listen there too."""
+    files: {name: text} beside the configuration; sections: more of them. unix_socket: listen there too."""
 
     def __init__(self, cluster, name="proxy", environment=None, arguments=(), unix_socket=False,
                  **options):
@@ -121,7 +121,7 @@ class Proxy:
                            **o.get("probe", {})}
         if o.get("breaker"):
             result["breaker"] = o["breaker"]
-        return result
+        return {**result, **o.get("sections", {})}
 
     def write_config(self, **options):
         """Writes the file, with further options from now on."""

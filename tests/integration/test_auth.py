@@ -1,27 +1,14 @@
 # SPDX-License-Identifier: PostgreSQL
 """Who gets in, and as whom the proxy goes to the servers."""
-import base64
 import hashlib
-import hmac
 
 import psycopg2
 import pytest
 
+import scram
 from cluster import APP_DATABASE, APP_PASSWORD, APP_USER
 from proxy import ADMIN_USER, one
 from wire import Wire
-
-
-def scram_secret(password, salt=b"0123456789abcdef", rounds=4096):
-    salted = hashlib.pbkdf2_hmac("sha256", password.encode(), salt, rounds)
-    client = hmac.digest(salted, b"Client Key", "sha256")
-    server = hmac.digest(salted, b"Server Key", "sha256")
-
-    def text(raw):
-        return base64.b64encode(raw).decode()
-
-    return (f"SCRAM-SHA-256${rounds}:{text(salt)}$"
-            f"{text(hashlib.sha256(client).digest())}:{text(server)}")
 
 
 def refused(p, **parameters):
@@ -41,7 +28,7 @@ def test_scram_with_a_clear_password_in_the_file(gear):
 
 
 def test_scram_with_a_stored_secret(proxy):
-    p = proxy(users={"visitor": scram_secret("come in")}, database=SERVER_SIDE)
+    p = proxy(users={"visitor": scram.secret("come in")}, database=SERVER_SIDE)
     c = p.connect(user="visitor", password="come in")
     assert one(c, "select current_user") == APP_USER
     refused(p, user="visitor", password="come on")
