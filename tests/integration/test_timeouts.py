@@ -167,7 +167,7 @@ def test_client_idle_timeout_ends_an_idle_client(proxy):
     error = last_words(w)
     assert (error["S"], error["C"]) == ("FATAL", "57P05")
     assert "client_idle_timeout" in error["M"]
-    assert 0.25 < time.monotonic() - began < 3
+    assert 0.1 < time.monotonic() - began < 3  # it counts from its last byte
     assert counted(p, "client_idle") == 1
 
 
