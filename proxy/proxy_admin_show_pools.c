@@ -24,9 +24,9 @@ void admin_show_pools(const struct admin_show_context *x, struct table *t)
         table_number(t, sum.waiting);
         table_number(t, 0); /* cancel requests are not kept waiting */
         table_number(t, 0);
-        table_number(t, sum.active);
+        table_number(t, sum.active - (sum.canceling < sum.active ? sum.canceling : sum.active));
         table_number(t, 0);
-        table_number(t, 0);
+        table_number(t, sum.canceling);
         table_number(t, sum.idle);
         table_number(t, 0); /* PgBouncer's `used`: idle for long, to be tested; we test none */
         table_number(t, sum.tested);
@@ -76,7 +76,7 @@ static void show_database(const struct admin_show_context *x, uint32_t index, st
     table_string(t, *d->dbname != 0 ? d->dbname : d->name);
     table_string(t, d->user);
     table_number(t, d->pool_size);
-    table_number(t, x->config->switchgear.min_pool_size);
+    table_number(t, d->min_pool_size);
     table_number(t, d->reserve_pool_size);
     table_string(t, admin_pool_mode_text(d->pool_mode));
     table_number(t, d->max_db_connections);

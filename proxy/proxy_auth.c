@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "proxy_auth_internal.h"
+#include "proxy_limits.h"
 #include "proxy_log.h"
 #include "proxy_tls.h"
 
@@ -170,7 +171,12 @@ void auth_proven(struct client *c, uint64_t now_ns)
         return;
     }
     const struct config_database *d = config_database_find(w->config, name);
-    struct group *g = worker_group(w, (uint32_t)(d - w->config->databases), name, user);
+    const uint32_t index = (uint32_t)(d - w->config->databases);
+    if (!client_limits_take(c, index, user, &refusal.text)) {
+        worker_apply(w, c, core_login_admit(&c->core, NULL, &refusal.text, now_ns), now_ns);
+        return;
+    }
+    struct group *g = worker_group(w, index, name, user);
     auth_group_learn(g, d, clear_password(c));
     if (strcmp(g->user, user) != 0) { /* the section names one user for all its clients */
         c->user = strdup(user);

@@ -16,6 +16,7 @@
 #include "proxy_auth.h"
 #include "proxy_cancel_key.h"
 #include "proxy_client_io.h"
+#include "proxy_limits.h"
 #include "proxy_log.h"
 #include "proxy_spans.h"
 #include "proxy_worker.h"
@@ -253,6 +254,7 @@ static void leave(struct client *c)
     worker_apply(w, c, a, now_ns);
     pool_forget_waiter(c);
     auth_forget(c);
+    client_limits_give(c);
     client_io_forget(c);
     if (had_pin && c->pin_seen != 0)
         shared_set(&w->stats.pinned_now[c->pin_seen], w->stats.pinned_now[c->pin_seen] - 1);

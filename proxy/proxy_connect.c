@@ -123,6 +123,7 @@ static void taken_over(struct server *v)
                            1); /* else PQfinish() waits for a full socket to take its 'X' */
     histogram_observe(&w->database_stats[v->pool->group->database].connect, now_ns - v->started_ns);
     v->pool->failures_row = 0;
+    v->pool->refused = false;
     server_events_update(v);
     pool_opened(v, now_ns);
 }

@@ -9,6 +9,7 @@
  */
 #include <stdlib.h>
 
+#include "proxy_limits.h"
 #include "proxy_log.h"
 #include "proxy_pool_internal.h"
 
@@ -91,15 +92,16 @@ void pool_move(struct server *v, enum server_state state, uint64_t now_ns)
 }
 /* ---- the budget ---- */
 
-bool pool_budget_take(struct pool *pool)
+bool pool_open_one(struct pool *pool, uint64_t since_ns, uint64_t now_ns)
 {
-    const uint64_t size = pool_section(pool->group)->pool_size;
-    if (ck_pr_load_64(&pool->shared->budget_used) >= size)
-        return false; /* look before writing: the word is shared */
-    if (ck_pr_faa_64(&pool->shared->budget_used, 1) < size)
-        return true;
-    ck_pr_dec_64(&pool->shared->budget_used);
-    return false;
+    const struct config_database *d = pool_section(pool->group);
+    const uint64_t reserve_ns = pool->group->worker->config->switchgear.reserve_pool_timeout_ns;
+    const bool too_long = since_ns != 0 && now_ns > since_ns && now_ns - since_ns >= reserve_ns;
+    const uint64_t size = d->pool_size + (too_long ? d->reserve_pool_size : 0);
+    if (!limits_take(pool, size, since_ns, now_ns))
+        return false;
+    server_open(pool, now_ns);
+    return true;
 }
 
 /* ---- connections come and go ---- */
@@ -130,9 +132,25 @@ void pool_opened(struct server *v, uint64_t now_ns)
     pool_release(w, v, now_ns);
 }
 
-static void refuse_waiters(struct group *g, const struct pool *pool, uint64_t now_ns)
+/* In any worker. */
+static bool has_connections(const struct pool *pool)
 {
+    uint64_t count = 0;
+    for (uint32_t i = 0; i < pool_workers(pool->group->worker); i++) {
+        const struct shared_pool_worker *m = &pool->shared->workers[i];
+        count += shared_load(&m->active) + shared_load(&m->idle) + shared_load(&m->incoming);
+    }
+    return count > 0;
+}
+
+/* The server refused the log-in, and is not asked again for server_login_retry: who wants a
+ * connection meanwhile gets the same answer. */
+static void refuse_waiters(struct pool *pool, uint64_t now_ns)
+{
+    struct group *g = pool->group;
     char message[300];
+    if (has_connections(pool))
+        return;
     (void)snprintf(message, sizeof(message), "cannot connect to the server: %s",
                    pool->error_message);
     const struct proto_error_text error = {
@@ -149,19 +167,27 @@ static void refuse_waiters(struct group *g, const struct pool *pool, uint64_t no
     }
 }
 
+void pool_refuse_waiters(struct pool *pool, uint64_t now_ns)
+{
+    if (pool->refused && now_ns < pool->retry_at_ns)
+        refuse_waiters(pool, now_ns);
+}
+
 void pool_open_failed(struct pool *pool, const char *sqlstate, const char *message, uint64_t now_ns)
 {
     struct group *g = pool->group;
     pool->failures_row += pool->failures_row < BACKOFF_MAX;
-    pool->retry_at_ns = now_ns + ((uint64_t)BACKOFF_NS << pool->failures_row);
     (void)snprintf(pool->error_sqlstate, sizeof(pool->error_sqlstate), "%s", sqlstate);
     (void)snprintf(pool->error_message, sizeof(pool->error_message), "%s", message);
     /* The server said no to this user or database: waiting does not help. Not so for "starting up"
      * and "too many connections". */
     const bool final = strncmp(sqlstate, "28", 2) == 0 || strcmp(sqlstate, "3D000") == 0 ||
                        strcmp(sqlstate, "42501") == 0;
-    if (final && pool->active_count + pool->idle_count == 0)
-        refuse_waiters(g, pool, now_ns);
+    pool->refused = final;
+    pool->retry_at_ns = now_ns + (final ? g->worker->config->switchgear.server_login_retry_ns
+                                        : (uint64_t)BACKOFF_NS << pool->failures_row);
+    if (final)
+        refuse_waiters(pool, now_ns);
     pool_mark_dirty(g);
 }
 
@@ -175,7 +201,8 @@ void pool_gone(struct server *v)
     w->servers_count--;
     shared_set(&w->stats.servers, w->servers_count);
     pool_publish_gauges(pool);
-    ck_pr_dec_64(&pool->shared->budget_used);
+    fallback_give(v);
+    limits_give(pool);
     if (pool->group->waiting > 0)
         pool_mark_dirty(pool->group);
     uint32_t other;
@@ -195,6 +222,7 @@ void pool_release(struct worker *w, struct server *v, uint64_t now_ns)
     struct pool *pool = v->pool;
     assert(v->core.session == NULL);
     v->stopped = false; /* whoever took nothing of it is gone; a reset has to be read too */
+    fallback_give(v);
     const bool left_dirty = v->core.status != 'I' || (v->core.tainted && v->core.pinned_left);
     if (left_dirty && !v->core.broken) {
         v->core.pinned_left = false;
@@ -209,7 +237,7 @@ void pool_release(struct worker *w, struct server *v, uint64_t now_ns)
     /* unsent bytes are the late data of a COPY that has failed: nobody else's connection */
     if (!core_backend_idle(&v->core) || v->out != NULL || pool_is_mislabelled(w, v) ||
         (v->core.last_session_id != 0 && pool_is_too_old(v, now_ns)) || /* a new one serves once */
-        ck_pr_load_64(&pool->shared->budget_used) > pool_section(pool->group)->pool_size) {
+        limits_must_close(pool, now_ns)) {
         server_close(v, "not to be used again");
         return;
     }

@@ -19,13 +19,16 @@ struct client *pool_first_waiter(struct group *g, uint8_t node);
 void pool_publish_waiters(struct group *g);
 void pool_enqueue(struct client *c);
 void pool_dequeue(struct client *c);
-bool pool_budget_take(struct pool *pool);
+/* Opens one, if the limits allow. `since_ns`: of the oldest client that waits for it; 0: none. */
+bool pool_open_one(struct pool *pool, uint64_t since_ns, uint64_t now_ns);
 uint64_t pool_oldest_elsewhere(const struct pool *pool, uint32_t *ret_worker);
 bool pool_is_mislabelled(const struct worker *w, const struct server *v);
 bool pool_is_vouched_for(const struct worker *w, const struct server *v);
 bool pool_is_too_old(const struct server *v, uint64_t now_ns);
 void pool_migrate(struct server *v, uint32_t to);
 void pool_publish_gauges(struct pool *pool);
+void pool_refuse_waiters(struct pool *pool, uint64_t now_ns);
+bool pool_is_paused(const struct group *g);
 struct pool *pool_of(struct group *g, uint8_t node);
 
 #endif

@@ -5,6 +5,7 @@
  */
 #include <stdlib.h>
 
+#include "proxy_limits.h"
 #include "proxy_log.h"
 #include "proxy_pool_internal.h"
 
@@ -21,6 +22,11 @@ static void refuse(struct worker *w, struct client *c, uint64_t now_ns)
     } else if (c->want_list == GROUP_HOMELESS) {
         error.sqlstate = "57P03";
         error.message = "no node may serve this read";
+        error.hint = "See SHOW NODES in the admin console.";
+    } else if (c->want_list == GROUP_FALLBACK) {
+        error.sqlstate = "57P03";
+        error.message = "no replica may serve this read, and the primary takes no more of them";
+        error.detail = "fallback_limit keeps the rest of the primary's pool for writes.";
         error.hint = "See SHOW NODES in the admin console.";
     } else {
         error.sqlstate = "53300";
@@ -51,6 +57,86 @@ static bool is_over(uint64_t since_ns, uint64_t limit_ns, uint64_t now_ns)
     return limit_ns != 0 && now_ns > since_ns && now_ns - since_ns > limit_ns;
 }
 
+/* min_pool_size: where somebody is, or the section itself says who logs in. */
+static void fill(struct worker *w, struct group *g, uint64_t now_ns)
+{
+    const struct config_database *d = pool_section(g);
+    const uint64_t least = d->min_pool_size < d->pool_size ? d->min_pool_size : d->pool_size;
+    if (least == 0 || w->stopping || pool_is_paused(g) || (g->clients == 0 && d->user[0] == '\0'))
+        return;
+    for (uint32_t n = 0; n < w->topology.nodes_count; n++) {
+        const struct router_node *node = &w->topology.nodes[n];
+        if (node->shard != d->shard_first || node->role == ROUTER_ROLE_UNKNOWN || node->drained ||
+            node->breaker != BREAKER_CLOSED)
+            continue;
+        struct pool *pool = pool_of(g, (uint8_t)n);
+        while (pool->opening_count < w->config->switchgear.connect_parallel &&
+               now_ns >= pool->retry_at_ns && limits_take(pool, least, 0, now_ns))
+            server_open(pool, now_ns);
+    }
+}
+
+/* Pools of sections that say who logs in are there before their first client. */
+static void fill_forced(struct worker *w)
+{
+    if (w->index != 0 || w->stopping)
+        return;
+    for (uint32_t i = 0; i < w->config->databases_count; i++) {
+        const struct config_database *d = &w->config->databases[i];
+        if (d->min_pool_size > 0 && d->user[0] != '\0' && strcmp(d->name, "*") != 0)
+            (void)worker_group(w, i, d->name, d->user);
+    }
+}
+
+/* Clients that have a connection of this pool, and for the primary's those that need none. */
+static void publish_clients(const struct worker *w, struct group *g)
+{
+    uint64_t linked = 0;
+    for (uint32_t n = 0; n < w->topology.nodes_count; n++) {
+        struct pool *pool = &g->pools[n];
+        uint64_t here = 0;
+        uint64_t canceling = 0;
+        const struct server *v;
+        if (pool->shared == NULL)
+            continue;
+        TAILQ_FOREACH (v, &pool->others, link) {
+            here += v->core.session != NULL;
+            canceling += v->state == SERVER_DRAINING;
+        }
+        linked += here;
+        shared_set(&pool_mine(pool)->clients_active, here);
+        shared_set(&pool_mine(pool)->canceling, canceling);
+    }
+    const uint8_t primary = router_primary(&w->topology, g->core.database->shard);
+    if (primary == ROUTER_NODE_NONE || g->pools[primary].shared == NULL)
+        return;
+    struct shared_pool_worker *m = pool_mine(&g->pools[primary]);
+    const uint64_t busy = linked + g->waiting;
+    shared_set(&m->clients_active, m->clients_active + (g->clients > busy ? g->clients - busy : 0));
+}
+
+/* Closes what is too old, too long idle, or too slow to come. */
+static void tick_pool(struct worker *w, struct pool *pool, uint64_t now_ns)
+{
+    const uint64_t idle_ns = w->config->switchgear.server_idle_timeout_ns;
+    const uint64_t connect_ns = w->config->switchgear.server_connect_timeout_ns;
+    const uint64_t least = pool_section(pool->group)->min_pool_size;
+    struct server *v;
+    struct server *next;
+    TAILQ_EACH_SAFE (v, &pool->idle, link, next)
+        if (pool_is_too_old(v, now_ns) || (is_over(v->since_ns, idle_ns, now_ns) &&
+                                           shared_load(&pool->shared->budget_used) > least))
+            server_close(v, "idle or old");
+    TAILQ_EACH_SAFE (v, &pool->others, link, next)
+        if ((v->state == SERVER_CONNECTING || v->state == SERVER_RESOLVING) &&
+            is_over(v->started_ns, connect_ns, now_ns))
+            server_connect_timeout(v);
+        else if (v->state == SERVER_RESETTING && is_over(v->since_ns, connect_ns, now_ns))
+            server_close(v, "its reset took longer than server_connect_timeout");
+        else if (v->state == SERVER_DRAINING)
+            server_drain_tick(v, now_ns);
+}
+
 static void tick_group(struct worker *w, struct group *g, uint64_t now_ns)
 {
     for (int list = 0; list < GROUP_LISTS; list++) {
@@ -63,26 +149,11 @@ static void tick_group(struct worker *w, struct group *g, uint64_t now_ns)
         }
     }
     pool_publish_waiters(g); /* SHOW POOLS tells since when somebody waits, with one worker too */
-    const uint64_t idle_ns = w->config->switchgear.server_idle_timeout_ns;
-    const uint64_t connect_ns = w->config->switchgear.server_connect_timeout_ns;
-    for (uint32_t n = 0; n < w->topology.nodes_count; n++) {
-        struct pool *pool = &g->pools[n];
-        struct server *v;
-        struct server *next;
-        if (pool->shared == NULL)
-            continue;
-        TAILQ_EACH_SAFE (v, &pool->idle, link, next)
-            if (is_over(v->since_ns, idle_ns, now_ns) || pool_is_too_old(v, now_ns))
-                server_close(v, "idle or old");
-        TAILQ_EACH_SAFE (v, &pool->others, link, next)
-            if ((v->state == SERVER_CONNECTING || v->state == SERVER_RESOLVING) &&
-                is_over(v->started_ns, connect_ns, now_ns))
-                server_connect_timeout(v);
-            else if (v->state == SERVER_RESETTING && is_over(v->since_ns, connect_ns, now_ns))
-                server_close(v, "its reset took longer than server_connect_timeout");
-            else if (v->state == SERVER_DRAINING)
-                server_drain_tick(v, now_ns);
-    }
+    for (uint32_t n = 0; n < w->topology.nodes_count; n++)
+        if (g->pools[n].shared != NULL)
+            tick_pool(w, &g->pools[n], now_ns);
+    fill(w, g, now_ns);
+    publish_clients(w, g);
     if (g->waiting > 0)
         pool_mark_dirty(g);
 }
@@ -90,6 +161,7 @@ static void tick_group(struct worker *w, struct group *g, uint64_t now_ns)
 void pools_tick(struct worker *w, uint64_t now_ns)
 {
     struct group *g;
+    fill_forced(w);
     TAILQ_FOREACH (g, &w->groups, link)
         tick_group(w, g, now_ns);
     pools_warm(w, now_ns);

@@ -69,6 +69,31 @@ static struct shared_pool *pool_create(uint32_t database, const char *client_dat
     return pool;
 }
 
+static struct shared_user *user_get_locked(struct proxy *p, const char *name)
+{
+    struct shared_user *user = p->users;
+    while (user != NULL && strcmp(user->name, name) != 0)
+        user = user->next;
+    if (user != NULL || strlen(name) >= sizeof(user->name))
+        return user;
+    user = aligned_alloc(_Alignof(struct shared_user), sizeof(*user));
+    if (user == NULL)
+        return NULL;
+    memset(user, 0, sizeof(*user));
+    memcpy(user->name, name, strlen(name) + 1);
+    user->next = p->users;
+    p->users = user;
+    return user;
+}
+
+struct shared_user *shared_user_get(struct proxy *p, const char *name)
+{
+    uv_mutex_lock(&p->pools_lock);
+    struct shared_user *user = user_get_locked(p, name);
+    uv_mutex_unlock(&p->pools_lock);
+    return user;
+}
+
 struct shared_pool *shared_pool_get(struct proxy *p, uint32_t database, const char *client_database,
                                     const char *dbname, const char *user, uint8_t node)
 {
@@ -80,8 +105,10 @@ struct shared_pool *shared_pool_get(struct proxy *p, uint32_t database, const ch
     uv_mutex_lock(&p->pools_lock);
     struct shared_pool *pool = pool_find(p->pools, database, dbname, user, node);
     if (pool == NULL) {
-        pool = pool_create(database, client_database, dbname, user, node);
+        struct shared_user *owner = user_get_locked(p, user);
+        pool = owner != NULL ? pool_create(database, client_database, dbname, user, node) : NULL;
         if (pool != NULL) {
+            pool->owner = owner;
             pool->next = p->pools;
             ck_pr_fence_store(); /* the contents before the pointer: others read without the lock */
             ck_pr_store_ptr(&p->pools, pool);

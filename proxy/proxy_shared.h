@@ -118,6 +118,22 @@ struct shared_node {
 /* Worker: takes one under this generation. */
 bool shared_permit_take(struct shared_node *node, uint32_t generation);
 
+/* A limit over all workers. */
+struct shared_cap {
+    uint64_t used CK_CC_CACHELINE; /* fetch-and-add */
+    /* Since when the oldest client waits that it holds up, and when that was last said; 0: none.
+     * Hints: anybody stores. */
+    uint64_t blocked_since_ns, blocked_seen_ns;
+};
+
+/* A user, at servers or of clients. */
+struct shared_user {
+    struct shared_cap connections;
+    uint64_t clients; /* fetch-and-add */
+    struct shared_user *next;
+    char name[256];
+};
+
 /* One pool over all workers: (database section, name at the server, user, node). */
 struct shared_pool {
     struct shared_pool *next;
@@ -127,11 +143,14 @@ struct shared_pool {
     char dbname[256];          /* at the server */
     char client_database[256]; /* as clients name it */
     uint64_t pins_used; /* pinned sessions of (database, user): counted in the pool of node 0 */
+    struct shared_user *owner;            /* `user` */
     uint64_t budget_used CK_CC_CACHELINE; /* connections open or opening; fetch-and-add */
+    uint64_t fallback_used;    /* of them, those that serve reads that fell back; fetch-and-add */
+    uint64_t fallback_waiting; /* such reads that wait; fetch-and-add */
     struct shared_pool_worker {
         /* 0: none waits. Writer: that worker */
         uint64_t oldest_waiter_ns CK_CC_CACHELINE;
-        uint64_t idle, active, opening, waiting, tested; /* gauges */
+        uint64_t idle, active, opening, waiting, tested, canceling; /* gauges */
         uint64_t clients_active;
         uint64_t incoming; /* connections on their way to it; fetch-and-add */
     } workers[PROXY_WORKERS_MAX];
@@ -157,6 +176,10 @@ struct proxy {
     struct ssl_ctx_st *tls; /* what clients are offered; the supervisor's */
     uint64_t shutting_down;
     uint64_t paused[CONFIG_DATABASES_MAX];
+    struct shared_cap node_caps[CONFIG_NODES_MAX];
+    struct shared_cap database_caps[CONFIG_DATABASES_MAX];
+    uint64_t database_clients[CONFIG_DATABASES_MAX]; /* fetch-and-add */
+    struct shared_user *users;                       /* as pools, under the same lock */
     struct shared_pool *pools; /* prepended under pools_lock, never removed; read without it */
     uv_mutex_t pools_lock;     /* cold path: the first connection of a (database, user, node) */
     uint64_t started_ns;
@@ -167,6 +190,9 @@ struct proxy {
 struct shared_pool *shared_pool_get(struct proxy *p, uint32_t database, const char *client_database,
                                     const char *dbname, const char *user, uint8_t node);
 
+/* Made when it is not there. NULL: no memory, or a name that is too long. */
+struct shared_user *shared_user_get(struct proxy *p, const char *name);
+
 /* ---- mail ---- */
 
 enum mail_kind {
@@ -174,6 +200,7 @@ enum mail_kind {
     MAIL_CLIENT,      /* struct mail_client: a new connection */
     MAIL_BACKEND,     /* struct mail_backend (proxy_pool.h): a backend changes worker */
     MAIL_STEAL,       /* struct mail_steal: give one idle backend of a pool away */
+    MAIL_EVICT,       /* struct mail_steal: close one idle backend of a pool: its place is needed */
     MAIL_CANCEL,      /* struct mail_cancel: a cancel request for one of your sessions */
     MAIL_CANCEL_DONE, /* struct mail_cancel_done: one that you posted has come to its end */
     MAIL_SNAPSHOT,    /* struct mail_snapshot: describe your clients and servers */

@@ -50,6 +50,7 @@ void sum_pool(const struct proxy *p, const struct shared_pool *pool, uint64_t no
         ret->opening += shared_load(&w->opening);
         ret->waiting += shared_load(&w->waiting);
         ret->tested += shared_load(&w->tested);
+        ret->canceling += shared_load(&w->canceling);
         ret->clients_active += shared_load(&w->clients_active);
     }
 }
@@ -76,6 +77,7 @@ void sum_pools(const struct proxy *p, uint32_t node, uint32_t database, uint64_t
         ret->opening += one.opening;
         ret->waiting += one.waiting;
         ret->tested += one.tested;
+        ret->canceling += one.canceling;
         ret->clients_active += one.clients_active;
         ret->connections += one.connections;
         if (one.maxwait_ns > ret->maxwait_ns)

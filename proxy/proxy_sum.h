@@ -17,7 +17,7 @@ static inline uint32_t sum_route_index(uint32_t target, uint32_t verdict, uint32
 }
 
 struct sum_pool {
-    uint64_t idle, active, opening, waiting, tested, clients_active;
+    uint64_t idle, active, opening, waiting, tested, canceling, clients_active;
     uint64_t connections; /* open or opening */
     uint64_t maxwait_ns;  /* of the client that waits longest, 0: none */
 };

@@ -92,6 +92,7 @@ static void on_mail(void *owner, struct mail *mail)
     case MAIL_CLIENT:
     case MAIL_BACKEND:
     case MAIL_STEAL:
+    case MAIL_EVICT:
     case MAIL_CANCEL:
     case MAIL_CANCEL_DONE:
     case MAIL_SNAPSHOT:
@@ -352,6 +353,11 @@ static void finish(struct run *run)
         struct shared_pool *pool = p->pools;
         p->pools = pool->next;
         free(pool);
+    }
+    while (p->users != NULL) {
+        struct shared_user *user = p->users;
+        p->users = user->next;
+        free(user);
     }
     uv_mutex_destroy(&p->pools_lock);
     free(p->workers);

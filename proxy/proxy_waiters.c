@@ -5,6 +5,7 @@
  */
 #include <stdlib.h>
 
+#include "proxy_limits.h"
 #include "proxy_log.h"
 #include "proxy_pool_internal.h"
 
@@ -22,7 +23,9 @@ static enum group_list list_of(const struct client *c)
         return GROUP_HOMELESS;
     if (is_login(c))
         return GROUP_LOGIN;
-    return c->core.choice.target == ROUTER_TARGET_REPLICA ? GROUP_REPLICA : GROUP_PRIMARY;
+    if (c->core.choice.target == ROUTER_TARGET_REPLICA)
+        return GROUP_REPLICA;
+    return c->core.choice.fell_back ? GROUP_FALLBACK : GROUP_PRIMARY;
 }
 
 /* The oldest that this node may serve. All who wait for a primary wait for the same one, so that
@@ -36,6 +39,10 @@ struct client *pool_first_waiter(struct group *g, uint8_t node)
             if ((c->want_mask & bit) != 0)
                 break;
         }
+    struct client *back = TAILQ_FIRST(&g->waiters[GROUP_FALLBACK]);
+    if (back != NULL && (back->want_mask & bit) != 0 && fallback_room(&g->pools[node]) > 0 &&
+        (c == NULL || back->core.waiting_since_ns < c->core.waiting_since_ns))
+        c = back;
     struct client *login = TAILQ_FIRST(&g->waiters[GROUP_LOGIN]);
     if (login != NULL && (login->want_mask & bit) != 0 &&
         (c == NULL || login->core.waiting_since_ns < c->core.waiting_since_ns))
@@ -73,7 +80,10 @@ static void count_waiter(struct client *c, uint64_t n)
             continue;
         struct shared_pool_worker *m = pool_mine(pool_of(g, (uint8_t)i));
         shared_set(&m->waiting, m->waiting + n);
+        if (c->want_list == GROUP_FALLBACK)
+            ck_pr_add_64(&g->pools[i].shared->fallback_waiting, n);
     }
+    g->fallback_waiting += c->want_list == GROUP_FALLBACK ? (uint32_t)n : 0;
     shared_set(&g->worker->stats.waiting, g->worker->stats.waiting + n);
     g->waiting += (uint32_t)n;
 }
@@ -137,21 +147,36 @@ static void look_again(struct worker *w, uint64_t waited_ns)
         (void)uv_timer_start(&w->again, on_again, in_ms, 0);
 }
 
+/* Waiters that a connection would serve: of reads that fell back as many as may. */
+static uint64_t servable(const struct pool *pool)
+{
+    const struct group *g = pool->group;
+    const struct client *back = TAILQ_FIRST(&g->waiters[GROUP_FALLBACK]);
+    const uint64_t waiting = shared_load(&pool_mine(pool)->waiting);
+    if (back == NULL || (back->want_mask & 1u << pool->node) == 0)
+        return waiting;
+    const uint64_t room = fallback_room(pool);
+    return g->fallback_waiting > room ? waiting - (g->fallback_waiting - room) : waiting;
+}
+
 /* Opens as many connections as there are waiters without one on its way. */
 static void open_for_waiters(struct group *g, uint8_t node, uint64_t now_ns)
 {
     struct pool *pool = pool_of(g, node);
     const uint64_t parallel = g->worker->config->switchgear.connect_parallel;
-    const uint64_t waiting = shared_load(&pool_mine(pool)->waiting);
+    pool_refuse_waiters(pool, now_ns);
+    const struct client *first = pool_first_waiter(g, node);
+    if (first == NULL)
+        return; /* fallback_limit holds up those that there are */
+    const uint64_t since_ns = first->core.waiting_since_ns;
+    const uint64_t waiting = servable(pool);
     ck_pr_fence_memory(); /* our waiter is published: now look at what others have idle or free */
     /* an attempt can fail at once (no descriptor left, no socket there): then the pool backs off */
     while (now_ns >= pool->retry_at_ns && pool->opening_count + pool->warming_count < waiting &&
-           pool->opening_count < parallel && pool_budget_take(pool))
-        server_open(pool, now_ns);
-    const struct client *first = pool_workers(g->worker) > 1 ? pool_first_waiter(g, node) : NULL;
-    if (first == NULL)
+           pool->opening_count < parallel && pool_open_one(pool, since_ns, now_ns))
+        ;
+    if (pool_workers(g->worker) == 1)
         return;
-    const uint64_t since_ns = first->core.waiting_since_ns;
     const uint64_t waited_ns = now_ns > since_ns ? now_ns - since_ns : 0;
     const bool comes_soon = pool->active_count + pool->opening_count + pool->warming_count > 0;
     look_again(g->worker, waited_ns);
@@ -233,14 +258,18 @@ static uint8_t home_of(const struct client *c)
 }
 
 /* A trial permit is taken when the statement is about to be sent to a node that is on trial. */
-static bool may_use(struct worker *w, struct client *c, struct server *v)
+static bool may_use(struct worker *w, const struct client *c, struct server *v)
 {
     const struct router_node *node = &w->topology.nodes[v->pool->node];
+    assert(!v->fallback);
+    if (list_of(c) == GROUP_FALLBACK && !(v->fallback = fallback_take(v->pool)))
+        return false;
     if (node->breaker != BREAKER_HALF_OPEN)
         return true;
-    (void)c;
-    if (!shared_permit_take(&w->proxy->nodes[v->pool->node], node->generation))
+    if (!shared_permit_take(&w->proxy->nodes[v->pool->node], node->generation)) {
+        fallback_give(v);
         return false;
+    }
     v->core.trial = true;
     v->core.generation = node->generation; /* under which it is given back, used or not */
     return true;
@@ -250,13 +279,12 @@ static bool may_use(struct worker *w, struct client *c, struct server *v)
  * that is new or back would stay cold for as long as the others keep up. */
 static void open_spare(struct pool *pool, uint64_t now_ns)
 {
-    if (pool->opening_count + pool->warming_count == 0 && now_ns >= pool->retry_at_ns &&
-        pool_budget_take(pool))
-        server_open(pool, now_ns);
+    if (pool->opening_count + pool->warming_count == 0 && now_ns >= pool->retry_at_ns)
+        (void)pool_open_one(pool, 0, now_ns);
 }
 
 /* PAUSE: nobody is given a connection until RESUME. */
-static bool is_paused(const struct group *g)
+bool pool_is_paused(const struct group *g)
 {
     return shared_load(&g->worker->proxy->paused[g->database]) != 0;
 }
@@ -273,7 +301,7 @@ void pool_want(struct worker *w, struct client *c, uint64_t now_ns)
         return;
     }
     const uint8_t home = home_of(c);
-    if (!is_paused(g) && TAILQ_EMPTY(&g->waiters[list])) {
+    if (!pool_is_paused(g) && TAILQ_EMPTY(&g->waiters[list])) {
         struct server *v = idle_of(w, g, home);
         for (uint32_t n = 0; v == NULL && n < w->topology.nodes_count; n++)
             if ((c->want_mask & 1u << n) != 0)
@@ -294,7 +322,7 @@ void pool_want(struct worker *w, struct client *c, uint64_t now_ns)
 
 static void match(struct worker *w, struct group *g, uint64_t now_ns)
 {
-    if (is_paused(g))
+    if (pool_is_paused(g))
         return;
     for (uint32_t i = 0; i < w->topology.nodes_count; i++) {
         const uint8_t n = (uint8_t)i;
@@ -335,7 +363,8 @@ static void redecide(struct worker *w, struct group *g, uint64_t now_ns)
     for (int list = 0; list < GROUP_LISTS; list++) {
         TAILQ_EACH_SAFE (c, &g->waiters[list], waiter, next) {
             const uint8_t node = c->core.choice.node;
-            if (node != ROUTER_NODE_NONE && w->topology.nodes[node].breaker == BREAKER_CLOSED &&
+            if (list != GROUP_FALLBACK && node != ROUTER_NODE_NONE &&
+                w->topology.nodes[node].breaker == BREAKER_CLOSED &&
                 w->topology.nodes[node].gate == BREAKER_GATE_OPEN &&
                 !w->topology.nodes[node].drained)
                 continue;

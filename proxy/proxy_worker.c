@@ -10,6 +10,7 @@
 #include "proxy_auth.h"
 #include "proxy_cancel.h"
 #include "proxy_client_io.h"
+#include "proxy_limits.h"
 #include "proxy_log.h"
 #include "proxy_tls_bytes.h"
 
@@ -266,6 +267,10 @@ static void on_mail(void *owner, struct mail *mail)
         free(mail);
         break;
     }
+    case MAIL_EVICT:
+        limits_evict(w, ((const struct mail_steal *)(void *)mail)->pool);
+        free(mail);
+        break;
     case MAIL_CANCEL:
         cancel_mail(w, (const struct mail_cancel *)(void *)mail);
         free(mail);

@@ -35,13 +35,15 @@ struct client {
     struct core_session core;
     uv_poll_t poll;
     struct worker *worker;
-    TAILQ_ENTRY(client) link;   /* worker->clients, worker->logins */
-    TAILQ_ENTRY(client) waiter; /* a group's waiters */
-    TAILQ_ENTRY(client) turn;   /* worker->handshakes */
-    struct core_block *out;     /* what the client has not taken yet */
-    SSL *ssl;                   /* NULL: plain */
-    char *user;                 /* its own name, owned; NULL: as its group says */
-    struct auth *auth;          /* of its log-in, while that lasts */
+    TAILQ_ENTRY(client) link;         /* worker->clients, worker->logins */
+    TAILQ_ENTRY(client) waiter;       /* a group's waiters */
+    TAILQ_ENTRY(client) turn;         /* worker->handshakes */
+    struct core_block *out;           /* what the client has not taken yet */
+    SSL *ssl;                         /* NULL: plain */
+    char *user;                       /* its own name, owned; NULL: as its group says */
+    struct auth *auth;                /* of its log-in, while that lasts */
+    struct shared_user *counted_user; /* in whose clients it counts; NULL: in nobody's */
+    uint32_t counted_database;
     uint64_t accepted_ns;
     uint32_t slot;           /* in worker->slots; the cancel key names it (proxy_cancel_key.h) */
     uint64_t quiet_since_ns; /* it sent something, or a statement of it ended; the later one */
@@ -102,6 +104,7 @@ struct server {
     uint8_t events;
     bool full;          /* it has not taken WORKER_OUT_HIGH bytes: its client is not read */
     bool stopped;       /* not read: its client takes nothing */
+    bool fallback;      /* serves a read that fell back: counted in its pool */
     bool drain_cancels; /* draining: what runs is to be cancelled */
     bool unread;        /* it has bytes that the descriptor does not tell of */
     bool closing;
@@ -125,11 +128,21 @@ struct pool {
     uint32_t idle_count, active_count, opening_count, warming_count;
     uint32_t failures_row; /* of connection attempts */
     uint64_t retry_at_ns;
+    bool refused;           /* by the server, for good: until retry_at_ns nobody waits */
+    uint64_t asked_room_ns; /* when other workers were last asked to make room */
     char error_sqlstate[6]; /* of the last failed attempt, "" when the server said nothing */
     char error_message[256];
 };
 
-enum group_list { GROUP_PRIMARY, GROUP_REPLICA, GROUP_LOGIN, GROUP_HOMELESS, GROUP_LISTS };
+/* Of waiters. GROUP_FALLBACK: reads for which no replica is admitted, for the primary. */
+enum group_list {
+    GROUP_PRIMARY,
+    GROUP_REPLICA,
+    GROUP_FALLBACK,
+    GROUP_LOGIN,
+    GROUP_HOMELESS,
+    GROUP_LISTS
+};
 
 /* All pools of one (database section, database name, user). */
 struct group {
@@ -140,6 +153,7 @@ struct group {
     uint32_t database; /* index of its section */
     bool dirty;        /* to be matched in this loop turn */
     uint32_t waiting;
+    uint32_t fallback_waiting; /* of them, in GROUP_FALLBACK */
     uint32_t clients;
     struct client_list waiters[GROUP_LISTS]; /* oldest first */
     struct pool pools[CONFIG_NODES_MAX];

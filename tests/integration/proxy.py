@@ -116,6 +116,9 @@ class Proxy:
                                            **o.get("nodes", {}).get(node.name, {})}
         result[f"database {APP_DATABASE}"] = {"shards": "main", "dbname": APP_DATABASE,
                                               "pool_size": 20, **o.get("database", {})}
+        for name, keys in o.get("databases", {}).items():  # further ones
+            result[f"database {name}"] = {"shards": "main", "dbname": APP_DATABASE,
+                                           "pool_size": 20, **keys}
         result["probe"] = {"user": PROBE_USER, "password": PROBE_PASSWORD, "dbname": "postgres",
                            "interval": "200ms", "freshness_interval": "200ms",
                            **o.get("probe", {})}

@@ -1,0 +1,323 @@
+# SPDX-License-Identifier: PostgreSQL
+"""How many server connections and clients there may be, and who waits for whom."""
+import threading
+import time
+
+import psycopg2
+import pytest
+
+from cluster import APP_DATABASE, wait_until
+from proxy import Load, last_route, one, rows_of
+
+OWNER = {"user": "app", "password": "app-secret"}
+ON_PRIMARY = "/* switchgear: route=primary */ "
+
+
+def backends(cluster):
+    return {node.name: len(node.backends()) for node in cluster.nodes}
+
+
+class Watch:
+    """The most application backends at one moment: of each node, and of all together."""
+
+    def __init__(self, cluster):
+        self.cluster, self.most, self.most_of_all = cluster, {}, 0
+        self.ending = threading.Event()
+        self.thread = threading.Thread(target=self.run)
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.ending.set()
+        self.thread.join()
+
+    def run(self):
+        while not self.ending.wait(0.02):
+            now = backends(self.cluster)
+            self.most_of_all = max(self.most_of_all, sum(now.values()))
+            for name, count in now.items():
+                self.most[name] = max(self.most.get(name, 0), count)
+
+
+def in_parallel(works):
+    """Runs them at the same time; returns what they returned, or the errors that they raised."""
+    results = [None] * len(works)
+
+    def run(i):
+        try:
+            results[i] = works[i]()
+        except psycopg2.Error as error:
+            results[i] = error
+
+    threads = [threading.Thread(target=run, args=(i,)) for i in range(len(works))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    return results
+
+
+def mixed(connection, index):
+    rows_of(connection, "select pg_sleep(0.01)" if index % 2 else
+            "update t set v = v + 1 where id = 50")
+
+
+def test_max_db_connections_counts_all_nodes_and_workers(cluster, proxy):
+    p = proxy(database={"max_db_connections": 3, "pool_size": 10})
+    with Watch(cluster) as watch:
+        with Load(p, mixed, clients=12) as load:
+            time.sleep(1.5)
+        assert load.errors == []
+    assert load.done > 50
+    assert 0 < watch.most_of_all <= 3, watch.most
+
+
+def test_max_user_connections_counts_all_databases(cluster, proxy):
+    p = proxy(switchgear={"max_user_connections": 3}, databases={"other": {}})
+    clients = [p.connect(dbname=name) for name in (APP_DATABASE, "other") * 4]
+    with Watch(cluster) as watch:
+        results = in_parallel([lambda c=c, i=i: [mixed(c, i) for _ in range(10)]
+                               for i, c in enumerate(clients)])
+    assert not [r for r in results if isinstance(r, Exception)], results
+    assert 0 < watch.most_of_all <= 3, watch.most
+
+
+def test_max_connections_of_a_node_counts_all_pools(cluster, proxy):
+    p = proxy(nodes={"p1": {"max_connections": 2}}, databases={"other": {}})
+    clients = [p.connect(dbname=name) for name in (APP_DATABASE, "other") * 4]
+    with Watch(cluster) as watch:
+        results = in_parallel([lambda c=c: [rows_of(c, "update t set v = v + 1 where id = 51")
+                                            for _ in range(20)] for c in clients])
+    assert not [r for r in results if isinstance(r, Exception)], results
+    assert 0 < watch.most["p1"] <= 2, watch.most
+
+
+@pytest.mark.core
+def test_an_idle_connection_of_another_pool_makes_room(cluster, proxy):
+    p = proxy(nodes={"p1": {"max_connections": 1}}, databases={"other": {}})
+    mine, theirs = p.connect(), p.connect(dbname="other")
+    began = time.monotonic()
+    for _ in range(3):
+        rows_of(mine, "update t set v = v + 1 where id = 52")
+        rows_of(theirs, "update t set v = v + 1 where id = 52")
+    assert time.monotonic() - began < 3
+    assert len(cluster.primary.backends()) == 1
+
+
+def test_a_busy_pool_does_not_starve_another_under_the_same_limit(proxy):
+    p = proxy(nodes={"p1": {"max_connections": 2}}, databases={"other": {}})
+    theirs = p.connect(dbname="other")
+    slow = "select pg_sleep(0.05), txid_current()"
+    with Load(p, lambda c, _: rows_of(c, slow), clients=8, pause=0) as load:
+        time.sleep(0.3)
+        began = time.monotonic()
+        rows_of(theirs, "update t set v = v + 1 where id = 53")
+        waited = time.monotonic() - began
+    assert load.errors == []
+    assert waited < 2
+
+
+@pytest.mark.core
+def test_the_reserve_serves_who_waited_long_enough_and_goes_again(cluster, proxy):
+    p = proxy(switchgear={"reserve_pool_timeout": "400ms"},
+              database={"pool_size": 1, "reserve_pool_size": 1})
+    holder, second, third = p.connect(), p.connect(), p.connect()
+    rows_of(holder, "begin")
+    rows_of(holder, "update t set v = v + 1 where id = 54")
+    began = time.monotonic()
+    rows_of(second, "update t set v = v + 1 where id = 55")
+    assert 0.35 < time.monotonic() - began < 3
+    rows_of(holder, "commit")
+    rows_of(third, "update t set v = v + 1 where id = 55")
+    wait_until(lambda: len(cluster.primary.backends()) == 1, 5, "the reserve is closed again")
+
+
+def test_min_pool_size_is_filled_as_soon_as_somebody_is_there(cluster, proxy):
+    p = proxy(switchgear={"min_pool_size": 3, "server_idle_timeout": "300ms"})
+    assert sum(backends(cluster).values()) == 0
+    c = p.connect()
+    wait_until(lambda: backends(cluster) == {"p1": 3, "r1": 3, "r2": 3}, 10, "three on each node")
+    time.sleep(0.8)
+    assert backends(cluster) == {"p1": 3, "r1": 3, "r2": 3}, "server_idle_timeout spares them"
+    assert one(c, "select 1") == 1
+
+
+def test_min_pool_size_of_a_database_with_its_own_user_needs_no_client(cluster, proxy):
+    proxy(database={**OWNER, "min_pool_size": 2})
+    wait_until(lambda: backends(cluster) == {"p1": 2, "r1": 2, "r2": 2}, 10, "two on each node")
+
+
+def test_min_pool_size_comes_back_after_connections_were_lost(cluster, proxy):
+    proxy(database={**OWNER, "min_pool_size": 2})
+    wait_until(lambda: backends(cluster)["p1"] == 2, 10, "two on the primary")
+    cluster.primary.psql("select pg_terminate_backend(pid) from pg_stat_activity "
+                         "where usename = 'app'")
+    wait_until(lambda: backends(cluster)["p1"] == 2, 10, "two again")
+
+
+@pytest.mark.core
+def test_fallback_limit_keeps_room_for_writes(cluster, proxy):
+    p = proxy(switchgear={"query_wait_timeout": "800ms"},
+              database={"pool_size": 4, "fallback_limit": "50%"})
+    for name in ("r1", "r2"):
+        p.admin(f"DRAIN {name}")
+    readers = [p.connect() for _ in range(6)]
+    writer = p.connect()
+    works = [lambda c=c: one(c, "select 1 from pg_sleep(2)") for c in readers]
+    results = []
+    thread = threading.Thread(target=lambda: results.extend(in_parallel(works)))
+    thread.start()
+    wait_until(lambda: len([b for b in cluster.primary.backends() if b[1] == "active"]) == 2, 5,
+               "two reads run on the primary")
+    began = time.monotonic()
+    rows_of(writer, "update t set v = v + 1 where id = 56")
+    assert time.monotonic() - began < 0.7
+    assert len([b for b in cluster.primary.backends() if b[1] == "active"]) == 2
+    thread.join(30)
+    refused = [r for r in results if isinstance(r, psycopg2.Error)]
+    assert results.count(1) == 2 and len(refused) == 4, results
+    assert {r.pgcode for r in refused} == {"57P03"} and "fallback_limit" in str(refused[0])
+
+
+def test_reads_that_wait_for_the_primary_go_to_a_replica_that_is_back(cluster, proxy):
+    p = proxy(database={"pool_size": 2, "fallback_limit": "50%"})
+    for name in ("r1", "r2"):
+        p.admin(f"DRAIN {name}")
+    busy, waiter = p.connect(), p.connect()
+    thread = threading.Thread(target=one, args=(busy, "select 1 from pg_sleep(3)"))
+    thread.start()
+    wait_until(lambda: [b for b in cluster.primary.backends() if b[1] == "active"], 5, "it runs")
+    timer = threading.Timer(0.3, p.admin, ["UNDRAIN r1"])
+    timer.start()
+    began = time.monotonic()
+    assert one(waiter, "select 1") == 1
+    assert last_route(waiter)["node"] == "r1"
+    assert time.monotonic() - began < 2
+    timer.join()
+    thread.join(10)
+
+
+def test_reads_that_wait_take_turns_on_what_fallback_limit_leaves(proxy):
+    p = proxy(database={"pool_size": 2, "fallback_limit": "50%"})
+    for name in ("r1", "r2"):
+        p.admin(f"DRAIN {name}")
+    clients = [p.connect() for _ in range(6)]
+    results = in_parallel([lambda c=c: one(c, "select 1 from pg_sleep(0.1)") for c in clients])
+    assert results == [1] * 6
+
+
+def test_reads_for_their_level_are_no_fallback(cluster, proxy):
+    p = proxy(database={"pool_size": 2, "fallback_limit": "0%"})
+    assert one(p.connect(), ON_PRIMARY + "select pg_is_in_recovery()") is False
+
+
+def test_clients_of_a_user_and_of_a_database_are_limited(proxy):
+    p = proxy(switchgear={"max_user_client_connections": 2, "max_db_client_connections": 3},
+              databases={"other": {}}, users={"second": "second-secret"})
+    kept = [p.connect(), p.connect(dbname="other")]
+    with pytest.raises(psycopg2.OperationalError, match="max_user_client_connections"):
+        p.connect()
+    p.write_config(switchgear={"max_user_client_connections": 10})
+    p.admin("RELOAD")
+    kept += [p.connect(), p.connect()]
+    with pytest.raises(psycopg2.OperationalError, match="max_db_client_connections"):
+        p.connect()
+    kept[0].close()
+    wait_until(lambda: connects(p), 5, "a place is free again")
+
+
+def connects(p):
+    try:
+        return p.connect()
+    except psycopg2.OperationalError:
+        return None
+
+
+def test_a_refused_log_in_is_not_tried_again_for_server_login_retry(cluster, proxy):
+    p = proxy(switchgear={"server_login_retry": "2s"},
+              database={"user": "app", "password": "wrong"})
+    began = time.monotonic()
+    for _ in range(5):
+        with pytest.raises(psycopg2.OperationalError, match="password authentication failed"):
+            p.connect()
+    assert time.monotonic() - began < 1.5, "the later ones were told at once"
+    tried = p.log_text().count("event=connect_failed")
+    assert 1 <= tried <= 6, "each node at most once a worker"
+    wait_until(lambda: not connects(p) and p.log_text().count("event=connect_failed") > tried, 10,
+               "it is tried again later")
+
+
+def test_a_cold_pool_fills_at_once(cluster, proxy):
+    p = proxy(database={"pool_size": 8})
+    clients = [p.connect() for _ in range(8)]
+    began = time.monotonic()
+    in_parallel([lambda c=c: rows_of(c, "select pg_sleep(0.5), txid_current()") for c in clients])
+    assert time.monotonic() - began < 2.5, "eight times half a second, at the same time"
+    assert len(cluster.primary.backends()) == 8
+
+
+def test_who_came_first_is_served_first(proxy):
+    p = proxy(switchgear={"workers": 1}, database={"pool_size": 1})
+    holder = p.connect()
+    rows_of(holder, "begin")
+    rows_of(holder, "update t set v = v + 1 where id = 57")
+    threads = []
+    for number in range(8):
+        statement = f"insert into log (note) values ('in turn {number}')"
+        threads.append(threading.Thread(target=rows_of, args=(p.connect(), statement)))
+        threads[-1].start()
+        wait_until(lambda n=number: waiting(p) == n + 1, 5, "it waits")
+    rows_of(holder, "commit")
+    for thread in threads:
+        thread.join(10)
+    order = [r[0] for r in rows_of(holder, ON_PRIMARY + "select note from log where note like "
+                                   "'in turn %' order by id")]
+    assert order == [f"in turn {number}" for number in range(8)]
+
+
+def waiting(p):
+    return int([r for r in p.admin("SHOW POOLS") if r["node"] == "p1"][0]["cl_waiting"])
+
+
+def test_show_pools_counts_clients_and_stats_count_time(proxy):
+    p = proxy(database={"pool_size": 2})
+    clients = [p.connect() for _ in range(3)]
+    for c in clients:
+        rows_of(c, "select pg_sleep(0.02), txid_current()")
+
+    def row():
+        return [r for r in p.admin("SHOW POOLS") if r["node"] == "p1"][0]
+
+    wait_until(lambda: row()["cl_active"] == "3", 5, "idle clients are active ones of PgBouncer's")
+    rows_of(clients[0], "begin")
+    rows_of(clients[0], "update t set v = v + 1 where id = 58")
+    time.sleep(0.3)
+    rows_of(clients[0], "commit")
+    stats = [r for r in p.admin("SHOW STATS") if r["database"] == APP_DATABASE][0]
+    assert 360_000 < int(stats["total_xact_time"]) < 5_000_000, "3 x 20 ms, and 300 ms of a block"
+    assert int(stats["total_query_time"]) < int(stats["total_xact_time"])
+
+
+def test_errors_are_counted_by_class(proxy):
+    p = proxy(switchgear={"query_wait_timeout": "300ms"}, database={"pool_size": 1})
+    c = p.connect()
+    for statement in ("select nothing_like_this", "selekt", "select 1/0", "select 1/0"):
+        with pytest.raises(psycopg2.Error):
+            rows_of(c, statement)
+    holder = p.connect()
+    rows_of(holder, "begin")
+    rows_of(holder, "update t set v = v + 1 where id = 59")
+    with pytest.raises(psycopg2.Error):
+        rows_of(c, "update t set v = v + 1 where id = 60")
+    rows_of(holder, "commit")
+
+    def counted(name, sqlclass):
+        return p.metric(name, **{"class": sqlclass})
+
+    assert counted("switchgear_client_errors_total", "42") == 2
+    assert counted("switchgear_client_errors_total", "22") == 2
+    assert counted("switchgear_client_errors_total", "53") == 1, "ours"
+    wait_until(lambda: counted("switchgear_server_errors_total", "22") == 2, 5, "the server's")
+    assert counted("switchgear_server_errors_total", "53") == 0
