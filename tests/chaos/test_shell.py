@@ -167,7 +167,7 @@ def test_late_data_of_a_failed_copy_reaches_nobody_and_breaks_nothing(proxy):
 
 def test_cancels_that_a_frozen_server_does_not_take_hold_up_nothing(cluster, proxy):
     """A cancel request has no answer but the end of its connection: a frozen server never ends it."""
-    p = proxy(probe={"timeout": "500ms"})
+    p = proxy(probe={"timeout": "500ms"}, switchgear={"cancel_wait_timeout": "1s"})
     victims = [p.connect() for _ in range(6)]
 
     def wait(c):
@@ -179,11 +179,12 @@ def test_cancels_that_a_frozen_server_does_not_take_hold_up_nothing(cluster, pro
     wait_until(lambda: cluster.primary.saw("never") == 6, 5, "all run")
     time.sleep(0.2)
     cluster.primary.sigstop()
-    for c in victims:
-        c.cancel()
-    time.sleep(0.5)
+    cancels = [threading.Thread(target=c.cancel, daemon=True) for c in victims]
+    [cancel.start() for cancel in cancels]
+    [cancel.join(5) for cancel in cancels]
+    assert not any(cancel.is_alive() for cancel in cancels)
     p.wait_breaker("p1", "OPEN", 5, drive=False)
-    # a cancel at a node that lives: the thread that carries it is not one of those that are stuck
+    # a cancel at a node that lives: it does not wait for those that are stuck
     c = p.connect()
     began = time.monotonic()
     timer = threading.Timer(0.3, c.cancel)
