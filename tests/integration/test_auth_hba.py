@@ -2,6 +2,7 @@
 """Who may come in by which way: auth_hba_file, auth_ident_file, certificates, peers."""
 import os
 import pwd
+import subprocess
 
 import psycopg2
 import pytest
@@ -191,6 +192,12 @@ def test_a_map_says_whom_a_certificate_may_be(proxy, certificates):
     refused(p, user="eve", **own)
 
 
+def whole_name(certificates):
+    said = subprocess.run(["openssl", "x509", "-in", certificates.cert("app"), "-noout", "-subject",
+                           "-nameopt", "RFC2253"], capture_output=True, text=True, check=True)
+    return said.stdout.strip().removeprefix("subject=")
+
+
 def test_lines_ask_for_certificates_by_common_or_whole_name(hba, certificates):
     p = hba("hostssl all app    all cert\n"
             "hostssl all byname all cert map=names clientname=DN\n"
@@ -198,7 +205,7 @@ def test_lines_ask_for_certificates_by_common_or_whole_name(hba, certificates):
             "hostssl all byfull all trust clientcert=verify-full\n"
             "hostssl all free   all trust\n"
             "host all all all scram-sha-256\n",
-            ident='names "O=Switchgear,CN=app" byname\n', users={"byca": "x"},
+            ident=f'names "{whole_name(certificates)}" byname\n', users={"byca": "x"},
             switchgear=with_tls(certificates, "allow"), database=SERVER_SIDE)
     own = tls.libpq_parameters(certificates, client="app")
     none = tls.libpq_parameters(certificates)
