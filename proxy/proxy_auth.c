@@ -177,7 +177,7 @@ void auth_proven(struct client *c, uint64_t now_ns)
         return;
     }
     struct group *g = worker_group(w, index, name, user);
-    auth_group_learn(g, d, clear_password(c));
+    auth_group_learn(g, c, clear_password(c));
     if (strcmp(g->user, user) != 0) { /* the section names one user for all its clients */
         c->user = strdup(user);
         if (c->user == NULL)
@@ -215,7 +215,8 @@ void auth_failed(struct client *c, const char *sqlstate)
     if (d != NULL && name[0] != '\0')
         shared_add(&w->database_stats[d - w->config->databases].login_failures, 1);
     client_address_text(c, address, sizeof(address));
-    const bool wrong = strcmp(sqlstate, "28P01") == 0 && c->auth != NULL;
+    const bool wrong = strcmp(sqlstate, "28P01") == 0 && c->auth != NULL &&
+                       c->core.group == NULL; /* else a server said so */
     const char *detail = "";
     if (wrong)
         detail = c->auth->known ? "wrong password" : "unknown user"; /* the client cannot tell */

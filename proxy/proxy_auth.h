@@ -14,7 +14,6 @@
 
 struct client;
 struct config;
-struct config_database;
 struct group;
 struct proxy;
 struct worker;
@@ -36,8 +35,9 @@ void auth_prepare(const struct proxy *p, struct config *next, const struct confi
 /* The password that this group's connections use, from the configuration. */
 void auth_group_password(struct worker *w, struct group *g);
 
-/* A client that has proven itself has this password: its group's servers may get it. */
-void auth_group_learn(struct group *g, const struct config_database *d, const char *password);
+/* A client that has proven itself: its password (NULL: not known in clear text) and its SCRAM keys
+ * are what its group logs in to servers with. */
+void auth_group_learn(struct group *g, const struct client *c, const char *password);
 
 /* ---- proxy_auth_query.c ---- */
 

@@ -14,6 +14,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "proxy_tls.h"
+
 struct auth_resolve {
     uv_getaddrinfo_t request;
     struct auth_link *link; /* NULL: given up */
@@ -197,20 +199,21 @@ static void on_ready(uv_poll_t *poll, int status, int events)
         read_answer(l);
 }
 
-/* The node's options first, so that what we know wins. */
+/* server_tls_* first, then the node's options, then what we know: the last one wins. */
 static PGconn *start(const struct auth_target *t, const char *address)
 {
     enum { OPTIONS_MAX = 40, OURS = 10 };
     const struct config_node *node = &t->config->nodes[t->node];
-    const char *names[OPTIONS_MAX + OURS + 1];
-    const char *values[OPTIONS_MAX + OURS + 1];
+    const char *names[TLS_KEYWORDS_MAX + OPTIONS_MAX + OURS + 1];
+    const char *values[TLS_KEYWORDS_MAX + OPTIONS_MAX + OURS + 1];
     const char *settings = "";
     char port[16];
     char all_settings[1024];
-    size_t n = 0;
+    size_t n = tls_server_keywords(t->config, names, values);
     PQconninfoOption *options =
         node->options[0] != '\0' ? PQconninfoParse(node->options, NULL) : NULL;
-    for (PQconninfoOption *o = options; o != NULL && o->keyword != NULL && n < OPTIONS_MAX; o++) {
+    for (PQconninfoOption *o = options;
+         o != NULL && o->keyword != NULL && n < TLS_KEYWORDS_MAX + OPTIONS_MAX; o++) {
         if (o->val == NULL)
             continue;
         if (strcmp(o->keyword, "options") == 0)

@@ -99,9 +99,24 @@ void auth_group_password(struct worker *w, struct group *g)
         text_set(&g->password, NULL);
 }
 
-void auth_group_learn(struct group *g, const struct config_database *d, const char *password)
+static void keys_learn(struct group *g, const struct proto_scram *scram)
 {
-    if (d->user[0] == '\0' && password != NULL &&
-        (g->password == NULL || strcmp(g->password, password) != 0))
+    if (g->scram_keys == NULL)
+        g->scram_keys = calloc(1, sizeof(*g->scram_keys));
+    if (g->scram_keys == NULL)
+        abort();
+    proto_base64_encode((struct proto_span){scram->client_key, 32}, g->scram_keys->client);
+    proto_base64_encode((struct proto_span){scram->secret.server_key, 32}, g->scram_keys->server);
+}
+
+void auth_group_learn(struct group *g, const struct client *c, const char *password)
+{
+    const struct config *config = c->worker->config;
+    if (config->databases[g->database].user[0] != '\0')
+        return; /* the section's own user and password */
+    if (password != NULL && (g->password == NULL || strcmp(g->password, password) != 0))
         text_set(&g->password, password);
+    const struct proto_scram *scram = core_login_scram(&c->core);
+    if (scram != NULL && config->switchgear.server_scram_keys)
+        keys_learn(g, scram);
 }

@@ -215,6 +215,11 @@ static bool start_connect(struct server *v)
     if (!own_password && g->password != NULL) {
         names[n] = "password";
         values[n++] = g->password;
+    } else if (!own_password && g->scram_keys != NULL) { /* libpq 18 */
+        names[n] = "scram_client_key";
+        values[n++] = g->scram_keys->client;
+        names[n] = "scram_server_key";
+        values[n++] = g->scram_keys->server;
     }
     names[n] = values[n] = NULL;
     v->conn = PQconnectStartParams(names, values, 0);

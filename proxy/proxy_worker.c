@@ -148,6 +148,7 @@ static void group_destroy(struct group *g)
         char *out;
     } cast = {.in = g->password};
     free(cast.out);
+    free(g->scram_keys);
     free(g);
 }
 

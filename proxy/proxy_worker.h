@@ -144,6 +144,11 @@ enum group_list {
     GROUP_LISTS
 };
 
+/* Of a client's own log-in, in base64, for a server that has the same secret. */
+struct scram_keys {
+    char client[48], server[48];
+};
+
 /* All pools of one (database section, database name, user). */
 struct group {
     struct core_group core;
@@ -161,7 +166,8 @@ struct group {
     char client_database[256];
     char dbname[256]; /* at the servers */
     char server_user[256];
-    const char *password; /* towards the servers; NULL: none known */
+    const char *password;          /* towards the servers; NULL: none known */
+    struct scram_keys *scram_keys; /* server_scram_keys; NULL: none known */
 };
 TAILQ_HEAD(group_list_head, group);
 

@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: PostgreSQL
 """Who gets in, and as whom the proxy goes to the servers."""
 import hashlib
+import os
 
 import psycopg2
 import pytest
 
 import scram
-from cluster import APP_DATABASE, APP_PASSWORD, APP_USER
-from proxy import ADMIN_USER, one
+from cluster import APP_DATABASE, APP_PASSWORD, APP_USER, wait_until
+from proxy import ADMIN_USER, Proxy, one, run_binary
 from wire import Wire
 
 
@@ -115,3 +116,71 @@ def test_a_stranger_does_not_learn_which_databases_there_are(gear):
     assert 'password authentication failed for user "stranger"' in known
     assert known == unknown
     assert 'database "elsewhere" does not exist' in refused(gear, dbname="elsewhere")
+
+
+# ---- towards the servers ----
+
+def test_a_passfile_in_a_nodes_options_logs_in_to_it(cluster, proxy):
+    path = f"{cluster.subdirectory('passfile')}/pgpass"
+    with open(path, "w", encoding="utf-8") as f:
+        f.write(f"*:*:*:{APP_USER}:{APP_PASSWORD}\n")
+    os.chmod(path, 0o600)
+    cluster.give(cluster.subdirectory("passfile"))
+    p = proxy(database={"user": APP_USER},
+              nodes={node.name: {"options": f"passfile={path}"} for node in cluster.nodes})
+    assert one(p.connect(), "select current_user") == APP_USER
+
+
+def test_scram_keys_need_a_libpq_that_takes_them(cluster, proxy):
+    if psycopg2.__libpq_version__ >= 180000:
+        pytest.skip("libpq is new enough")
+    p = Proxy(cluster, "scram-keys", switchgear={"server_scram_keys": "yes"})
+    p.write_config()
+    said = run_binary(cluster, "serve", p.config_path)
+    assert said.returncode == 1
+    assert "server_scram_keys = yes needs libpq 18 or newer, and this one is 1" in said.stderr
+
+
+def test_a_reload_brings_the_new_password_to_the_servers(cluster, proxy):
+    cluster.primary.psql("drop role if exists mover")
+    cluster.primary.psql("create role mover login password 'first'")
+    cluster.wait_replicated()
+    p = proxy(users={"mover": "first"})
+    assert one(p.connect(user="mover", password="first"), "select current_user") == "mover"
+    cluster.primary.psql("alter role mover password 'second'")
+    cluster.wait_replicated()
+    p.write_config(users={"mover": "second"})
+    p.admin("RELOAD")
+    for node in cluster.nodes:
+        node.psql("select pg_terminate_backend(pid) from pg_stat_activity where usename = 'mover'")
+    c = wait_until(lambda: try_connect(p, user="mover", password="second"), what="the new password")
+    assert one(c, "select current_user") == "mover"
+
+
+def try_connect(p, **parameters):
+    try:
+        return p.connect(**parameters)
+    except psycopg2.OperationalError:
+        return None
+
+
+# ---- auth_file ----
+
+def test_a_file_with_errors_is_refused_line_by_line(cluster, proxy):
+    p = proxy()
+    p.write(p.users_path, '"app" "app-secret"\nnobody\n"x" "y"\n"x" "z"\n')
+    with pytest.raises(psycopg2.Error) as caught:
+        p.admin("RELOAD")
+    assert "users.txt:2" in str(caught.value)
+    log = p.log_text()
+    assert "line=2" in log and "line=4" in log and "user x is here twice" in log
+    assert one(p.connect(), "select 1") == 1
+    p.write(p.users_path, '; a comment\n"quo""te" "pass""word" "ignored"\n"empty" ""\n')
+    p.admin("RELOAD")
+    c = wait_until(lambda: try_connect(p, user='quo"te', password='pass"word',
+                                       dbname="switchgear") or "may not use" in refused(
+                       p, user='quo"te', password='pass"word', dbname="switchgear"),
+                   what="quotes are doubled inside")
+    assert c
+    assert "password authentication failed" in refused(p, user="empty", password="x")
+    assert "password authentication failed" in refused(p)
