@@ -123,6 +123,18 @@ void auth_forget(struct client *c)
 
 /* ---- who it is, is proven: where it may go ---- */
 
+/* Physical replication is of no database: clients name "replication" or none, and any section tells
+ * whose primary it is. */
+static const struct config_database *section_of(const struct client *c)
+{
+    const struct config *config = c->worker->config;
+    const struct config_database *d = config_database_find(config, core_login_database(&c->core));
+    if (d == NULL && core_login_replication(&c->core) == CORE_REPLICATION_PHYSICAL &&
+        config->databases_count > 0)
+        d = &config->databases[0];
+    return d;
+}
+
 /* Only now, and not before the proof: strangers shall not learn which databases there are, nor
  * make a group for each name that they can think of. */
 static bool may_enter(const struct client *c, struct auth_refusal *ret)
@@ -138,7 +150,7 @@ static bool may_enter(const struct client *c, struct auth_refusal *ret)
         ret->text.hint = "Name the user in admin_users or stats_users.";
         return false;
     }
-    if (!c->is_admin_socket && config_database_find(config, database) != NULL)
+    if (!c->is_admin_socket && section_of(c) != NULL)
         return true;
     auth_refuse(ret, "3D000", "database \"%s\" does not exist", database);
     if (c->is_admin_socket)
@@ -170,7 +182,7 @@ void auth_proven(struct client *c, uint64_t now_ns)
         client_hand_to_admin(c);
         return;
     }
-    const struct config_database *d = config_database_find(w->config, name);
+    const struct config_database *d = section_of(c);
     const uint32_t index = (uint32_t)(d - w->config->databases);
     if (!client_limits_take(c, index, user, &refusal.text)) {
         worker_apply(w, c, core_login_admit(&c->core, NULL, &refusal.text, now_ns), now_ns);

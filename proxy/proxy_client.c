@@ -253,6 +253,7 @@ static void leave(struct client *c)
     struct core_actions *a = core_client_gone(&c->core, now_ns);
     worker_apply(w, c, a, now_ns);
     pool_forget_waiter(c);
+    replication_forget(c);
     auth_forget(c);
     client_limits_give(c);
     client_io_forget(c);

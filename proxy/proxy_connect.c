@@ -53,6 +53,10 @@ static void connect_failed(struct server *v, const char *message)
                                           .reason = (uint8_t)outcome.reason,
                                           .probe_now = true,
                                           .generation = w->topology.nodes[pool->node].generation};
+    if (v->owner != NULL) { /* what the pool's connections meet is not for this one to say */
+        replication_failed(v, sqlstate, text);
+        return;
+    }
     server_close(v, "connect failed");
     worker_outcome(w, &record);
     pool_open_failed(pool, sqlstate, text, uv_hrtime());
@@ -125,7 +129,10 @@ static void taken_over(struct server *v)
     v->pool->failures_row = 0;
     v->pool->refused = false;
     server_events_update(v);
-    pool_opened(v, now_ns);
+    if (v->owner != NULL)
+        replication_connected(v, now_ns);
+    else
+        pool_opened(v, now_ns);
 }
 
 static void step_connecting(struct server *v)
@@ -172,8 +179,8 @@ static bool start_connect(struct server *v)
     const struct config *config = v->worker->config;
     const struct config_node *node = &config->nodes[v->pool->node];
     const struct group *g = v->pool->group;
-    const char *names[48 + TLS_KEYWORDS_MAX];
-    const char *values[48 + TLS_KEYWORDS_MAX];
+    const char *names[50 + TLS_KEYWORDS_MAX];
+    const char *values[50 + TLS_KEYWORDS_MAX];
     char port[16];
     char timeout[16];
     size_t n = tls_server_keywords(config, names, values);
@@ -221,6 +228,8 @@ static bool start_connect(struct server *v)
         names[n] = "scram_server_key";
         values[n++] = g->scram_keys->server;
     }
+    if (v->owner != NULL)
+        n += replication_keywords(v, names + n, values + n);
     names[n] = values[n] = NULL;
     v->conn = PQconnectStartParams(names, values, 0);
     PQconninfoFree(options);
@@ -288,6 +297,11 @@ static bool needs_resolving(const char *host)
 
 void server_open(struct pool *pool, uint64_t now_ns)
 {
+    server_open_for(pool, NULL, now_ns);
+}
+
+void server_open_for(struct pool *pool, struct client *owner, uint64_t now_ns)
+{
     struct worker *w = pool->group->worker;
     const struct config_node *node = &w->config->nodes[pool->node];
     struct server *v = calloc(1, sizeof(*v));
@@ -295,6 +309,9 @@ void server_open(struct pool *pool, uint64_t now_ns)
         abort();
     v->worker = w;
     v->pool = pool;
+    v->owner = owner;
+    if (owner != NULL)
+        owner->own_server = v;
     v->fd = -1;
     v->id = (uint64_t)(w->index + 1) << 40 | ++w->next_server_id;
     v->started_ns = v->since_ns = now_ns;

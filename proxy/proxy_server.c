@@ -80,6 +80,11 @@ void server_close(struct server *v, const char *why)
     log_debug("server_closed", "server=%llu node=%s reason=\"%s\"", (unsigned long long)v->id,
               w->proxy->node_names[v->pool->node], why);
     assert(v->core.session == NULL);
+    if (v->owner !=
+        NULL) { /* closed from elsewhere: its client's log-in runs into its time limit */
+        v->owner->own_server = NULL;
+        v->owner = NULL;
+    }
     server_unwatch(v);
     core_block_give(&w->core, &v->out);
     if (v->core.cancels > 0)

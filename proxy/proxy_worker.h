@@ -38,6 +38,7 @@ struct client {
     TAILQ_ENTRY(client) link;         /* worker->clients, worker->logins */
     TAILQ_ENTRY(client) waiter;       /* a group's waiters */
     TAILQ_ENTRY(client) turn;         /* worker->handshakes */
+    struct server *own_server;        /* being made for this client alone: replication */
     struct core_block *out;           /* what the client has not taken yet */
     SSL *ssl;                         /* NULL: plain */
     char *user;                       /* its own name, owned; NULL: as its group says */
@@ -91,6 +92,7 @@ struct server {
     struct worker *worker;
     struct pool *pool;
     TAILQ_ENTRY(server) link; /* the pool's list of its state */
+    struct client *owner;     /* for whom alone it is being made; NULL: for the pool */
     PGconn *conn;
     SSL *ssl;        /* of conn, NULL: plain */
     uv_poll_t *poll; /* its own memory: it may outlive the move to another worker */
@@ -257,6 +259,7 @@ void clients_tick(struct worker *w, uint64_t now_ns);
 
 /* proxy_server.c */
 void server_open(struct pool *pool, uint64_t now_ns);
+void server_open_for(struct pool *pool, struct client *owner, uint64_t now_ns);
 void server_write(struct server *v, struct core_sink *sink);
 void server_close(struct server *v, const char *why);
 void server_lost(struct server *v, const char *why); /* its client is told, or replayed */
@@ -269,6 +272,14 @@ void server_connect_timeout(struct server *v);
 /* Its client is gone: waits until nothing is outstanding, then the pool resets it. */
 void server_drain(struct server *v, bool cancels, uint64_t now_ns);
 void server_drain_tick(struct server *v, uint64_t now_ns);
+
+/* proxy_replication.c */
+void replication_open(struct worker *w, struct client *c, uint64_t now_ns);
+size_t replication_keywords(const struct server *v, const char **names, const char **values);
+void replication_connected(struct server *v, uint64_t now_ns);
+void replication_failed(struct server *v, const char *sqlstate,
+                        const char *message); /* v is gone */
+void replication_forget(struct client *c);    /* the client leaves */
 
 /* The cancel request has ended, or was given up and may still come (may_come). */
 void server_cancel_ended(struct server *v, bool may_come, uint64_t now_ns);

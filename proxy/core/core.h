@@ -90,6 +90,7 @@ struct core_actions {
                              until core_backend_drained(), then core_backend_reset() it */
     bool release;         /* back to its pool; the session is detached already */
     bool settle;          /* once the client has taken everything: core_client_drained() */
+    bool want_link;       /* replication: a backend of its own, then core_linked() */
     bool want;            /* a backend as of session->choice, then core_granted() */
     bool cancel_want;     /* withdrawn: the session waits for no backend any more */
     bool again;           /* call core_resume() after executing these */
@@ -220,6 +221,7 @@ enum core_phase {
     CORE_ADMIT,   /* authenticated; the shell says which group it belongs to */
     CORE_WELCOME, /* authenticated, waits for a backend to learn the parameters from */
     CORE_QUERY,   /* everything else */
+    CORE_LINKED,  /* replication: bytes go both ways as they come */
     CORE_DOOMED,  /* a FATAL was written: nothing more is read */
 };
 
@@ -322,9 +324,10 @@ struct core_session {
     bool rolls_back;
     bool error_seen;
     bool cancel_found;
-    bool said_goodbye; /* Terminate came: it did not just vanish */
-    bool cancelled;    /* while settings are sent ahead of the batch: it fails before it is sent */
-    bool timed_out;    /* what runs is being cancelled for query_timeout */
+    uint8_t replication; /* enum core_replication */
+    bool said_goodbye;   /* Terminate came: it did not just vanish */
+    bool cancelled; /* while settings are sent ahead of the batch: it fails before it is sent */
+    bool timed_out; /* what runs is being cancelled for query_timeout */
 
     uint32_t hashes_count;
     uint32_t parse_hash;                        /* which of them parse_class belongs to */
@@ -364,6 +367,7 @@ struct core_backend {
     uint8_t status; /* 'I', 'T' or 'E': of the last ReadyForQuery */
     bool is_replica;
     bool body_swallow;
+    bool linked;         /* belongs to one session that replicates, and goes with it */
     bool tainted;        /* ran code of unknown effect: reset before it serves another session */
     bool draining;       /* its client is gone: replies are dropped until none is outstanding */
     bool pinned_left;    /* a pinned session left it: locks and temporary tables must go now */
@@ -474,6 +478,20 @@ struct core_actions *core_backend_reset(struct core_backend *b);
 bool core_backend_idle(const struct core_backend *b);
 /* After actions->drain: nothing is outstanding any more. False for ever: it is broken. */
 bool core_backend_drained(const struct core_backend *b);
+
+/* ---- replication (core_replication.c) ---- */
+
+enum core_replication {
+    CORE_REPLICATION_NONE,
+    CORE_REPLICATION_PHYSICAL, /* replication=true: of no database */
+    CORE_REPLICATION_LOGICAL,  /* replication=database */
+};
+/* Until the log-in ends: what the client asked for, and its settings as libpq's `options`. */
+enum core_replication core_login_replication(const struct core_session *s);
+const char *core_login_options(const struct core_session *s);
+/* The backend that was made for this session, and serves no other. If there is none to be had:
+ * core_client_fatal(). */
+struct core_actions *core_linked(struct core_session *s, struct core_backend *b, uint64_t now_ns);
 
 /* True when the shell should not read from the client for now. */
 bool core_client_paused(const struct core_session *s);

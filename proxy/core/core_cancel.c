@@ -6,6 +6,8 @@
 
 enum core_cancel core_cancel(struct core_session *s)
 {
+    if (s->phase == CORE_LINKED)
+        return CORE_CANCEL_SERVER;
     if (s->phase != CORE_QUERY)
         return CORE_CANCEL_NOTHING;
     if (s->waiting)

@@ -78,7 +78,7 @@ struct core_actions *core_client_gone(struct core_session *s, uint64_t now_ns)
         return a;
     a->backend = b;
     core_not_in_flight(s, b->node);
-    if (!may_drain(s)) {
+    if (b->linked || !may_drain(s)) {
         a->cancel_backend = core_expect_count(b) > 0 && !b->fatal_seen;
         while (core_expect_count(b) > 0)
             core_expect_pop(b);

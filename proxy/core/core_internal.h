@@ -172,6 +172,14 @@ void core_fatal_text(struct core_session *s, const struct proto_error_text *text
 /* An ErrorResponse came to a backend that is drained. */
 void core_drain_error(struct core_backend *b);
 
+/* ---- core_replication.c ---- */
+
+/* The start-up parameter `replication`; base NULL: not given. False: it has no meaning. */
+bool core_replication_read(struct proto_span value, enum core_replication *ret);
+void core_link_client_data(struct core_session *s, struct proto_span in, struct core_actions *a);
+void core_link_server_data(struct core_backend *b, struct proto_span in, struct core_actions *a);
+void core_link_server_lost(struct core_backend *b, struct core_actions *a);
+
 /* ---- core_send.c ---- */
 
 static const char core_discard_all[] = "DISCARD ALL";

@@ -172,7 +172,8 @@ void core_fatal_text(struct core_session *s, const struct proto_error_text *text
     if (s->phase == CORE_DOOMED)
         return;
     /* half a message was forwarded: its stream cannot be repaired with another message */
-    if (s->backend == NULL || s->backend->body_left == 0 || s->backend->body_swallow)
+    const struct core_backend *b = s->backend;
+    if (b == NULL || (!b->linked && (b->body_left == 0 || b->body_swallow)))
         core_write_error(s, text, a);
     if (s->phase != CORE_QUERY) {
         a->login_failed = true;

@@ -59,6 +59,11 @@ static void password_failed(struct core_session *s, struct core_actions *a)
 
 static void admitted(struct core_session *s, uint64_t now_ns, struct core_actions *a)
 {
+    if (s->replication != CORE_REPLICATION_NONE) {
+        s->phase = CORE_WELCOME;
+        a->want_link = true;
+        return;
+    }
     s->profile = core_profile_get(s->worker, s->group, s->login->settings);
     if (!s->level_given)
         s->level = s->group->database->level;
@@ -340,6 +345,7 @@ void core_login_data(struct core_session *s, uint64_t now_ns, struct core_action
         case CORE_ADMIT:
         case CORE_WELCOME:
         case CORE_QUERY:
+        case CORE_LINKED:
         case CORE_DOOMED:
             again = false;
             break;

@@ -524,6 +524,10 @@ struct core_actions *core_server_data(struct core_backend *b, struct proto_span 
     struct core_worker *w = b->worker;
     struct core_actions *a = core_actions_begin(w);
     a->backend = b;
+    if (b->linked) {
+        core_link_server_data(b, in, a);
+        return a;
+    }
     const uint32_t owed = core_expect_count(b);
     if (b->hold == NULL) {
         const size_t taken = relay(b, in, now_ns, a);
@@ -563,6 +567,10 @@ struct core_actions *core_server_lost(struct core_backend *b, uint64_t now_ns)
     a->outcome_generation = b->generation;
     a->close_backend = CORE_CLOSE_NOW;
     b->broken = true;
+    if (b->linked) {
+        core_link_server_lost(b, a);
+        return a;
+    }
     if (s == NULL) {
         while (core_expect_count(b) > 0)
             core_expect_pop(b);

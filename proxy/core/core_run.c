@@ -369,6 +369,10 @@ struct core_actions *core_client_data(struct core_session *s, struct proto_span 
     struct core_actions *a = core_actions_begin(s->worker);
     if (s->phase == CORE_DOOMED)
         return a;
+    if (s->phase == CORE_LINKED) {
+        core_link_client_data(s, in, a);
+        return a;
+    }
     if (s->phase != CORE_QUERY) {
         core_block_append(s->worker, &s->hold, in);
         core_login_data(s, now_ns, a);

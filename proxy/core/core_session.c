@@ -88,7 +88,7 @@ struct core_actions *core_client_drained(struct core_session *s, uint64_t now_ns
 {
     struct core_actions *a = core_actions_begin(s->worker);
     struct core_backend *b = s->backend;
-    if (s->phase == CORE_DOOMED || b == NULL)
+    if (s->phase == CORE_DOOMED || b == NULL || b->linked)
         return a;
     if (core_may_release(s))
         core_release(s, a);

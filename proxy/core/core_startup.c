@@ -76,6 +76,22 @@ static void settings_note(struct core_session *s, const char *name, const char *
     }
 }
 
+/* As in libpq's `options`: this connection is made for its client alone. */
+static void option_add(struct core_login *l, const char *name, const char *value)
+{
+    char piece[3] = {0};
+    settings_add(l, "-c ");
+    settings_add(l, name);
+    settings_add(l, "=");
+    for (const char *c = value; *c != '\0'; c++) {
+        const bool plain = strchr(" \t\n\v\f\r\\", *c) == NULL;
+        piece[0] = plain ? *c : '\\';
+        piece[1] = plain ? '\0' : *c;
+        settings_add(l, piece);
+    }
+    settings_add(l, " ");
+}
+
 static void on_setting(void *arg, const char *name, const char *value)
 {
     struct core_login *l = arg;
@@ -97,6 +113,10 @@ static void on_setting(void *arg, const char *name, const char *value)
     settings_note(s, name, value);
     if (strcasecmp(name, "application_name") == 0)
         (void)snprintf(l->application, sizeof(l->application), "%s", value);
+    if (s->replication != CORE_REPLICATION_NONE) {
+        option_add(l, name, value);
+        return;
+    }
     settings_add(l, l->settings_size == 0 ? "RESET ALL;SELECT pg_catalog.set_config("
                                           : ",pg_catalog.set_config(");
     settings_add_literal(l, name);
@@ -192,12 +212,17 @@ static void on_session_packet(struct core_session *s, const struct proto_startup
     }
     copy_text(user, l->user, sizeof(l->user));
     copy_text(database.size > 0 ? database : user, l->database, sizeof(l->database));
-    if (replication.size > 0 && !core_text_equal(replication, "false") &&
-        !core_text_equal(replication, "off") && !core_text_equal(replication, "0")) {
-        core_login_refuse(s, "0A000", "replication connections are not supported yet",
-                          "Connect to the primary directly.", a);
+    enum core_replication wanted;
+    if (!core_replication_read(replication, &wanted)) {
+        char message[128];
+        (void)snprintf(message, sizeof(message),
+                       "invalid value for parameter \"replication\": \"%.*s\"",
+                       (int)replication.size, (const char *)replication.base);
+        core_login_refuse(s, "22023", message,
+                          "Valid values are: \"false\", 0, \"true\", 1, \"database\".", a);
         return;
     }
+    s->replication = (uint8_t)wanted;
     take_parameters(s, p);
     if (l->settings_failed) {
         core_login_refuse(

@@ -103,7 +103,7 @@ refused("a setting of superusers", (5, 10), packet(*WHO, "log_statement", "none"
 refused("options that are none", (5, 10), packet(*WHO, "options", "nonsense"), misses="settings")
 refused("options without a value", (5, 10), packet(*WHO, "options", "-c datestyle"), misses="settings")
 refused("an unknown database", (10,), packet("user", USER, "database", "no_such_database"))
-refused("a value of replication that is none", (5, 10), packet(*WHO, "replication", "maybe"), misses="settings")
+refused("a value of replication that is none", (5, 10), packet(*WHO, "replication", "maybe"))
 refused("a length of seven", (1,), struct.pack("!I", 7) + b"abc")
 refused("a length of 10,004", (1,), struct.pack("!II", 10004, VERSION_3) + b"x" * 9996)
 refused("a length of 10,005", (1,), struct.pack("!II", 10005, VERSION_3) + b"x" * 9997)

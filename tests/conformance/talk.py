@@ -15,6 +15,7 @@ USER, DATABASE = "app", "app"
 LAST_WORDS = "the end of the script"
 SILENCE = 10  # seconds after which a peer that owes an answer is taken to hang
 
+MODES = ("session", "transaction")
 SCRIPTS = {}  # name -> Script, in the order of definition
 
 
@@ -27,13 +28,14 @@ class Turn:
 class Script:
     """parameters: of the start-up packet; raw: the first turn is the first packet; ends: the last
     turn ends the connection; cuts: False where it is too long to be cut; alone: no other client may
-    come in between; misses: what the proxy lacks for it, as far as we know."""
+    come in between; modes: in which it must be the same; misses: what the proxy lacks for it."""
 
     def __init__(self, name, items, turns, parameters=None, raw=False, ends=False, cuts=True,
-                 alone=False, misses=None):
+                 alone=False, misses=None, modes=MODES):
         self.name, self.items, self.turns = name, items, turns
         self.parameters, self.raw, self.ends = parameters or {}, raw, ends
-        self.cuts, self.alone, self.misses = cuts, alone or raw, misses
+        self.cuts, self.alone, self.misses = cuts, alone or raw or modes != MODES, misses
+        self.modes = modes
 
 
 def script(name, items, *turns, **options):
