@@ -7,6 +7,7 @@
  * Happy path: replication_open -> (proxy_connect.c) -> replication_connected -> core_linked().
  * Failure modes: replication_failed (FATAL); replication_forget when the client leaves first.
  */
+#include "proxy_limits.h"
 #include "proxy_log.h"
 #include "proxy_pool_internal.h"
 
@@ -28,7 +29,7 @@ void replication_open(struct worker *w, struct client *c, uint64_t now_ns)
         return;
     }
     struct pool *pool = pool_of(g, node);
-    if (!pool_budget_take(pool)) {
+    if (!limits_take(pool, pool_section(g)->pool_size, 0, now_ns)) {
         refuse(c, "53300", "no server connection is free for replication",
                "Raise pool_size: each replication connection takes one of it for good.");
         return;
