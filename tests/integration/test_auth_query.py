@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: PostgreSQL
 """Users who are not in auth_file: looked up by auth_query, on a connection of its own."""
+import os
+import re
 import time
 
 import psycopg2
 import pytest
 
 from cluster import APP_DATABASE, wait_until
-from proxy import Load, one, rows_of
+from proxy import ROOT, Load, one, rows_of
 
 ASKER = {"asker": "asker-secret"}
 LOOKUP = "SELECT name, secret FROM pooler.lookup($1)"
@@ -209,3 +211,19 @@ def test_a_hundred_strangers_cost_a_bounded_number_of_connections(cluster, askin
     assert askers(cluster) <= 8
     assert p.metric("switchgear_logins_failed_total", reason="password") == 100
     assert one(p.connect(user="found", password="found-secret"), "select 1") == 1
+
+
+def test_what_the_howto_says_works(cluster, proxy):
+    with open(os.path.join(ROOT, "docs", "howto", "authenticate-clients.md"), encoding="utf-8") as f:
+        page = f.read()
+    sql = re.search(r"```sql\n(.*?)```", page, re.DOTALL).group(1)
+    query = re.search(r"^auth_query += (.*)$", page, re.MULTILINE).group(1)
+    cluster.primary.psql("drop schema if exists switchgear cascade; "
+                         "drop role if exists switchgear_auth;" + SETUP, APP_DATABASE)
+    cluster.primary.psql(sql, APP_DATABASE)
+    cluster.wait_replicated()
+    p = proxy(switchgear={"auth_query": query, "auth_user": "switchgear_auth"},
+              users={"switchgear_auth": "a long one"},
+              database={"user": "app", "password": "app-secret"})
+    assert one(p.connect(user="found", password="found-secret"), "select 1") == 1
+    refused(p, "found", "wrong")
