@@ -64,34 +64,44 @@ static const struct config_hba *line_find(const struct client *c)
 {
     struct config_hba_request request = {.is_local = c->is_unix,
                                          .is_tls = tls_is_on(c),
+                                         .is_replication = core_login_replication(&c->core) ==
+                                                           CORE_REPLICATION_PHYSICAL,
                                          .database = core_login_database(&c->core),
                                          .user = core_login_user_name(&c->core)};
     memcpy(request.address, &c->address, sizeof(request.address));
     return config_hba_match(c->worker->config, &request);
 }
 
+/* `line`: NULL, or one that rejects. */
+static void hba_refuse(const struct client *c, const struct config_hba *line,
+                       struct auth_refusal *ret)
+{
+    const char *user = core_login_user_name(&c->core);
+    const char *tls = tls_is_on(c) ? "SSL encryption" : "no encryption";
+    const bool physical = core_login_replication(&c->core) == CORE_REPLICATION_PHYSICAL;
+    char host[64];
+    host_text(c, host, sizeof(host));
+    if (physical)
+        auth_refuse(ret, "28000", "%s host \"%s\", user \"%s\", %s",
+                    line == NULL ? "no pg_hba.conf entry for replication connection from"
+                                 : "pg_hba.conf rejects replication connection for",
+                    host, user, tls);
+    else
+        auth_refuse(ret, "28000", "%s host \"%s\", user \"%s\", database \"%s\", %s",
+                    line == NULL ? "no pg_hba.conf entry for"
+                                 : "pg_hba.conf rejects connection for",
+                    host, user, core_login_database(&c->core), tls);
+}
+
 static bool hba_method(struct auth *a, struct auth_refusal *ret)
 {
-    const struct client *c = a->client;
-    const char *user = core_login_user_name(&c->core);
-    const char *database = core_login_database(&c->core);
-    const char *tls = tls_is_on(c) ? "SSL encryption" : "no encryption";
-    char host[64];
-    a->line = line_find(c);
-    host_text(c, host, sizeof(host));
-    if (a->line == NULL) {
-        auth_refuse(ret, "28000",
-                    "no pg_hba.conf entry for host \"%s\", user \"%s\", database \"%s\", %s", host,
-                    user, database, tls);
+    a->line = line_find(a->client);
+    if (a->line == NULL || a->line->method == CONFIG_HBA_REJECT) {
+        hba_refuse(a->client, a->line, ret);
         return false;
     }
     switch ((enum config_hba_method)a->line->method) {
     case CONFIG_HBA_REJECT:
-        auth_refuse(ret, "28000",
-                    "pg_hba.conf rejects connection for host \"%s\", user \"%s\", database "
-                    "\"%s\", %s",
-                    host, user, database, tls);
-        return false;
     case CONFIG_HBA_TRUST:
     case CONFIG_HBA_CERT:
     case CONFIG_HBA_PEER:

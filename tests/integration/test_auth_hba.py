@@ -132,6 +132,18 @@ def test_a_file_with_errors_changes_nothing_and_all_are_named(hba):
     assert one(p.connect(password=""), "select 1") == 1
 
 
+def test_replication_is_allowed_by_its_own_name(hba):
+    p = hba("host replication all all reject\nhost all all all trust\n", database=SERVER_SIDE)
+    for value, sqlstate in (("true", "28000"), ("database", None)):
+        with Wire(p.port) as w:
+            w.send(startup(APP_USER, APP_DATABASE, replication=value))
+            kind, body = w.recv()
+            assert (error_fields(body)["C"] if kind == "E" else None) == sqlstate, value
+            assert kind != "E" or error_fields(body)["M"] == (
+                'pg_hba.conf rejects replication connection for host "127.0.0.1", user '
+                f'"{APP_USER}", no encryption')
+
+
 # ---- Unix sockets ----
 
 def test_a_peer_is_who_the_system_says(hba):
