@@ -137,12 +137,6 @@ struct group *worker_group(struct worker *w, uint32_t database, const char *clie
 
 static void group_destroy(struct group *g)
 {
-    for (struct core_profile *p = g->core.profiles, *next; p != NULL; p = next) {
-        next = p->next;
-        free(p->settings);
-        free(p->welcome);
-        free(p);
-    }
     union {
         const char *in;
         char *out;
@@ -361,6 +355,9 @@ static void worker_main(void *arg)
     const int alive = uv_run(&w->loop, UV_RUN_DEFAULT); /* until every handle has closed */
     assert(alive == 0);
     publish_core_counters(w);
+    struct group *g;
+    TAILQ_FOREACH (g, &w->groups, link)
+        core_group_deinit(&w->core, &g->core);
     core_worker_deinit(&w->core);
     auth_query_destroy(w);
     free(w->slots);

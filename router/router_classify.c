@@ -23,13 +23,54 @@ static struct router_class blind_write(enum router_reason reason)
         .writes = true,
         .taints = true,
         .by_node_type = true,
+        .unread = true,
     };
+}
+
+static const struct {
+    uint16_t pin;
+    uint8_t reason;
+} pin_reasons[] = {
+    {ROUTER_PIN_LISTEN, ROUTER_REASON_LISTEN},
+    {ROUTER_PIN_ADVISORY, ROUTER_REASON_ADVISORY_LOCK},
+    {ROUTER_PIN_TEMP, ROUTER_REASON_TEMP_TABLE},
+    {ROUTER_PIN_PREPARE, ROUTER_REASON_SQL_PREPARE},
+    {ROUTER_PIN_CURSOR, ROUTER_REASON_HOLD_CURSOR},
+    {ROUTER_PIN_SEED, ROUTER_REASON_SETSEED},
+    {ROUTER_PIN_LOAD, ROUTER_REASON_LOAD},
+    {ROUTER_PIN_BACKUP, ROUTER_REASON_BACKUP},
+    {ROUTER_PIN_SNAPSHOT, ROUTER_REASON_SNAPSHOT},
+    {ROUTER_PIN_SET, ROUTER_REASON_SET},
+    {ROUTER_PIN_SET_CONFIG, ROUTER_REASON_SET_CONFIG},
+    {ROUTER_PIN_LONG, ROUTER_REASON_TOO_LONG},
+    {ROUTER_PIN_POOL, ROUTER_REASON_PINNED},
+};
+
+uint16_t router_pin_of(enum router_reason reason)
+{
+    for (size_t i = 0; i < sizeof(pin_reasons) / sizeof(pin_reasons[0]); i++)
+        if (pin_reasons[i].reason == reason)
+            return pin_reasons[i].pin;
+    return ROUTER_PIN_OTHER;
+}
+
+enum router_reason router_pin_reason(uint16_t pins)
+{
+    if (pins == 0)
+        return ROUTER_REASON_NONE;
+    for (size_t i = 0; i < sizeof(pin_reasons) / sizeof(pin_reasons[0]); i++)
+        if ((pins & pin_reasons[i].pin) != 0)
+            return (enum router_reason)pin_reasons[i].reason;
+    return ROUTER_REASON_PINNED;
 }
 
 static void merge_statement(struct router_class *ret, const struct router_statement *s)
 {
     struct router_finding all = {.verdict = ret->verdict, .reason = ret->reason};
     router_finding_add(&all, s->finding.verdict, s->finding.reason);
+    ret->pins |= s->finding.pins;
+    ret->changes = ret->changes || s->finding.changes;
+    ret->resets = ret->resets || s->resets;
     ret->verdict = all.verdict;
     ret->reason = all.reason;
     ret->cacheable = ret->cacheable && s->finding.cacheable;
@@ -50,9 +91,11 @@ static void settle_many(struct router_class *ret, struct router_detail *detail)
     if (ret->verdict == ROUTER_VERDICT_LOCAL || ret->reason == ROUTER_REASON_SWITCHGEAR) {
         ret->verdict = ROUTER_VERDICT_SESSION; /* ours, but not alone: the server shall say no */
         ret->by_node_type = true;
+        ret->pins |= ROUTER_PIN_SET;
     }
     if (ret->verdict == ROUTER_VERDICT_TRANSACTION)
         ret->reason = ROUTER_REASON_MULTI_STATEMENT;
+    ret->changes = ret->changes || ret->has_transaction;
     *detail = (struct router_detail){0};
 }
 
@@ -64,6 +107,7 @@ static void settle_one(struct router_class *ret, const struct router_statement *
     ret->ends = s->ends;
     ret->rolls_back = s->rolls_back;
     ret->unpins = s->unpins;
+    ret->releases = s->releases;
     ret->set_read_only = s->set_read_only;
     ret->has_transaction = false;
 }
@@ -98,6 +142,7 @@ static struct router_class classify_tree(const struct router_tree *tree,
     if (own && count > 1 && ret.verdict == ROUTER_VERDICT_READ) {
         ret.verdict = ROUTER_VERDICT_SESSION;
         ret.reason = ROUTER_REASON_MULTI_STATEMENT;
+        ret.pins |= ROUTER_PIN_SET;
     }
     return ret;
 }

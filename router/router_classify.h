@@ -36,23 +36,51 @@ enum router_local {
 
 enum { ROUTER_LOCAL_NAME_SIZE = 32, ROUTER_LOCAL_VALUE_SIZE = 96 };
 
+/* What binds a session to its backend. */
+enum router_pin {
+    ROUTER_PIN_LISTEN = 1 << 0,
+    ROUTER_PIN_ADVISORY = 1 << 1,
+    ROUTER_PIN_TEMP = 1 << 2,
+    ROUTER_PIN_PREPARE = 1 << 3,
+    ROUTER_PIN_CURSOR = 1 << 4,
+    ROUTER_PIN_SEED = 1 << 5,
+    ROUTER_PIN_LOAD = 1 << 6,
+    ROUTER_PIN_BACKUP = 1 << 7,
+    ROUTER_PIN_SNAPSHOT = 1 << 8,
+    ROUTER_PIN_SET = 1 << 9, /* a setting that cannot be followed: its value is not in the text */
+    ROUTER_PIN_SET_CONFIG = 1 << 10,
+    ROUTER_PIN_LONG = 1 << 11,
+    ROUTER_PIN_POOL = 1 << 12, /* pool_mode = session */
+    ROUTER_PIN_OTHER = 1 << 13,
+};
+/* The bit of a reason, and the reason that the lowest bit stands for. */
+uint16_t router_pin_of(enum router_reason reason);
+enum router_reason router_pin_reason(uint16_t pins);
+
 /* Small enough to be a cache's value and to be copied freely. */
 struct router_class {
-    uint8_t verdict;    /* enum router_verdict */
-    uint8_t reason;     /* enum router_reason: of the first thing that decided */
-    uint8_t begin;      /* enum router_begin: the text *is exactly one* BEGIN */
-    uint8_t local;      /* enum router_local: the text is exactly one such statement */
-    bool cacheable;     /* literals, comments and settings cannot change it */
-    bool alone;         /* exactly one statement in the text */
-    bool ends;          /* exactly one COMMIT/END (without AND CHAIN) */
-    bool rolls_back;    /* exactly one ROLLBACK/ABORT (without TO, without AND CHAIN) */
-    bool writes;        /* makes the session dirty for read-your-writes: everything that is not a
-                           read and not transaction, session or local; several statements with
-                           one too; not what a hint or set_config(..., true) made a write, nor
-                           what only asks a catalog or for something of the node's own */
-    bool taints;        /* ran code of unknown effect on session state: CALL, DO, functions that are
-                           unknown or volatile and not on the allow-list */
-    bool unpins;        /* exactly one DISCARD ALL: nothing is bound to the backend any more */
+    uint8_t verdict; /* enum router_verdict */
+    uint8_t reason;  /* enum router_reason: of the first thing that decided */
+    uint8_t begin;   /* enum router_begin: the text *is exactly one* BEGIN */
+    uint8_t local;   /* enum router_local: the text is exactly one such statement */
+    bool cacheable;  /* literals, comments and settings cannot change it */
+    bool alone;      /* exactly one statement in the text */
+    bool ends;       /* exactly one COMMIT/END (without AND CHAIN) */
+    bool rolls_back; /* exactly one ROLLBACK/ABORT (without TO, without AND CHAIN) */
+    bool writes;     /* makes the session dirty for read-your-writes: everything that is not a
+                        read and not transaction, session or local; several statements with
+                        one too; not what a hint or set_config(..., true) made a write, nor
+                        what only asks a catalog or for something of the node's own */
+    bool taints;     /* ran code of unknown effect on session state: CALL, DO, functions that are
+                        unknown or volatile and not on the allow-list */
+    bool unpins;     /* exactly one DISCARD ALL: nothing is bound to the backend any more */
+    uint16_t pins;   /* enum router_pin bits: what in it binds the session to its backend */
+    uint16_t
+        releases; /* ... and what exactly this one statement sets free: UNLISTEN *, CLOSE ALL */
+    bool changes; /* router_changes_read() has something to say of it: SET, RESET, DISCARD ALL,
+                     set_config, SAVEPOINT, COMMIT among others */
+    bool unread;  /* the text was not read: too long, or the parser does not know it */
+    bool resets;  /* RESET, SET ... TO DEFAULT or DISCARD ALL is in it */
     bool set_read_only; /* exactly one SET TRANSACTION READ ONLY / SET transaction_read_only = on */
     bool has_transaction; /* multi-statement text with BEGIN/COMMIT/... inside */
     bool changes_seed;    /* setseed: random() is no longer a read in this session */

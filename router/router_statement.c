@@ -4,6 +4,8 @@
  */
 #include "router_statement.h"
 
+#include "router_change.h"
+
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
@@ -50,32 +52,6 @@ static uint32_t wrapped(const struct router_tree *tree, uint32_t object, const c
     return field + 1;
 }
 
-/*
- * The value of a DefElem or of an A_Const below `object` as text: numbers as written, a zero and
- * false as "0" because the tree leaves them out. base NULL: there is no value.
- */
-static struct router_name value_of(const struct router_tree *tree, uint32_t object)
-{
-    static const char *const kinds[] = {"sval", "ival", "fval", "boolval", "bsval"};
-    static const char *const nodes[] = {"A_Const", "String", "Integer", "Float", "Boolean"};
-    for (size_t i = 0; i < sizeof(nodes) / sizeof(nodes[0]); i++) {
-        const uint32_t node = router_tree_field(tree, object, nodes[i]);
-        if (node != ROUTER_TREE_NONE)
-            object = node;
-    }
-    for (uint32_t depth = 0; depth < 2; depth++) {
-        uint32_t found = ROUTER_TREE_NONE;
-        for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]) && found == ROUTER_TREE_NONE; i++)
-            found = router_tree_field(tree, object, kinds[i]);
-        if (found == ROUTER_TREE_NONE)
-            break;
-        if (tree->nodes[found].kind != ROUTER_TREE_OBJECT)
-            return router_tree_value(tree, found);
-        object = found;
-    }
-    return (struct router_name){.base = "0", .size = 1};
-}
-
 static bool says_false(struct router_name value)
 {
     static const char *const words[] = {"0", "false", "off"};
@@ -96,10 +72,43 @@ static bool says_true(struct router_name value)
     return false;
 }
 
+/* SELECT pg_advisory_unlock_all(), and nothing else. */
+static bool calls_unlock_all(const struct context *c)
+{
+    static const char *const path[] = {"targetList", NULL, "ResTarget", "val", "FuncCall"};
+    const struct router_tree *tree = c->tree;
+    uint32_t at = c->node;
+    if (router_tree_field(tree, at, "fromClause") != ROUTER_TREE_NONE ||
+        router_tree_field(tree, at, "whereClause") != ROUTER_TREE_NONE ||
+        router_tree_field(tree, at, "limitCount") != ROUTER_TREE_NONE ||
+        router_tree_field(tree, at, "limitOffset") != ROUTER_TREE_NONE ||
+        router_tree_field(tree, at, "withClause") != ROUTER_TREE_NONE)
+        return false;
+    for (size_t i = 0; i < sizeof(path) / sizeof(path[0]); i++) {
+        if (path[i] == NULL && router_tree_size(tree, at) != 1)
+            return false;
+        at = path[i] != NULL ? router_tree_field(tree, at, path[i]) : at + 1;
+        if (at == ROUTER_TREE_NONE)
+            return false;
+    }
+    const uint32_t names = router_tree_field(tree, at, "funcname");
+    if (names == ROUTER_TREE_NONE)
+        return false;
+    const struct router_name last = router_tree_string(
+        tree, router_tree_element(tree, names, router_tree_size(tree, names) - 1));
+    return last.base != NULL && router_name_is(last, "pg_advisory_unlock_all");
+}
+
 static void on_select(struct context *c)
 {
+    struct router_finding *f = &c->s->finding;
     decide(c, ROUTER_VERDICT_READ, ROUTER_REASON_SELECT);
     walk(c, ROUTER_WALK_READ);
+    if ((f->pins & ROUTER_PIN_SET_CONFIG) != 0 && router_change_select_known(c->tree, c->node)) {
+        f->pins &= (uint16_t)~ROUTER_PIN_SET_CONFIG;
+        f->changes = true;
+    }
+    c->s->releases = calls_unlock_all(c) ? ROUTER_PIN_ADVISORY : 0;
 }
 
 static void on_dml(struct context *c)
@@ -164,7 +173,7 @@ static bool explain_runs(const struct context *c)
         if (!router_name_is(router_tree_text(tree, option, "defname"), "analyze"))
             continue;
         const uint32_t arg = router_tree_field(tree, option, "arg");
-        if (arg == ROUTER_TREE_NONE || !says_false(value_of(tree, arg)))
+        if (arg == ROUTER_TREE_NONE || !says_false(router_tree_constant(tree, arg)))
             return true;
     }
     return false;
@@ -192,6 +201,8 @@ static void on_explain(struct context *c)
     struct context inner = *c;
     inner.node = query;
     classify_node(&inner);
+    if (c->s->finding.changes)
+        c->s->finding.pins |= ROUTER_PIN_SET_CONFIG; /* nobody looks for one down here */
 }
 
 /* The name behind "switchgear.", lower case; false: the setting is not ours, or too long. */
@@ -246,7 +257,7 @@ static bool take_own_value(struct context *c)
     for (uint32_t i = args + 1; i < tree->nodes[args].end; i = tree->nodes[i].end) {
         if (i != args + 1 && !append_value(c->detail, (struct router_name){.base = ",", .size = 1}))
             return false;
-        if (!append_value(c->detail, value_of(tree, i)))
+        if (!append_value(c->detail, router_tree_constant(tree, i)))
             return false;
     }
     return true;
@@ -278,8 +289,8 @@ static enum router_begin modes_of(const struct router_tree *tree, uint32_t list)
             return ROUTER_BEGIN_WRITE;
         const struct router_name name = router_tree_text(tree, option, "defname");
         const uint32_t arg = router_tree_field(tree, option, "arg");
-        const struct router_name value =
-            arg != ROUTER_TREE_NONE ? value_of(tree, arg) : (struct router_name){.base = ""};
+        const struct router_name value = arg != ROUTER_TREE_NONE ? router_tree_constant(tree, arg)
+                                                                 : (struct router_name){.base = ""};
         if (router_name_is(name, "transaction_isolation")) {
             if (router_name_is(value, "serializable"))
                 return ROUTER_BEGIN_WRITE;
@@ -297,17 +308,31 @@ static bool name_is_any_case(struct router_name name, const char *text)
     return name.size == strlen(text) && strncasecmp(name.base, text, name.size) == 0;
 }
 
+/* What can be followed is, the rest pins. */
+static void follow_set(struct context *c)
+{
+    const struct router_name kind = text_of(c, "kind");
+    struct router_finding *f = &c->s->finding;
+    c->s->resets = !router_name_is(kind, "VAR_SET_VALUE") && !router_name_is(kind, "VAR_SET_MULTI");
+    if (router_change_set_known(c->tree, c->node))
+        f->changes = true;
+    else
+        f->pins |= name_is_any_case(text_of(c, "name"), "seed") ? ROUTER_PIN_SEED : ROUTER_PIN_SET;
+}
+
 static void on_set(struct context *c)
 {
     const struct router_name kind = text_of(c, "kind");
     const struct router_name name = text_of(c, "name");
-    c->s->finding.cacheable = false;
+    struct router_finding *f = &c->s->finding;
+    f->cacheable = false;
     if (router_name_is(kind, "VAR_SET_MULTI")) {
         if (router_name_is(name, "TRANSACTION SNAPSHOT")) {
             decide(c, ROUTER_VERDICT_WRITE, ROUTER_REASON_SNAPSHOT);
             return;
         }
         if (!router_name_is(name, "TRANSACTION")) { /* SESSION CHARACTERISTICS */
+            follow_set(c);
             decide(c, ROUTER_VERDICT_SESSION, ROUTER_REASON_SET);
             return;
         }
@@ -324,10 +349,12 @@ static void on_set(struct context *c)
         const uint32_t args = router_tree_field(c->tree, c->node, "args");
         c->s->set_read_only = name_is_any_case(name, "transaction_read_only") &&
                               router_name_is(kind, "VAR_SET_VALUE") && args != ROUTER_TREE_NONE &&
-                              says_true(value_of(c->tree, args + 1));
+                              says_true(router_tree_constant(c->tree, args + 1));
         decide(c, ROUTER_VERDICT_TRANSACTION, ROUTER_REASON_SET);
         return;
     }
+    follow_set(c);
+    f->changes_seed = f->changes_seed || name_is_any_case(name, "seed");
     decide(c, is_true(c, "is_local") ? ROUTER_VERDICT_TRANSACTION : ROUTER_VERDICT_SESSION,
            ROUTER_REASON_SET);
 }
@@ -347,15 +374,19 @@ static void on_transaction(struct context *c)
         decide(c, ROUTER_VERDICT_TRANSACTION, ROUTER_REASON_BEGIN);
     } else if (router_name_is(kind, "TRANS_STMT_COMMIT")) {
         s->ends = !is_true(c, "chain");
+        s->finding.changes = !s->ends;
         decide(c, ROUTER_VERDICT_TRANSACTION, ROUTER_REASON_COMMIT);
     } else if (router_name_is(kind, "TRANS_STMT_ROLLBACK")) {
         s->rolls_back = !is_true(c, "chain");
+        s->finding.changes = !s->rolls_back;
         decide(c, ROUTER_VERDICT_TRANSACTION, ROUTER_REASON_ROLLBACK);
     } else if (router_name_is(kind, "TRANS_STMT_SAVEPOINT") ||
                router_name_is(kind, "TRANS_STMT_RELEASE") ||
                router_name_is(kind, "TRANS_STMT_ROLLBACK_TO")) {
+        s->finding.changes = true;
         decide(c, ROUTER_VERDICT_TRANSACTION, ROUTER_REASON_SAVEPOINT);
     } else { /* two-phase commit */
+        s->finding.changes = router_name_is(kind, "TRANS_STMT_PREPARE");
         decide(c, ROUTER_VERDICT_WRITE, ROUTER_REASON_UTILITY);
     }
 }
@@ -380,6 +411,9 @@ static void on_declare(struct context *c)
 
 static void on_cursor(struct context *c)
 {
+    const bool closes = router_name_is(router_tree_key(c->tree, c->node), "ClosePortalStmt");
+    if (closes && text_of(c, "portalname").size == 0)
+        c->s->releases = ROUTER_PIN_CURSOR;
     decide(c, ROUTER_VERDICT_TRANSACTION, ROUTER_REASON_CURSOR);
 }
 
@@ -387,7 +421,10 @@ static void on_discard(struct context *c)
 {
     const bool all = router_name_is(text_of(c, "target"), "DISCARD_ALL");
     c->s->unpins = all;
-    c->s->forgets_statements = all;
+    c->s->forgets_statements = c->s->resets = all;
+    c->s->finding.changes = all;
+    if (router_name_is(text_of(c, "target"), "DISCARD_TEMP"))
+        c->s->releases = ROUTER_PIN_TEMP;
     decide(c, ROUTER_VERDICT_SESSION, ROUTER_REASON_DISCARD);
 }
 
@@ -396,6 +433,7 @@ static void on_deallocate(struct context *c)
     const struct router_name name = text_of(c, "name");
     c->s->finding.cacheable = false;
     c->s->forgets_statements = name.size == 0;
+    c->s->releases = name.size == 0 ? ROUTER_PIN_PREPARE : 0;
     if (!router_tree_unescape(name, c->detail->deallocate, sizeof(c->detail->deallocate)))
         c->detail->deallocate[0] = '\0'; /* not PostgreSQL's: its names are shorter */
     decide(c, ROUTER_VERDICT_SESSION, ROUTER_REASON_DEALLOCATE);
@@ -416,6 +454,12 @@ static void on_execute(struct context *c)
 static void on_listen(struct context *c)
 {
     decide(c, ROUTER_VERDICT_PIN, ROUTER_REASON_LISTEN);
+}
+
+static void on_unlisten(struct context *c)
+{
+    c->s->releases = text_of(c, "conditionname").size == 0 ? ROUTER_PIN_LISTEN : 0;
+    decide(c, ROUTER_VERDICT_SESSION, ROUTER_REASON_LISTEN);
 }
 
 static void on_load(struct context *c)
@@ -455,7 +499,7 @@ static const struct rule rules[] = {
     {"ReindexStmt", on_utility},
     {"SelectStmt", on_select},
     {"TransactionStmt", on_transaction},
-    {"UnlistenStmt", on_listen},
+    {"UnlistenStmt", on_unlisten},
     {"UpdateStmt", on_dml},
     {"VacuumStmt", on_utility},
     {"VariableSetStmt", on_set},

@@ -17,6 +17,8 @@ struct router_statement {
     bool ends;
     bool rolls_back;
     bool unpins;
+    bool resets;
+    uint16_t releases;
     bool set_read_only;
     bool is_transaction; /* BEGIN, COMMIT, SAVEPOINT ... */
     bool forgets_statements;

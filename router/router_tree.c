@@ -182,6 +182,28 @@ struct router_name router_tree_string(const struct router_tree *tree, uint32_t i
     return router_tree_text(tree, string, "sval");
 }
 
+struct router_name router_tree_constant(const struct router_tree *tree, uint32_t object)
+{
+    static const char *const kinds[] = {"sval", "ival", "fval", "boolval", "bsval"};
+    static const char *const nodes[] = {"A_Const", "String", "Integer", "Float", "Boolean"};
+    for (size_t i = 0; i < sizeof(nodes) / sizeof(nodes[0]); i++) {
+        const uint32_t node = router_tree_field(tree, object, nodes[i]);
+        if (node != ROUTER_TREE_NONE)
+            object = node;
+    }
+    for (uint32_t depth = 0; depth < 2; depth++) {
+        uint32_t found = ROUTER_TREE_NONE;
+        for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]) && found == ROUTER_TREE_NONE; i++)
+            found = router_tree_field(tree, object, kinds[i]);
+        if (found == ROUTER_TREE_NONE)
+            break;
+        if (tree->nodes[found].kind != ROUTER_TREE_OBJECT)
+            return router_tree_value(tree, found);
+        object = found;
+    }
+    return (struct router_name){.base = "0", .size = 1};
+}
+
 /* Of \uXXXX: libpg_query writes it for ASCII characters only; others mean a broken text. */
 static int unicode_escape(const char *digits)
 {

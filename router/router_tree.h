@@ -73,6 +73,9 @@ uint32_t router_tree_element(const struct router_tree *tree, uint32_t array, uin
 uint32_t router_tree_size(const struct router_tree *tree, uint32_t array);
 /* The text of {"String": {"sval": ...}} at `index`; base NULL: it is none. */
 struct router_name router_tree_string(const struct router_tree *tree, uint32_t index);
+/* The value of a DefElem or of an A_Const below `object` as text: numbers as written, a zero and
+ * false as "0" because the tree leaves them out. base NULL: there is no value. */
+struct router_name router_tree_constant(const struct router_tree *tree, uint32_t object);
 /* Undoes the escapes of a key or value, ending it with NUL; false: it does not fit. */
 bool router_tree_unescape(struct router_name escaped, char *ret, size_t room);
 

@@ -4,6 +4,8 @@
  */
 #include "router_walk.h"
 
+#include "router_change.h"
+
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
@@ -53,6 +55,8 @@ static int verdict_weight(uint8_t verdict)
 void router_finding_add(struct router_finding *f, enum router_verdict verdict,
                         enum router_reason reason)
 {
+    if (verdict == ROUTER_VERDICT_PIN)
+        f->pins |= router_pin_of(reason);
     const bool nothing_yet = f->reason == ROUTER_REASON_NONE;
     if (!nothing_yet && verdict_weight((uint8_t)verdict) <= verdict_weight(f->verdict))
         return;
@@ -160,12 +164,19 @@ static bool set_config_is_local(const struct router_tree *tree, uint32_t args)
 
 static void visit_set_config(struct walk *w, uint32_t args)
 {
+    const struct router_name none = {.base = "", .size = 0};
     w->finding->cacheable = false;
     w->finding->by_node_type = true;
-    router_finding_add(w->finding,
-                       set_config_is_local(w->tree, args) ? ROUTER_VERDICT_WRITE
-                                                          : ROUTER_VERDICT_SESSION,
+    const bool local = set_config_is_local(w->tree, args);
+    router_finding_add(w->finding, local ? ROUTER_VERDICT_WRITE : ROUTER_VERDICT_SESSION,
                        ROUTER_REASON_SET_CONFIG);
+    if (!local) { /* until somebody finds that it can be followed */
+        w->finding->pins |= ROUTER_PIN_SET_CONFIG;
+        return;
+    }
+    const struct router_name name = string_argument(w->tree, args, 0);
+    if (name.base == NULL || (router_setting_flags(name, none) & ROUTER_SETTING_PARSES) != 0)
+        w->finding->changes = true;
 }
 
 static void visit_current_setting(struct walk *w, uint32_t args)
@@ -226,6 +237,11 @@ static void visit_called(struct walk *w, struct router_name name, bool foreign, 
         pin(w, ROUTER_REASON_SETSEED);
         return;
     case ROUTER_FUNCTION_ADVISORY:
+        if (router_name_starts(name, "pg_advisory_unlock")) { /* leaves nothing behind */
+            f->by_node_type = true;
+            router_finding_add(f, ROUTER_VERDICT_SESSION, ROUTER_REASON_ADVISORY_LOCK);
+            return;
+        }
         pin(w, ROUTER_REASON_ADVISORY_LOCK);
         return;
     case ROUTER_FUNCTION_BACKUP:
@@ -345,6 +361,7 @@ static void visit_relation(struct walk *w, uint32_t relation)
         if (w->scope == ROUTER_WALK_WRITE && router_name_is(name, "pg_settings")) {
             w->finding->by_node_type = true;
             router_finding_add(w->finding, ROUTER_VERDICT_SESSION, ROUTER_REASON_SET_CONFIG);
+            w->finding->pins |= ROUTER_PIN_SET_CONFIG;
         }
     }
 }

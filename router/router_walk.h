@@ -23,6 +23,8 @@ struct router_finding {
     bool asks_sequence;  /* currval or lastval: what nextval left in the session */
     bool moves_sequence; /* nextval or setval */
     bool cacheable;
+    bool changes;  /* of the session's settings, or a savepoint: router_change.h */
+    uint16_t pins; /* enum router_pin bits */
 };
 
 enum router_walk_scope {

@@ -117,9 +117,12 @@ enum { CORE_DIGEST_SIZE = 16, CORE_SERVER_NAME_SIZE = 3 + 2 * CORE_DIGEST_SIZE }
 
 /* A statement as text and parameter types, shared by all clients of a worker. */
 struct core_stmt {
-    struct core_stmt *next; /* in its hash chain */
+    struct core_stmt *next;     /* in its hash chain */
+    struct core_stmt *variants; /* of a text: the same under other settings, by `salt` */
     uint8_t digest[CORE_DIGEST_SIZE];
+    uint8_t salt[CORE_DIGEST_SIZE];
     char server_name[CORE_SERVER_NAME_SIZE + 1];
+    bool is_variant; /* not in the table: its text's list holds it */
     uint32_t references;
     struct router_class class;
     struct router_hash hash;
@@ -131,6 +134,9 @@ struct core_stmt {
 struct core_stmts; /* the worker's table; core_stmt.h */
 struct core_names; /* a client's names; core_stmt.h */
 struct core_lru;   /* what a backend has; core_stmt.h */
+
+struct core_settings;       /* what a client has set; core_settings.h */
+struct core_settings_table; /* a worker's; core_settings.h */
 
 /* ---- expected replies ---- */
 
@@ -154,13 +160,16 @@ enum core_expect_action {
 struct core_expect {
     uint8_t kind;
     uint8_t action;
-    uint8_t fake;           /* type byte of the made-up message: '1', '3' */
-    bool named_in_client;   /* undo: the client's name was set (PARSE) or dropped (FAKE '3') */
-    bool in_backend;        /* undo: the backend's list was told (PARSE adds, CLOSE removes) */
-    bool behind_begin;      /* QUERY: a deferred BEGIN was put in front of it */
-    bool seen_t;            /* DESCRIBE: ParameterDescription came, T or n is next */
-    struct core_stmt *stmt; /* one reference, or NULL */
-    char *name;             /* the client's name, owned; NULL: none */
+    uint8_t fake;         /* type byte of the made-up message: '1', '3' */
+    bool named_in_client; /* undo: the client's name was set (PARSE) or dropped (FAKE '3') */
+    bool in_backend;      /* undo: the backend's list was told (PARSE adds, CLOSE removes) */
+    bool behind_begin;    /* QUERY: a deferred BEGIN was put in front of it */
+    bool seen_t;          /* DESCRIBE: ParameterDescription came, T or n is next */
+    uint8_t follow;       /* enum core_follow: what its CommandComplete changes of the settings */
+    uint32_t completed;   /* CommandCompletes so far: the statement of `changes` that is next */
+    struct router_changes *changes; /* owned, or NULL */
+    struct core_stmt *stmt;         /* one reference, or NULL */
+    char *name;                     /* the client's name, owned; NULL: none */
     uint64_t unnamed_id; /* PARSE: of the unnamed statement that it makes; 0: of none that counts */
     uint32_t kept_size;  /* SYNC and QUERY: bytes of s->kept that it answers */
 };
@@ -168,15 +177,14 @@ struct core_expect {
 /* ---- settings that a client brought along ---- */
 
 /*
- * One per (database, user, start-up settings) and worker: what to SET on a backend before it
- * serves such a client, and the ParameterStatus messages that such a client is welcomed with.
+ * One per (database, user, start-up settings) and worker: what RESET ALL goes back to, and the
+ * ParameterStatus messages that such a client is welcomed with.
  */
 struct core_profile {
     struct core_profile *next;
     struct core_group *group;
-    uint64_t settings_hash; /* 0: no settings */
-    char *settings;         /* "RESET ALL;SET ...", "" when there are none */
-    uint8_t *welcome;       /* ParameterStatus messages; NULL: not known yet */
+    struct core_settings *start; /* one reference */
+    uint8_t *welcome;            /* ParameterStatus messages; NULL: not known yet */
     uint32_t welcome_size;
     uint32_t references;
 };
@@ -255,6 +263,13 @@ struct core_session {
     struct core_login *login;      /* until CORE_QUERY */
     struct core_block *begin_text; /* CORE_DEFERRED: the client's own words */
 
+    struct core_settings *settings; /* what the client has set, as far as servers have answered */
+    struct core_settings *settings_before; /* ... when the transaction that changed them began */
+    struct core_block *savepoints;         /* ... and at each savepoint; core_follow.c */
+    struct router_changes *bound_changes;  /* of the statement that the unnamed portal holds */
+    uint64_t salt_id;                      /* of salt_unique */
+    uint8_t local_salt[CORE_DIGEST_SIZE];  /* of SET LOCAL search_path and the like */
+
     uint64_t id;
     uint64_t unnamed_id;       /* identity of `unnamed`; 0: none */
     uint64_t batch_unnamed_id; /* what it was when the batch being sent began */
@@ -280,11 +295,14 @@ struct core_session {
     uint8_t cancel_key[CORE_CANCEL_KEY_SIZE_MAX];
     uint8_t cancel_key_size; /* of it, by the protocol that the client speaks */
 
-    uint8_t phase;       /* enum core_phase */
-    uint8_t tls;         /* enum core_tls */
-    uint8_t block;       /* enum core_block_state */
-    uint8_t begin;       /* enum router_begin of the deferred BEGIN */
-    uint8_t pin;         /* enum router_reason; ROUTER_REASON_NONE: not pinned */
+    uint8_t phase;     /* enum core_phase */
+    uint8_t tls;       /* enum core_tls */
+    uint8_t block;     /* enum core_block_state */
+    uint8_t begin;     /* enum router_begin of the deferred BEGIN */
+    uint8_t pin;       /* enum router_reason; ROUTER_REASON_NONE: not pinned */
+    uint16_t pins;     /* enum router_pin bits */
+    uint16_t releases; /* ... that go when the batch in flight has succeeded */
+    uint8_t bound_follow;
     uint8_t level;       /* enum router_level */
     uint8_t level_local; /* SET LOCAL: back to `level` when the block ends; 0xff: none */
     uint8_t route;       /* enum router_route */
@@ -293,10 +311,16 @@ struct core_session {
     bool waiting;  /* for a backend, as of `choice` */
     bool emitting; /* the batch at the front is decided, and batch_left of it is to be sent */
     bool parse_class_valid;
-    bool streaming;   /* ... and it is too long to be planned: its end is not known yet */
-    bool preflight;   /* settings are being sent; the batch follows */
-    bool skipping;    /* after an error: drop everything up to Sync */
-    bool stream_drop; /* the streamed message goes nowhere */
+    bool streaming;       /* ... and it is too long to be planned: its end is not known yet */
+    bool preflight;       /* settings are being sent; the batch follows */
+    bool preflight_alone; /* ... no batch does: the client reset what it had brought along */
+    bool settings_off;    /* the backend's settings are not `settings` */
+    bool settings_off_before;
+    bool local_salted;
+    bool salt_unique;  /* settings change in flight: what is parsed now is nobody else's */
+    bool group_failed; /* an error came since the last ReadyForQuery */
+    bool skipping;     /* after an error: drop everything up to Sync */
+    bool stream_drop;  /* the streamed message goes nowhere */
     bool copy_in;
     bool unsynced;        /* extended messages were sent since the last Sync */
     bool executed;        /* ... and a Bind or Execute was among them */
@@ -316,10 +340,8 @@ struct core_session {
     bool in_flight;         /* replies are outstanding; counted in the worker's loads */
     bool dirty_block;       /* a write was sent since the last idle ReadyForQuery */
     bool seed_set;
-    bool route_fixed;       /* settings that our lexer cannot follow: everything on the primary */
-    bool level_given;       /* by the start-up packet: the database's default does not apply */
-    bool default_read_only; /* start-up option default_transaction_read_only = on */
-    bool drops_statements;  /* DISCARD ALL or DEALLOCATE ALL is in flight */
+    bool level_given;      /* by the start-up packet: the database's default does not apply */
+    bool drops_statements; /* DISCARD ALL or DEALLOCATE ALL is in flight */
     bool unpins;
     bool rolls_back;
     bool error_seen;
@@ -357,10 +379,10 @@ struct core_backend {
     uint32_t expect_tail;
     uint8_t *params; /* ParameterStatus messages of its start, owned */
     uint32_t params_size;
-    uint32_t body_left;  /* bytes of the message that streams */
-    uint32_t generation; /* of the node's breaker when the batch was sent */
-    uint64_t unnamed_id; /* whose unnamed statement it has */
-    uint64_t settings_hash;
+    uint32_t body_left;     /* bytes of the message that streams */
+    uint32_t generation;    /* of the node's breaker when the batch was sent */
+    uint64_t unnamed_id;    /* whose unnamed statement it has */
+    uint64_t settings_hash; /* of a struct core_settings; while attached: see the session */
     uint64_t opened_ns;
     uint64_t last_session_id;
     uint8_t node;
@@ -373,10 +395,11 @@ struct core_backend {
     bool pinned_left;    /* a pinned session left it: locks and temporary tables must go now */
     bool resetting;      /* a reset of ours is in flight, no session is attached */
     bool preflight_done; /* within one step */
-    bool broken;         /* close it, never reuse it */
-    bool fatal_seen;     /* sent a FATAL: its end is near */
-    bool trial;          /* holds a trial permit */
-    uint32_t cancels;    /* cancel requests in flight against it */
+    struct core_block *preflight_error; /* the body of the error that a setting met */
+    bool broken;                        /* close it, never reuse it */
+    bool fatal_seen;                    /* sent a FATAL: its end is near */
+    bool trial;                         /* holds a trial permit */
+    uint32_t cancels;                   /* cancel requests in flight against it */
 };
 
 /* ---- a worker's part of the core ---- */
@@ -391,6 +414,7 @@ struct core_limits {
 struct core_counters {
     uint64_t statements, batches, reads_missed, retries, learned, misroutes;
     uint64_t parses_injected, closes_injected, preflights, begins_deferred, local_answers;
+    uint64_t settings_refused; /* by a replica: the primary took over */
     uint64_t errors_made, pins[ROUTER_REASON_COUNT];
     uint64_t server_errors[CORE_ERROR_CLASSES];
 };
@@ -399,6 +423,7 @@ struct core_worker {
     const struct router_topology *topology; /* set by the shell for the length of a call */
     struct router_cache *cache;
     struct core_stmts *stmts;
+    struct core_settings_table *settings;
     struct router_load loads[ROUTER_NODES_MAX];
     uint64_t loads_seen_ns[ROUTER_NODES_MAX];
     uint32_t trial_ok;
@@ -421,6 +446,8 @@ struct core_worker {
 bool core_worker_init(struct core_worker *w, const struct core_limits *limits,
                       uint32_t cache_entries, const uint8_t key[ROUTER_KEY_SIZE], uint64_t seed);
 void core_worker_deinit(struct core_worker *w);
+/* Gives back what the group's clients had in common. None may be left. */
+void core_group_deinit(struct core_worker *w, struct core_group *group);
 
 /* ---- sessions ---- */
 

@@ -54,6 +54,11 @@ static void merge(struct core_batch *batch, const struct router_class *c, bool f
     into->begin = ROUTER_BEGIN_NONE;
     into->local = ROUTER_LOCAL_NONE;
     into->ends = into->rolls_back = into->unpins = into->set_read_only = false;
+    into->releases = 0;
+    into->pins = was.pins | c->pins;
+    into->changes = was.changes || c->changes;
+    into->resets = was.resets || c->resets;
+    into->unread = was.unread || c->unread;
     into->writes = was.writes || c->writes;
     into->taints = was.taints || c->taints;
     into->has_transaction = was.has_transaction || c->has_transaction || was.begin != 0 ||

@@ -15,7 +15,7 @@ enum core_cancel core_cancel(struct core_session *s)
     if (s->preflight) {
         /* A cancel would hit our own settings, and leave the connection in a state that nobody
          * knows. They are quick; what they prepare for is not sent any more. */
-        s->cancelled = true;
+        s->cancelled = !s->preflight_alone; /* else the client has its answer */
         return CORE_CANCEL_NOTHING;
     }
     if (s->backend != NULL && core_expect_count(s->backend) > 0)

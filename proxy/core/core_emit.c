@@ -20,10 +20,25 @@ static void drop_unnamed(struct core_session *s)
     core_block_give(s->worker, &s->unnamed);
 }
 
+static void follow_query(struct core_session *s, struct core_expect *e, struct proto_span message)
+{
+    struct router_changes *changes = NULL;
+    struct proto_span text = {0};
+    if (message.base[0] != 'Q')
+        return;
+    if (!s->class.unread) /* else it need not be whole */
+        (void)proto_query_read(core_span_skip(message, PROTO_HEADER_SIZE), &text);
+    const enum core_follow follow = core_follow_read(s, &s->class, text, &changes);
+    core_follow_sent(s, e, follow, changes);
+}
+
 static void emit_query(struct core_session *s, struct proto_span message, bool behind_begin,
                        struct core_actions *a)
 {
-    core_expect_push(s->backend, CORE_EXPECT_QUERY, CORE_FORWARD)->behind_begin = behind_begin;
+    struct core_expect *e = core_expect_push(s->backend, CORE_EXPECT_QUERY, CORE_FORWARD);
+    e->behind_begin = behind_begin;
+    if (s->class.changes || s->class.ends || s->class.rolls_back || s->class.unread)
+        follow_query(s, e, message);
     core_sink_append(&a->server, message);
     if (message.base[0] == 'Q')
         drop_unnamed(s);
@@ -83,6 +98,9 @@ static void emit_parse_named(struct core_session *s, const struct proto_parse *p
         core_provoke(s, a, CORE_OWN_TOO_MANY_STATEMENTS, parse->name);
         return;
     }
+    struct core_stmt *variant = core_stmt_hold(core_stmt_under(s, stmt));
+    core_stmt_release(w, stmt); /* the name holds it */
+    stmt = variant;
     /* A client's own Parse is always answered by a server: what is there already makes way. */
     if (core_lru_touch(s->backend, stmt->digest))
         core_inject_close(s, a, core_span(stmt->server_name), stmt);
@@ -111,6 +129,7 @@ static bool ensure_statement(struct core_session *s, struct proto_span name, str
         return core_ensure_unnamed(s, a);
     struct core_stmt *stmt = core_names_find(s->names, name);
     if (stmt != NULL) {
+        stmt = core_stmt_under(s, stmt);
         core_ensure_named(s, a, stmt);
         *ret = core_span(stmt->server_name);
     } else if (reserved(name)) { /* nobody reaches our own names by guessing them */
@@ -129,6 +148,31 @@ static size_t store_string(uint8_t *to, struct proto_span string)
     return string.size + 1;
 }
 
+/* What the portal will change, if its statement changes anything. */
+static void follow_bind(struct core_session *s, const struct proto_bind *bind)
+{
+    const struct router_class *class = NULL;
+    struct proto_span text = {0};
+    if (bind->statement.size > 0) {
+        const struct core_stmt *stmt = core_names_find(s->names, bind->statement);
+        if (stmt == NULL)
+            return; /* the server will say that there is none */
+        class = &stmt->class;
+        text = (struct proto_span){.base = stmt->data, .size = stmt->text_size};
+    } else {
+        class = &((const struct core_unnamed *)(const void *)s->unnamed->data)->class;
+    }
+    if (!class->changes && !class->ends && !class->rolls_back &&
+        s->bound_follow == CORE_FOLLOW_NOTHING)
+        return;
+    struct proto_parse parse;
+    if (bind->statement.size == 0 &&
+        proto_parse_read(core_span_skip(core_block_span(s->unnamed), sizeof(struct core_unnamed)),
+                         &parse) == PROTO_OK)
+        text = parse.text;
+    core_follow_bound(s, class, text, bind->portal.size > 0);
+}
+
 static void emit_bind(struct core_session *s, struct proto_span prefix, uint32_t body_size,
                       struct core_actions *a)
 {
@@ -141,6 +185,7 @@ static void emit_bind(struct core_session *s, struct proto_span prefix, uint32_t
         s->stream_drop = true;
         return;
     }
+    follow_bind(s, &bind);
     (void)core_expect_push(s->backend, CORE_EXPECT_BIND, CORE_FORWARD);
     struct proto_writer w = core_sink_writer(&a->server);
     assert(w.capacity >= PROTO_HEADER_SIZE + bind.portal.size + 1 + name.size + 1);
@@ -192,6 +237,13 @@ static void emit_close(struct core_session *s, struct proto_span message, struct
         drop_unnamed(s);
     (void)core_expect_push(s->backend, CORE_EXPECT_CLOSE, CORE_FORWARD);
     core_sink_append(&a->server, message);
+}
+
+static void emit_execute(struct core_session *s, struct proto_span body)
+{
+    struct core_expect *e = core_expect_push(s->backend, CORE_EXPECT_EXECUTE, CORE_FORWARD);
+    if (s->bound_follow != CORE_FOLLOW_NOTHING && body.size > 0 && body.base[0] == '\0')
+        core_follow_executed(s, e);
 }
 
 /* The batch may not run: the server is made to fail it. True: the message is replaced. */
@@ -271,7 +323,7 @@ static void emit_message(struct core_session *s, struct proto_header h, struct p
         return;
     case 'E':
         s->executed = true;
-        (void)core_expect_push(s->backend, CORE_EXPECT_EXECUTE, CORE_FORWARD);
+        emit_execute(s, body);
         break;
     case 'S':
         s->unsynced = s->executed = false;
@@ -301,7 +353,7 @@ static void emit_long_parse(struct core_session *s, struct proto_span in, struct
         s->stream_drop = true;
         return;
     }
-    s->pin = s->pin == ROUTER_REASON_NONE ? ROUTER_REASON_TOO_LONG : s->pin;
+    core_pin_force(s, ROUTER_PIN_LONG);
     s->backend->tainted = true;
     if (in.base[PROTO_HEADER_SIZE] == '\0') {
         core_block_give(w, &s->unnamed);

@@ -40,6 +40,7 @@ static void forget(struct core_backend *b, struct core_expect *e)
     if (e->stmt != NULL)
         core_stmt_release(b->worker, e->stmt);
     free(e->name);
+    router_changes_free(e->changes);
     b->expect_head++;
 }
 

@@ -43,6 +43,7 @@ static void swallow_all(struct core_backend *b)
         if (e.stmt != NULL)
             core_stmt_release(b->worker, e.stmt);
         free(e.name);
+        router_changes_free(e.changes);
         if (e.kind != CORE_EXPECT_FAKE)
             *core_expect_at(b, kept++) =
                 (struct core_expect){.kind = e.kind, .action = CORE_SWALLOW};
@@ -78,6 +79,7 @@ struct core_actions *core_client_gone(struct core_session *s, uint64_t now_ns)
         return a;
     a->backend = b;
     core_not_in_flight(s, b->node);
+    core_block_give(b->worker, &b->preflight_error);
     if (b->linked || !may_drain(s)) {
         a->cancel_backend = core_expect_count(b) > 0 && !b->fatal_seen;
         while (core_expect_count(b) > 0)

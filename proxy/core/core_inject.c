@@ -40,7 +40,7 @@ void core_own_error_write(struct core_session *s, enum core_own_error error, con
         text.message = "this statement would bind the session to a server connection, and "
                        "pin_limit allows no more of them";
         text.hint = "Raise pool_size or pin_limit, or look with SHOW PINS and SHOW CLIENTS in the "
-                    "admin console for sessions that SET, LISTEN or lock.";
+                    "admin console for sessions that LISTEN, lock or make temporary tables.";
         break;
     case CORE_OWN_PIN_ON_REPLICA:
         text.sqlstate = "0A000";

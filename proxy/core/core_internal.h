@@ -6,6 +6,7 @@
 #define CORE_INTERNAL_H
 
 #include "core.h"
+#include "router_change.h"
 
 /* ---- core_sink.c ---- */
 
@@ -191,6 +192,8 @@ void core_start_batch(struct core_session *s, uint64_t now_ns);
 void core_keep(struct core_session *s, struct proto_span bytes);
 /* Brings the backend into the state that the session's settings ask for. False: it is in it. */
 bool core_preflight(struct core_session *s, struct core_actions *a);
+/* After the client reset what it had brought along: its start-up settings again. */
+bool core_preflight_alone(struct core_session *s, struct core_actions *a);
 
 /* ---- core_flight.c ---- */
 
@@ -242,7 +245,45 @@ void core_pin_ask(struct core_session *s);
 void core_sequence_ask(struct core_session *s);
 /* As it is sent. */
 void core_pin_take(struct core_session *s, const struct router_class *class);
+/* Without asking: what the server has answered cannot be followed. */
+void core_pin_force(struct core_session *s, uint16_t pins);
+/* Some of what pins is gone. */
+void core_pin_release(struct core_session *s, uint16_t pins);
 void core_pin_drop(struct core_session *s);
+
+/* ---- core_follow.c: a session's settings, from what servers answer ---- */
+
+enum core_follow {
+    CORE_FOLLOW_NOTHING,
+    CORE_FOLLOW_COMMIT,
+    CORE_FOLLOW_ROLLBACK,
+    CORE_FOLLOW_CHANGES, /* as e->changes says, statement by statement */
+    CORE_FOLLOW_UNREAD,  /* nobody read the text: the answer's tag has to do */
+};
+/* A statement is about to be sent. *ret_changes is NULL or to be given to its expected reply. */
+enum core_follow core_follow_read(struct core_session *s, const struct router_class *class,
+                                  struct proto_span text, struct router_changes **ret_changes);
+/* ... and is being executed. */
+void core_follow_sent(struct core_session *s, struct core_expect *e, enum core_follow follow,
+                      struct router_changes *changes);
+/* The same in two steps: Bind, and Execute of the unnamed portal. */
+void core_follow_bound(struct core_session *s, const struct router_class *class,
+                       struct proto_span text, bool named_portal);
+void core_follow_executed(struct core_session *s, struct core_expect *e);
+/* Its CommandComplete. `body`: of that message. */
+void core_follow_completed(struct core_backend *b, struct core_expect *e, struct proto_span body,
+                           struct core_actions *a);
+/* A ReadyForQuery that the client gets, its status in b->status. */
+void core_follow_ready(struct core_session *s);
+void core_follow_attach(struct core_session *s);
+void core_follow_detach(struct core_session *s);
+void core_follow_deinit(struct core_session *s);
+static inline bool core_follow_pending(const struct core_session *s)
+{
+    return s->settings_before != NULL || s->savepoints != NULL || s->local_salted;
+}
+/* What the names of statements that are parsed now are mixed with. False: with nothing. */
+bool core_follow_salt(const struct core_session *s, uint8_t ret[CORE_DIGEST_SIZE]);
 
 /* ---- core_route.c ---- */
 
@@ -276,6 +317,8 @@ struct core_stmt *core_stmt_intern(struct core_worker *w, struct proto_span text
                                    struct proto_span types, const struct router_class *class,
                                    const struct router_hash *hash);
 void core_stmt_release(struct core_worker *w, struct core_stmt *stmt);
+/* The same text as it is parsed under the settings that this session has now. Borrowed. */
+struct core_stmt *core_stmt_under(struct core_session *s, struct core_stmt *stmt);
 static inline struct core_stmt *core_stmt_hold(struct core_stmt *stmt)
 {
     assert(stmt != NULL);
@@ -303,8 +346,8 @@ void core_server_name(const uint8_t digest[CORE_DIGEST_SIZE], char ret[CORE_SERV
 /* ---- core_profile.c ---- */
 
 struct core_profile *core_profile_get(struct core_worker *w, struct core_group *group,
-                                      const char *settings);
-void core_profile_release(struct core_profile *p);
+                                      struct core_settings *start);
+void core_profile_release(struct core_worker *w, struct core_profile *p);
 /* Makes the welcome from a backend's own parameters and what `overlay` changed. */
 void core_profile_learn(struct core_profile *p, struct proto_span params,
                         struct proto_span overlay);

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "core_internal.h"
+#include "core_settings.h"
 
 /* ---- life ---- */
 
@@ -19,8 +20,8 @@ bool core_worker_init(struct core_worker *w, const struct core_limits *limits,
     w->stmts = core_stmts_create();
     w->actions.server.scratch = malloc(CORE_SCRATCH_SIZE);
     w->actions.client.scratch = malloc(CORE_SCRATCH_SIZE);
-    return w->cache != NULL && w->stmts != NULL && w->actions.server.scratch != NULL &&
-           w->actions.client.scratch != NULL;
+    return core_settings_init(w) && w->cache != NULL && w->stmts != NULL &&
+           w->actions.server.scratch != NULL && w->actions.client.scratch != NULL;
 }
 
 void core_worker_deinit(struct core_worker *w)
@@ -33,6 +34,7 @@ void core_worker_deinit(struct core_worker *w)
     }
     router_cache_destroy(w->cache);
     core_stmts_destroy(w->stmts);
+    core_settings_deinit(w);
     free(w->actions.server.scratch);
     free(w->actions.client.scratch);
 }
@@ -60,8 +62,9 @@ void core_session_deinit(struct core_session *s)
     core_names_clear(s);
     core_login_free(s);
     core_block_give(s->worker, &s->begin_text);
+    core_follow_deinit(s);
     if (s->profile != NULL)
-        core_profile_release(s->profile);
+        core_profile_release(s->worker, s->profile);
     s->profile = NULL;
 }
 
@@ -82,6 +85,7 @@ void core_backend_deinit(struct core_backend *b)
     while (core_expect_count(b) > 0)
         core_expect_pop(b);
     core_block_give(b->worker, &b->hold);
+    core_block_give(b->worker, &b->preflight_error);
     free(b->expect);
     free(b->stmts);
     free(b->params);
@@ -96,12 +100,14 @@ void core_attach(struct core_session *s, struct core_backend *b)
     assert(core_backend_idle(b));
     s->backend = b;
     b->session = s;
+    core_follow_attach(s);
 }
 
 void core_detach(struct core_session *s)
 {
     struct core_backend *b = s->backend;
     assert(b != NULL && b->session == s);
+    core_follow_detach(s);
     b->last_session_id = s->id;
     b->session = NULL;
     s->backend = NULL;

@@ -176,9 +176,9 @@ static bool set(struct core_session *s, const struct router_class *c, const stru
                         "Use auto, primary or replica.", a);
             return false;
         }
-        s->route = primary || s->route_fixed ? ROUTER_ROUTE_PRIMARY
-                   : replica                 ? ROUTER_ROUTE_REPLICA
-                                             : ROUTER_ROUTE_AUTO;
+        s->route = primary   ? ROUTER_ROUTE_PRIMARY
+                   : replica ? ROUTER_ROUTE_REPLICA
+                             : ROUTER_ROUTE_AUTO;
     } else if (strcmp(d->name, "max_lag") == 0 && !local) {
         uint64_t lag_ns = 0;
         if (!reset && !duration_read(d->value, &lag_ns)) {

@@ -7,6 +7,7 @@
  * from) -> welcome. Failure modes: FATAL and close, always with the SQLSTATE that PostgreSQL has.
  */
 #include "core_login.h"
+#include "core_settings.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -64,7 +65,8 @@ static void admitted(struct core_session *s, uint64_t now_ns, struct core_action
         a->want_link = true;
         return;
     }
-    s->profile = core_profile_get(s->worker, s->group, s->login->settings);
+    s->profile = core_profile_get(s->worker, s->group, s->login->start);
+    s->settings = core_settings_hold(s->login->start);
     if (!s->level_given)
         s->level = s->group->database->level;
     s->phase = CORE_WELCOME;
@@ -401,6 +403,8 @@ void core_login_free(struct core_session *s)
     if (s->login == NULL)
         return;
     core_block_give(s->worker, &s->login->overlay);
+    if (s->login->start != NULL)
+        core_settings_release(s->worker, s->login->start);
     explicit_bzero(&s->login->scram, sizeof(s->login->scram));
     forget_text(s->login->secret);
     forget_text(s->login->password);

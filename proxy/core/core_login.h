@@ -8,14 +8,15 @@
 
 #include "core.h"
 
-enum { CORE_SETTINGS_SIZE_MAX = 8192, CORE_LOGIN_TEXT_MAX = 256 };
+enum { CORE_OPTIONS_SIZE_MAX = 8192, CORE_LOGIN_TEXT_MAX = 256 };
 
 struct core_login {
     char user[CORE_LOGIN_TEXT_MAX];
     char database[CORE_LOGIN_TEXT_MAX];
     char application[CORE_LOGIN_TEXT_MAX];
-    char settings[CORE_SETTINGS_SIZE_MAX]; /* as of struct core_profile */
-    uint32_t settings_size;
+    struct core_settings *start; /* of the start-up packet; one reference */
+    char options[CORE_OPTIONS_SIZE_MAX]; /* of a replication connection */
+    uint32_t options_size;
     bool settings_failed;
     bool ssl_asked, gss_asked;
     bool proven;

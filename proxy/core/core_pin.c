@@ -4,11 +4,15 @@
  * the bound on how many of a pool's connections they may hold.
  */
 #include "core_internal.h"
+#include "core_settings.h"
 
-static bool pins(const struct router_class *class)
+/* What a text sets cannot be followed where our lexer does not know how to read it. */
+static uint16_t pins_of(const struct core_session *s, const struct router_class *class)
 {
-    return class->verdict == ROUTER_VERDICT_PIN || (class->verdict == ROUTER_VERDICT_SESSION &&
-                                                    !(class->alone && class->forgets_statements));
+    const bool unsafe = class->changes && class->verdict == ROUTER_VERDICT_SESSION &&
+                        (s->settings->flags & ROUTER_SETTING_LEXER) != 0;
+    const bool discards = class->alone && class->unpins;
+    return unsafe && !discards ? class->pins | ROUTER_PIN_SET : class->pins;
 }
 
 static bool count_one(struct core_group *g)
@@ -24,7 +28,7 @@ static bool count_one(struct core_group *g)
 void core_pin_ask(struct core_session *s)
 {
     s->pin_denied = false;
-    if (s->pin != ROUTER_REASON_NONE || s->pin_counted || !pins(&s->class))
+    if (s->pin != ROUTER_REASON_NONE || s->pin_counted || pins_of(s, &s->class) == 0)
         return;
     /* a session cannot stay on a replica: no write could follow */
     const bool on_replica = s->backend != NULL && s->backend->is_replica && core_is_bound(s);
@@ -46,17 +50,33 @@ void core_sequence_ask(struct core_session *s)
         s->class.writes = false; /* it will fail */
 }
 
+void core_pin_force(struct core_session *s, uint16_t pins)
+{
+    if (s->pin == ROUTER_REASON_NONE)
+        s->worker->counters.pins[router_pin_reason(pins)]++;
+    s->pins |= pins;
+    s->pin = (uint8_t)router_pin_reason(s->pins);
+}
+
 void core_pin_take(struct core_session *s, const struct router_class *class)
 {
-    if (s->pin != ROUTER_REASON_NONE || s->pin_denied || !pins(class))
-        return;
-    s->pin = class->reason;
-    s->worker->counters.pins[class->reason]++;
+    const uint16_t pins = s->pin_denied ? 0 : pins_of(s, class);
+    if (pins != 0)
+        core_pin_force(s, pins);
+}
+
+void core_pin_release(struct core_session *s, uint16_t pins)
+{
+    s->pins &= (uint16_t)~pins;
+    s->pin = (uint8_t)router_pin_reason(s->pins);
+    if (s->pin == ROUTER_REASON_NONE)
+        core_pin_drop(s);
 }
 
 void core_pin_drop(struct core_session *s)
 {
     s->pin = ROUTER_REASON_NONE;
+    s->pins = 0;
     if (s->pin_counted && s->group->pins_used != NULL)
         (void)__atomic_fetch_sub(s->group->pins_used, 1, __ATOMIC_RELAXED);
     s->pin_counted = false;

@@ -6,45 +6,55 @@
 #include <stdlib.h>
 
 #include "core_internal.h"
+#include "core_settings.h"
 
 struct core_profile *core_profile_get(struct core_worker *w, struct core_group *group,
-                                      const char *settings)
+                                      struct core_settings *start)
 {
-    uint64_t hash = 0;
-    if (settings[0] != '\0') {
-        uint8_t digest[PROTO_SHA256_SIZE];
-        w->hashes->sha256((const uint8_t *)settings, strlen(settings), digest);
-        memcpy(&hash, digest, sizeof(hash));
-        hash |= 1; /* 0 means: no settings */
-    }
+    (void)w;
     for (struct core_profile *p = group->profiles; p != NULL; p = p->next)
-        if (p->settings_hash == hash && strcmp(p->settings, settings) == 0) {
+        if (p->start == start) {
             p->references++;
             return p;
         }
     struct core_profile *p = calloc(1, sizeof(*p));
-    if (p == NULL || (p->settings = strdup(settings)) == NULL)
+    if (p == NULL)
         abort();
     p->group = group;
-    p->settings_hash = hash;
+    p->start = core_settings_hold(start);
     p->references = 1;
     p->next = group->profiles;
     group->profiles = p;
     return p;
 }
 
-void core_profile_release(struct core_profile *p)
+static void destroy(struct core_worker *w, struct core_profile *p)
+{
+    core_settings_release(w, p->start);
+    free(p->welcome);
+    free(p);
+}
+
+void core_profile_release(struct core_worker *w, struct core_profile *p)
 {
     assert(p->references > 0);
-    if (--p->references > 0 || p->settings_hash == 0)
+    if (--p->references > 0 || p->start->count == 0)
         return; /* the plain one stays: the next client is welcomed at once */
     struct core_profile **link = &p->group->profiles;
     while (*link != p)
         link = &(*link)->next;
     *link = p->next;
-    free(p->settings);
-    free(p->welcome);
-    free(p);
+    destroy(w, p);
+}
+
+void core_group_deinit(struct core_worker *w, struct core_group *group)
+{
+    for (struct core_profile *p = group->profiles, *next; p != NULL; p = next) {
+        next = p->next;
+        assert(p->references == 0);
+        destroy(w, p);
+    }
+    group->profiles = NULL;
 }
 
 /* The value of a parameter in a run of ParameterStatus messages; the last one wins. */

@@ -80,7 +80,8 @@ static void start_copy_in(struct core_backend *b)
 }
 
 /* Messages of which the type alone says enough. */
-static enum verdict on_plain(struct core_backend *b, uint8_t type)
+static enum verdict on_plain(struct core_backend *b, uint8_t type, struct proto_span body,
+                             struct core_actions *a)
 {
     struct core_expect *e = core_expect_head(b);
     if (e == NULL)
@@ -104,9 +105,14 @@ static enum verdict on_plain(struct core_backend *b, uint8_t type)
             return answer(b, type, true);
         return query ? answer(b, type, false) : VERDICT_BAD;
     case 'C':
+        if (e->follow != CORE_FOLLOW_NOTHING)
+            core_follow_completed(b, e, body, a);
+        return query || execute ? answer(b, type, execute) : VERDICT_BAD;
     case 'I':
         return query || execute ? answer(b, type, execute) : VERDICT_BAD;
     case 's':
+        if (e->follow != CORE_FOLLOW_NOTHING && b->session != NULL && !b->is_replica)
+            core_pin_force(b->session, ROUTER_PIN_SET); /* its end will come to another Execute */
         return execute ? answer(b, type, true) : VERDICT_BAD;
     case 'G':
     case 'W':
@@ -158,6 +164,7 @@ static void on_ready_for_client(struct core_backend *b, uint64_t now_ns, struct 
     s->progress_ns = now_ns;
     const bool in_block = s->block == CORE_OPEN;
     s->block = b->status == 'I' ? CORE_NO_BLOCK : CORE_OPEN;
+    core_follow_ready(s);
     s->copy_in = false;
     if (b->is_replica) {
         s->floor_ns = now_ns;
@@ -174,11 +181,13 @@ static void on_ready_for_client(struct core_backend *b, uint64_t now_ns, struct 
     s->begin = ROUTER_BEGIN_NONE;
     s->level_local = 0xff;
     finish_write(s, in_block, now_ns, a);
+    if (s->releases != 0 && s->syncs == 0 && !s->error_seen)
+        core_pin_release(s, s->releases);
+    s->releases = 0;
     if (s->unpins && s->syncs == 0 && !s->error_seen) {
-        core_pin_drop(s);
+        core_pin_release(s, (uint16_t)~ROUTER_PIN_POOL);
         s->seed_set = s->unpins = false;
         b->tainted = false;
-        b->settings_hash = 0;
         b->unnamed_id = s->unnamed_id = 0;
         core_block_give(s->worker, &s->unnamed);
     }
@@ -264,15 +273,26 @@ static void skip_to_sync(struct core_backend *b, struct core_actions *a)
 static void preflight_failed(struct core_session *s, const struct proto_error *error,
                              struct core_actions *a)
 {
+    struct core_backend *b = s->backend;
     char message[512];
     char sqlstate[6] = "XX000";
     if (error->sqlstate.size == 5)
         memcpy(sqlstate, error->sqlstate.base, 5);
     (void)snprintf(message, sizeof(message), "%.*s", (int)error->message.size,
                    (const char *)error->message.base);
+    if (s->phase == CORE_QUERY && !s->preflight_alone && !core_is_bound(s)) {
+        if (b->preflight_error != NULL)
+            return;
+        core_block_append(s->worker, &b->preflight_error, core_span(sqlstate));
+        core_block_append(s->worker, &b->preflight_error, core_span(message));
+        return; /* its ReadyForQuery comes first */
+    }
     s->preflight = false;
-    s->backend->broken = true;
-    core_fatal(s, sqlstate, message, "A setting of the start-up packet was refused by the server.",
+    b->broken = true;
+    core_fatal(s, sqlstate, message,
+               s->phase == CORE_QUERY
+                   ? "The server refused to make a setting again that it had made."
+                   : "A setting of the start-up packet was refused by the server.",
                a);
 }
 
@@ -352,7 +372,7 @@ static enum verdict take_error(struct core_backend *b, const struct proto_error 
     if (b->is_replica && strcmp(sqlstate, "40001") == 0 &&
         core_replay(s, b->node, ROUTER_REASON_RETRY, now_ns, a))
         return VERDICT_STOP;
-    s->error_seen = true;
+    s->error_seen = s->group_failed = true;
     s->rows_forwarded = true;
     const bool late = s->timed_out && strcmp(sqlstate, "57014") == 0;
     if (late)
@@ -390,10 +410,16 @@ static enum verdict on_error(struct core_backend *b, struct proto_span body, uin
 static enum verdict on_parameter(struct core_backend *b, struct proto_span message)
 {
     struct core_session *s = b->session;
+    struct proto_parameter p;
+    const struct proto_span standby = core_span("in_hot_standby");
     if (s == NULL)
         return VERDICT_SWALLOW;
-    if (!s->preflight)
-        return VERDICT_FORWARD;
+    if (!s->preflight || s->preflight_alone) { /* a client sees one server, the primary */
+        const bool hidden =
+            proto_parameter_read(core_span_skip(message, PROTO_HEADER_SIZE), &p) == PROTO_OK &&
+            p.name.size == standby.size && memcmp(p.name.base, standby.base, standby.size) == 0;
+        return hidden ? VERDICT_SWALLOW : VERDICT_FORWARD;
+    }
     if (s->login != NULL)
         core_login_parameter(s, message);
     return VERDICT_SWALLOW;
@@ -422,7 +448,7 @@ static enum verdict on_message(struct core_backend *b, uint8_t type, struct prot
     case 'A':
         return s == NULL ? VERDICT_SWALLOW : VERDICT_FORWARD;
     default:
-        return on_plain(b, type);
+        return on_plain(b, type, body, a);
     }
 }
 
@@ -453,6 +479,13 @@ static size_t more_rows(struct proto_span in)
            in.size - pos - PROTO_HEADER_SIZE >= h.body_size)
         pos += PROTO_HEADER_SIZE + (size_t)h.body_size;
     return pos;
+}
+
+/* Is what completes now a statement that changes settings? */
+static bool is_followed(struct core_backend *b)
+{
+    const struct core_expect *e = core_expect_head(b);
+    return e != NULL && e->follow != CORE_FOLLOW_NOTHING;
 }
 
 static size_t relay(struct core_backend *b, struct proto_span in, uint64_t now_ns,
@@ -486,7 +519,8 @@ static size_t relay(struct core_backend *b, struct proto_span in, uint64_t now_n
             return in.size;
         }
         const size_t size = PROTO_HEADER_SIZE + (size_t)h.body_size;
-        const bool inspect = h.type == 'Z' || h.type == 'E' || h.type == 'S';
+        const bool inspect =
+            h.type == 'Z' || h.type == 'E' || h.type == 'S' || (h.type == 'C' && is_followed(b));
         if (inspect && rest.size < size && size <= INSPECT_MAX)
             break;
         if (inspect && rest.size < size) { /* absurd for these three */
@@ -519,6 +553,14 @@ static size_t relay(struct core_backend *b, struct proto_span in, uint64_t now_n
     return pos;
 }
 
+/* The client reset something that it had brought along, and the server went back to its own. */
+static bool may_mend(const struct core_session *s)
+{
+    const struct core_backend *b = s->backend;
+    return b->status != 'E' && !b->broken && !s->emitting && !s->streaming && !s->copy_in &&
+           s->stream_left == 0 && !s->unsynced && b->body_left == 0 && s->phase == CORE_QUERY;
+}
+
 struct core_actions *core_server_data(struct core_backend *b, struct proto_span in, uint64_t now_ns)
 {
     struct core_worker *w = b->worker;
@@ -546,7 +588,7 @@ struct core_actions *core_server_data(struct core_backend *b, struct proto_span 
     } else if (core_expect_count(b) == 0 && !b->fatal_seen && !s->preflight) {
         if (owed > 0 && !s->emitting)
             core_flight_over(s, now_ns, a);
-        a->settle = true;
+        a->settle = !s->settings_off || !may_mend(s) || !core_preflight_alone(s, a);
     } else if (s->copy_in && s->hold != NULL) {
         core_pump(s, (struct proto_span){0}, now_ns, a); /* what came before the COPY began */
     }

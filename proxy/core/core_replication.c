@@ -47,7 +47,7 @@ enum core_replication core_login_replication(const struct core_session *s)
 const char *core_login_options(const struct core_session *s)
 {
     assert(s->replication != CORE_REPLICATION_NONE);
-    return s->login->settings;
+    return s->login->options;
 }
 
 struct core_actions *core_linked(struct core_session *s, struct core_backend *b, uint64_t now_ns)

@@ -3,18 +3,21 @@
  * core_route: what the router is asked, and the book that is kept of its answers.
  */
 #include "core_internal.h"
+#include "core_settings.h"
 
 void core_request_fill(const struct core_session *s, const struct router_class *class,
                        struct router_request *ret)
 {
     const struct core_database *db = s->group->database;
     const uint8_t level = s->level_local != 0xff ? s->level_local : s->level;
+    const uint8_t flags = s->settings != NULL ? s->settings->flags : 0;
     const bool deferred = s->block == CORE_DEFERRED;
     const uint8_t begin = deferred ? s->begin : class->alone ? class->begin : ROUTER_BEGIN_NONE;
-    const bool read_only =
-        begin == ROUTER_BEGIN_READ_ONLY || (begin == ROUTER_BEGIN_PLAIN && s->default_read_only);
+    const bool read_only = begin == ROUTER_BEGIN_READ_ONLY ||
+                           (begin == ROUTER_BEGIN_PLAIN && (flags & ROUTER_SETTING_READ_ONLY) != 0);
     /* who keeps one server for good needs one that can do everything */
-    const bool primary_only = s->replay_on_primary || db->pool_mode == 0;
+    const bool primary_only =
+        s->replay_on_primary || db->pool_mode == 0 || (flags & ROUTER_SETTING_PRIMARY) != 0;
     *ret = (struct router_request){
         .class = *class,
         .shard = db->shard,

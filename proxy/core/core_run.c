@@ -140,14 +140,8 @@ static size_t dispose(struct core_session *s, struct proto_span in, const struct
             core_local_answer(s, in, batch, now_ns, a);
             return batch->size;
         }
-        if (!core_may_follow(s, &s->class)) {
-            if (owed == 0 && s->group->database->pool_mode == 0 && !core_is_bound(s) &&
-                !s->backend->fatal_seen && s->backend->cancels == 0) {
-                remember_hashes(s, batch);
-                (void)core_preflight(s, a); /* its own again, after DISCARD ALL */
-            }
+        if (!core_may_follow(s, &s->class))
             return 0;
-        }
         if (owed > 0 && ((batch->names && s->names_in_flight) ||
                          (batch->drops_unnamed && s->unnamed_used && s->replayable)))
             return 0;
@@ -181,7 +175,8 @@ static size_t too_long(struct core_session *s, uint64_t now_ns, struct core_acti
     s->class = (struct router_class){.verdict = ROUTER_VERDICT_WRITE,
                                      .reason = ROUTER_REASON_TOO_LONG,
                                      .writes = true,
-                                     .taints = true};
+                                     .taints = true,
+                                     .unread = true};
     s->streaming = true;
     s->pin_denied = s->sequence_denied = false;
     s->batch_size = 0;

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "core_internal.h"
+#include "core_settings.h"
 
 /* ---- sending ---- */
 
@@ -26,11 +27,18 @@ bool core_may_follow(const struct core_session *s, const struct router_class *cl
         return false;
     if (core_is_bound(s))
         return true;
-    if (b->settings_hash != s->profile->settings_hash)
-        return false; /* after DISCARD ALL: its settings have to be sent again */
     if (!b->is_replica)
         return true;
     return class->verdict == ROUTER_VERDICT_READ;
+}
+
+/* What comes behind it may need another name on the server, or other settings. */
+static bool moves_settings(const struct core_session *s, const struct router_class *class)
+{
+    const bool pending = core_follow_pending(s);
+    if (class->changes)
+        return pending || !class->alone || class->reason != ROUTER_REASON_SAVEPOINT;
+    return pending && (class->ends || class->rolls_back || class->has_transaction || class->unread);
 }
 
 /* What a batch changes about the session, at the moment its first byte leaves. */
@@ -39,7 +47,8 @@ void core_start_batch(struct core_session *s, uint64_t now_ns)
     struct core_backend *b = s->backend;
     const struct router_class *class = &s->class;
     const bool read_only_block = s->block == CORE_OPEN || s->begin == ROUTER_BEGIN_READ_ONLY ||
-                                 s->default_read_only || class->begin == ROUTER_BEGIN_READ_ONLY;
+                                 (s->settings->flags & ROUTER_SETTING_READ_ONLY) != 0 ||
+                                 class->begin == ROUTER_BEGIN_READ_ONLY;
     assert(!b->is_replica || class->verdict == ROUTER_VERDICT_READ ||
            class->verdict == ROUTER_VERDICT_LOCAL || read_only_block || core_is_bound(s));
     const bool first = core_expect_count(b) == 0;
@@ -51,19 +60,22 @@ void core_start_batch(struct core_session *s, uint64_t now_ns)
     }
     core_pin_take(s, class);
     if (s->group->database->pool_mode == CORE_POOL_SESSION && s->pin == ROUTER_REASON_NONE)
-        s->pin = ROUTER_REASON_PINNED;
+        core_pin_force(s, ROUTER_PIN_POOL);
     b->tainted = b->tainted || class->taints;
     s->seed_set = s->seed_set || class->changes_seed;
     s->drops_statements = s->drops_statements || class->forgets_statements;
     s->unpins = class->unpins;
+    s->releases = class->alone && s->block == CORE_NO_BLOCK ? class->releases : 0;
     s->rolls_back = class->rolls_back;
-    if (class->forgets_statements || class->unpins ||
+    if (class->forgets_statements || class->unpins || s->releases != 0 ||
+        moves_settings(s, class) ||
         (b->is_replica &&
          (class->ends || class->rolls_back || class->has_transaction || s->streaming)))
         s->barrier = true;
     const bool can_replay = class->verdict == ROUTER_VERDICT_READ && s->block == CORE_NO_BLOCK &&
                             s->pin == ROUTER_REASON_NONE && !s->streaming && b->status == 'I';
     if (first) {
+        assert(s->kept == NULL);
         s->sent_ns = now_ns;
         s->forwarded = s->named_answered = 0;
         s->error_seen = false;
@@ -122,31 +134,42 @@ void core_want(struct core_session *s, uint64_t now_ns, struct core_actions *a)
     a->probe = a->probe || s->choice.wants_probe;
 }
 
-/* Brings the backend into the state that this session's settings ask for. The batch follows when
- * that was answered. */
-bool core_preflight(struct core_session *s, struct core_actions *a)
+/* Sends what the session has set. False: nothing has to be sent. */
+static bool send_settings(struct core_session *s, struct core_actions *a)
 {
     struct core_backend *b = s->backend;
-    const bool foreign = b->tainted && b->last_session_id != s->id;
-    const bool settings = b->settings_hash != s->profile->settings_hash || foreign;
-    if (!foreign && !settings)
+    const bool foreign = b->tainted && b->last_session_id != s->id && !s->preflight_alone;
+    if (!foreign && !s->settings_off)
         return false;
     struct proto_writer w = core_sink_writer(&a->server);
+    uint32_t queries = 0;
     if (foreign) {
         proto_write_query(&w, core_span(core_discard_all));
-        (void)core_expect_push(b, CORE_EXPECT_QUERY, CORE_SWALLOW);
+        queries++;
         core_lru_clear(b);
         b->tainted = false;
     }
-    const char *text = s->profile->settings[0] != '\0' ? s->profile->settings : "RESET ALL";
-    if (s->profile->settings[0] != '\0' || b->settings_hash != 0) {
-        proto_write_query(&w, core_span(text));
+    queries += core_settings_write(s->settings, foreign || b->settings_hash == 0, &w);
+    for (uint32_t i = 0; i < queries; i++)
         (void)core_expect_push(b, CORE_EXPECT_QUERY, CORE_SWALLOW);
-    }
     core_sink_commit(&a->server, &w);
     b->unnamed_id = 0;
-    b->settings_hash = s->profile->settings_hash;
-    s->preflight = core_expect_count(b) > 0;
+    b->settings_hash = CORE_SETTINGS_UNKNOWN;
+    s->settings_off = false;
+    s->preflight = queries > 0;
     s->worker->counters.preflights++;
     return s->preflight;
+}
+
+/* The batch follows when that was answered. */
+bool core_preflight(struct core_session *s, struct core_actions *a)
+{
+    return send_settings(s, a);
+}
+
+bool core_preflight_alone(struct core_session *s, struct core_actions *a)
+{
+    s->preflight_alone = true;
+    s->preflight_alone = send_settings(s, a);
+    return s->preflight_alone;
 }

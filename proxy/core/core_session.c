@@ -5,6 +5,7 @@
  * Failure modes: core_refused (no backend), core_server_lost (replay or FATAL). A client that is
  * gone: core_gone.c.
  */
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "core_internal.h"
@@ -37,10 +38,52 @@ struct core_actions *core_granted(struct core_session *s, struct core_backend *b
     return a;
 }
 
+/* A server would not make the session's settings. A replica: the primary may. The primary: it is
+ * what the client has to know. */
+static void preflight_refused(struct core_session *s, uint64_t now_ns, struct core_actions *a)
+{
+    struct core_backend *b = s->backend;
+    char sqlstate[6] = "XX000";
+    char message[512] = "";
+    s->settings_off = true;
+    if (b->is_replica) {
+        core_block_give(b->worker, &b->preflight_error);
+        s->worker->counters.settings_refused++;
+        s->replay_on_primary = true;
+        core_detach(s);
+        a->release = !b->broken;
+        a->close_backend = b->broken ? CORE_CLOSE_NOW : CORE_KEEP;
+        core_want(s, now_ns, a);
+        return;
+    }
+    const struct proto_span error = core_block_span(b->preflight_error);
+    memcpy(sqlstate, error.base, 5);
+    (void)snprintf(message, sizeof(message), "%.*s", (int)error.size - 5,
+                   (const char *)error.base + 5);
+    core_block_give(b->worker, &b->preflight_error);
+    const struct proto_error_text text = {
+        .severity = "ERROR",
+        .sqlstate = sqlstate,
+        .message = message,
+        .hint = "The server refused to make a setting of this session again; the statement was "
+                "not run."};
+    core_fail_unsent(s, &text, now_ns, a);
+    a->settle = true;
+}
+
 void core_preflight_over(struct core_session *s, uint64_t now_ns, struct core_actions *a)
 {
     s->preflight = false;
     a->backend = s->backend;
+    if (s->backend->preflight_error != NULL) {
+        preflight_refused(s, now_ns, a);
+        return;
+    }
+    if (s->preflight_alone) {
+        s->preflight_alone = false;
+        a->settle = true; /* and then what the client sent since */
+        return;
+    }
     if (s->phase != CORE_QUERY) {
         core_login_welcome(s, a);
         a->settle = true;
@@ -152,13 +195,17 @@ void core_fail_unsent(struct core_session *s, const struct proto_error_text *err
 void core_server_lost_for(struct core_session *s, uint64_t now_ns, struct core_actions *a)
 {
     struct core_backend *b = s->backend;
-    const bool running = core_expect_count(b) > 0 || s->emitting || s->stream_left > 0;
-    const bool unsent = s->preflight && s->phase != CORE_DOOMED && !s->retried;
     const bool bound = core_is_bound(s);
+    const bool alone = s->preflight_alone && !bound; /* the client has had its answer */
+    const bool running = !alone && (core_expect_count(b) > 0 || s->emitting || s->stream_left > 0);
+    const bool unsent =
+        s->preflight && !s->preflight_alone && s->phase != CORE_DOOMED && !s->retried;
     const bool told = b->fatal_seen && !s->preflight; /* by the server's own last words */
     const bool half = b->body_left > 0 && !b->body_swallow;
     core_not_in_flight(s, b->node);
     core_expect_undo(b, core_expect_count(b));
+    core_block_give(s->worker, &s->kept); /* its last words may have come with the last reply */
+    s->replayable = false;
     if (unsent) { /* only our own settings were on their way: nothing of the client's was sent */
         const bool streaming = s->streaming;
         core_detach(s);

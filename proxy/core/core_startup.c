@@ -9,6 +9,7 @@
 
 #include "core_internal.h"
 #include "core_login.h"
+#include "core_settings.h"
 
 /* ---- settings ---- */
 
@@ -17,79 +18,87 @@ bool core_text_equal(struct proto_span span, const char *text)
     return span.size == strlen(text) && memcmp(span.base, text, span.size) == 0;
 }
 
-static void settings_add(struct core_login *l, const char *text)
+/* E'text', quotes and backslashes doubled; 0: it does not fit. */
+static size_t literal_write(const char *text, char *to, size_t room)
 {
-    const size_t size = strlen(text);
-    if (l->settings_size + size + 1 > sizeof(l->settings)) {
+    size_t size = 0;
+    if (room < 2 * strlen(text) + 4)
+        return 0;
+    to[size++] = 'E';
+    to[size++] = '\'';
+    for (const char *c = text; *c != '\0'; c++) {
+        to[size++] = *c;
+        if (*c == '\'' || *c == '\\')
+            to[size++] = *c;
+    }
+    to[size++] = '\'';
+    to[size] = '\0';
+    return size;
+}
+
+/* set_config() rather than SET: a list such as search_path=a,b is to be read as in a start-up
+ * packet, and not as one name. */
+static void settings_add(struct core_login *l, const char *name, const char *value)
+{
+    struct core_worker *w = l->session->worker;
+    char lower[CORE_LOGIN_TEXT_MAX];
+    char quoted_name[2 * CORE_LOGIN_TEXT_MAX + 4];
+    char quoted_value[8192 + 4];
+    char text[sizeof(quoted_name) + sizeof(quoted_value) + 64];
+    const size_t size = strlen(name);
+    if (size >= sizeof(lower)) {
         l->settings_failed = true;
         return;
     }
-    memcpy(l->settings + l->settings_size, text, size + 1);
-    l->settings_size += (uint32_t)size;
-}
-
-static void settings_add_literal(struct core_login *l, const char *text)
-{
-    char piece[2] = {0};
-    settings_add(l, "E'");
-    for (const char *c = text; *c != '\0'; c++) {
-        piece[0] = *c;
-        settings_add(l, piece);
-        if (*c == '\'' || *c == '\\')
-            settings_add(l, piece); /* doubled */
+    for (size_t i = 0; i <= size; i++)
+        lower[i] = (char)(name[i] >= 'A' && name[i] <= 'Z' ? name[i] + ('a' - 'A') : name[i]);
+    if (literal_write(lower, quoted_name, sizeof(quoted_name)) == 0 ||
+        literal_write(value, quoted_value, sizeof(quoted_value)) == 0) {
+        l->settings_failed = true;
+        return;
     }
-    settings_add(l, "'");
-}
-
-/* Text encodings in which a byte of a character may look like a quote or a backslash. */
-static bool encoding_is_unsafe(const char *value)
-{
-    static const char *const unsafe[] = {"SJIS",    "MSKANJI", "SHIFTJIS", "WIN932", "WINDOWS932",
-                                         "SHIFT",   "BIG5",    "WIN950",   "GBK",    "WIN936",
-                                         "WINDOWS", "GB18030", "UHC",      "WIN949", "JOHAB",
-                                         "SHIFT_J", "SHIFTJ"};
-    for (size_t i = 0; i < sizeof(unsafe) / sizeof(unsafe[0]); i++)
-        if (strncasecmp(value, unsafe[i], strlen(unsafe[i])) == 0)
-            return true;
-    return false;
-}
-
-static bool is_on(const char *value)
-{
-    return strcasecmp(value, "on") == 0 || strcasecmp(value, "true") == 0 ||
-           strcasecmp(value, "yes") == 0 || strcmp(value, "1") == 0;
-}
-
-/* Settings that change how statements have to be routed. */
-static void settings_note(struct core_session *s, const char *name, const char *value)
-{
-    if (strcasecmp(name, "default_transaction_read_only") == 0)
-        s->default_read_only = is_on(value);
-    const bool primary_only =
-        (strcasecmp(name, "default_transaction_isolation") == 0 &&
-         strcasecmp(value, "serializable") == 0) ||
-        (strcasecmp(name, "standard_conforming_strings") == 0 && !is_on(value)) ||
-        (strcasecmp(name, "client_encoding") == 0 && encoding_is_unsafe(value));
-    if (primary_only) {
-        s->route = ROUTER_ROUTE_PRIMARY;
-        s->route_fixed = true;
+    (void)snprintf(text, sizeof(text), "SELECT pg_catalog.set_config(%s,%s,false)", quoted_name,
+                   quoted_value);
+    struct core_setting one = {lower, text,
+                               router_setting_flags((struct router_name){lower, size},
+                                                    (struct router_name){value, strlen(value)})};
+    for (const char *c = text; *c != '\0'; c++)
+        if ((*c & 0x80) != 0)
+            one.flags |= ROUTER_SETTING_WIDE;
+    struct core_settings *next = core_settings_with(w, l->start, &one, true);
+    if (next == NULL) {
+        l->settings_failed = true;
+        return;
     }
+    core_settings_release(w, l->start);
+    l->start = next;
+}
+
+static void options_add(struct core_login *l, const char *text)
+{
+    const size_t size = strlen(text);
+    if (l->options_size + size + 1 > sizeof(l->options)) {
+        l->settings_failed = true;
+        return;
+    }
+    memcpy(l->options + l->options_size, text, size + 1);
+    l->options_size += (uint32_t)size;
 }
 
 /* As in libpq's `options`: this connection is made for its client alone. */
 static void option_add(struct core_login *l, const char *name, const char *value)
 {
     char piece[3] = {0};
-    settings_add(l, "-c ");
-    settings_add(l, name);
-    settings_add(l, "=");
+    options_add(l, "-c ");
+    options_add(l, name);
+    options_add(l, "=");
     for (const char *c = value; *c != '\0'; c++) {
         const bool plain = strchr(" \t\n\v\f\r\\", *c) == NULL;
         piece[0] = plain ? *c : '\\';
         piece[1] = plain ? '\0' : *c;
-        settings_add(l, piece);
+        options_add(l, piece);
     }
-    settings_add(l, " ");
+    options_add(l, " ");
 }
 
 static void on_setting(void *arg, const char *name, const char *value)
@@ -104,25 +113,19 @@ static void on_setting(void *arg, const char *name, const char *value)
         } else if (strcasecmp(name + 11, "route") == 0 && strcmp(value, "primary") == 0) {
             s->route = ROUTER_ROUTE_PRIMARY;
         } else if (strcasecmp(name + 11, "route") == 0 && strcmp(value, "replica") == 0) {
-            s->route = s->route_fixed ? ROUTER_ROUTE_PRIMARY : ROUTER_ROUTE_REPLICA;
+            s->route = ROUTER_ROUTE_REPLICA;
         } else if (strcasecmp(name + 11, "route") != 0 || strcmp(value, "auto") != 0) {
             l->settings_failed = true;
         }
         return;
     }
-    settings_note(s, name, value);
     if (strcasecmp(name, "application_name") == 0)
         (void)snprintf(l->application, sizeof(l->application), "%s", value);
     if (s->replication != CORE_REPLICATION_NONE) {
         option_add(l, name, value);
         return;
     }
-    settings_add(l, l->settings_size == 0 ? "RESET ALL;SELECT pg_catalog.set_config("
-                                          : ",pg_catalog.set_config(");
-    settings_add_literal(l, name);
-    settings_add(l, ",");
-    settings_add_literal(l, value);
-    settings_add(l, ",false)");
+    settings_add(l, name, value);
 }
 
 /* ---- the first packet ---- */
@@ -184,8 +187,6 @@ static void take_parameters(struct core_session *s, const struct proto_startup *
         copy_text(text, value, sizeof(value));
         on_setting(l, name, value);
     }
-    if (l->settings_size > 0)
-        settings_add(l, "");
 }
 
 static void on_session_packet(struct core_session *s, const struct proto_startup *p,
@@ -286,6 +287,7 @@ bool core_login_startup(struct core_session *s, struct core_actions *a)
         if (s->login == NULL)
             abort();
         s->login->session = s;
+        s->login->start = core_settings_none(s->worker);
     }
     switch (proto_startup_read(core_block_span(s->hold), &packet)) {
     case PROTO_OK:

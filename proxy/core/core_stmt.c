@@ -9,7 +9,10 @@
 
 /* ---- texts ---- */
 
-enum { STMT_BUCKETS = 4096 };
+enum {
+    STMT_BUCKETS = 4096,
+    VARIANTS_MAX = 64, /* of one text */
+};
 
 struct core_stmts {
     struct core_stmt *buckets[STMT_BUCKETS];
@@ -85,12 +88,69 @@ void core_stmt_release(struct core_worker *w, struct core_stmt *stmt)
     assert(stmt->references > 0);
     if (--stmt->references > 0)
         return;
+    while (stmt->variants != NULL) {
+        struct core_stmt *variant = stmt->variants;
+        stmt->variants = variant->next;
+        core_stmt_release(w, variant);
+    }
+    if (stmt->is_variant) {
+        free(stmt);
+        return;
+    }
     struct core_stmt **link = bucket_of(w->stmts, stmt->digest);
     while (*link != stmt)
         link = &(*link)->next;
     *link = stmt->next;
     w->stmts->count--;
     free(stmt);
+}
+
+static struct core_stmt *variant_make(const struct core_stmt *stmt,
+                                      const uint8_t salt[CORE_DIGEST_SIZE])
+{
+    const size_t size = sizeof(*stmt) + stmt->text_size + 1 + stmt->types_size;
+    struct core_stmt *variant = malloc(size);
+    if (variant == NULL)
+        abort();
+    memcpy(variant, stmt, size);
+    variant->variants = NULL;
+    variant->is_variant = true;
+    variant->references = 1; /* the list's */
+    memcpy(variant->salt, salt, CORE_DIGEST_SIZE);
+    for (size_t i = 0; i < CORE_DIGEST_SIZE; i++)
+        variant->digest[i] ^= salt[i];
+    core_server_name(variant->digest, variant->server_name);
+    return variant;
+}
+
+struct core_stmt *core_stmt_under(struct core_session *s, struct core_stmt *stmt)
+{
+    uint8_t salt[CORE_DIGEST_SIZE];
+    if (!core_follow_salt(s, salt))
+        return stmt;
+    uint32_t count = 0;
+    struct core_stmt **link = &stmt->variants;
+    for (; *link != NULL && memcmp((*link)->salt, salt, CORE_DIGEST_SIZE) != 0; count++) {
+        if (count + 1 == VARIANTS_MAX) { /* the one that was used longest ago goes */
+            struct core_stmt *last = *link;
+            *link = NULL;
+            while (last != NULL) {
+                struct core_stmt *next = last->next;
+                core_stmt_release(s->worker, last);
+                last = next;
+            }
+            break;
+        }
+        link = &(*link)->next;
+    }
+    struct core_stmt *found = *link;
+    if (found != NULL)
+        *link = found->next;
+    else
+        found = variant_make(stmt, salt);
+    found->next = stmt->variants;
+    stmt->variants = found;
+    return found;
 }
 
 void core_stmts_learn(struct core_stmts *t, const struct router_hash *hash)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: PostgreSQL
-"""Session state on shared backends: settings follow the client, the rest pins it."""
+"""Session state that cannot follow its client (test_settings.py has what can) pins it."""
 import select
 import time
 
@@ -7,39 +7,12 @@ import psycopg2
 import pytest
 
 from cluster import wait_until
-from proxy import last_route, one, rows_of
+from proxy import one, rows_of
 
 
 def pins(p):
     """SHOW PINS as {reason: sessions}."""
     return {row["reason"]: int(row["count"]) for row in p.admin("SHOW PINS")}
-
-
-@pytest.mark.core
-def test_a_setting_belongs_to_its_client_and_to_nobody_else(proxy):
-    """SET pins: the session keeps its backend, and no other client ever meets the value."""
-    p = proxy(database={"pool_size": 3})
-    a, others = p.connect(), [p.connect() for _ in range(4)]
-    rows_of(a, "set work_mem = '7MB'")
-    assert sum(pins(p).values()) == 1
-    for _ in range(3):
-        for other in others:
-            assert one(other, "/* switchgear: route=primary */ select current_setting('work_mem')") \
-                == "4MB"
-        assert one(a, "show work_mem") == "7MB"
-    rows_of(a, "reset work_mem")
-    assert one(a, "show work_mem") == "4MB"
-    rows_of(a, "discard all")
-    wait_until(lambda: sum(pins(p).values()) == 0, 5, "the pin is released")
-
-
-def test_a_session_with_a_setting_reads_from_the_primary(cluster, session):
-    """Its setting lives in one backend, so its reads go there: right before they are fast."""
-    rows_of(session, "set timezone = 'Asia/Tokyo'")
-    for _ in range(10):
-        assert one(session, "select extract(timezone from now())::int /*tokyo*/") == 9 * 3600
-    assert cluster.saw("tokyo") == {"p1": 10}
-    assert last_route(session)["reason"] == "pinned"
 
 
 @pytest.mark.core
@@ -62,34 +35,6 @@ def test_start_up_parameters_follow_their_client(proxy):
     for _ in range(3):
         assert (one(a, "show application_name"), one(a, "show work_mem")) == ("alpha", "5MB")
         assert (one(b, "show application_name"), one(b, "show work_mem")) == ("beta", "4MB")
-
-
-def test_a_rolled_back_setting_is_the_old_one_again(proxy):
-    p = proxy(database={"pool_size": 2})
-    c = p.connect()
-    rows_of(c, "set work_mem = '6MB'")
-    rows_of(c, "begin; set work_mem = '9MB'; rollback")
-    assert one(c, "show work_mem") == "6MB"
-    rows_of(c, "begin")
-    rows_of(c, "set work_mem = '9MB'")
-    rows_of(c, "rollback")
-    assert one(c, "show work_mem") == "6MB"
-    rows_of(c, "begin")
-    rows_of(c, "set local work_mem = '9MB'")
-    assert one(c, "show work_mem") == "9MB"
-    rows_of(c, "commit")
-    assert one(c, "show work_mem") == "6MB"
-
-
-def test_set_local_pins_nobody(proxy):
-    p = proxy(database={"pool_size": 1})
-    a, b = p.connect(), p.connect()
-    rows_of(a, "begin")
-    rows_of(a, "set local work_mem = '9MB'")
-    assert one(a, "show work_mem") == "9MB"
-    rows_of(a, "commit")
-    assert one(b, "show work_mem") == "4MB"
-    assert sum(pins(p).values()) == 0
 
 
 @pytest.mark.core

@@ -238,12 +238,7 @@ static void stop(void)
         for (uint32_t i = 0; i < BACKENDS; i++)
             core_backend_deinit(&shell.backends[n][i]);
     require(shell.worker.blocks_out == 0, "a block was not given back");
-    for (struct core_profile *p = shell.group.profiles, *next; p != NULL; p = next) {
-        next = p->next;
-        free(p->settings);
-        free(p->welcome);
-        free(p);
-    }
+    core_group_deinit(&shell.worker, &shell.group);
     core_worker_deinit(&shell.worker);
 }
 

@@ -413,15 +413,7 @@ static void finish(void)
 {
     check_rest();
     count_up();
-    while (sim.group.profiles != NULL) {
-        struct core_profile *p = sim.group.profiles;
-        if (p->references != 0)
-            sim_fail("a profile is still held");
-        sim.group.profiles = p->next;
-        free(p->settings);
-        free(p->welcome);
-        free(p);
-    }
+    core_group_deinit(&sim.worker, &sim.group);
     core_worker_deinit(&sim.worker);
 }
 

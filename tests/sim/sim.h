@@ -53,7 +53,15 @@ enum sim_kind {
     SIM_BEGIN_READ_ONLY,
     SIM_COMMIT,
     SIM_ROLLBACK,
+    SIM_SAVEPOINT,
+    SIM_ROLLBACK_TO,
     SIM_SET,
+    SIM_SET_PATH, /* a setting on which it depends what a statement means */
+    SIM_SET_LOCAL,
+    SIM_SET_APPLICATION, /* one that the start-up packet may have brought along */
+    SIM_RESET,
+    SIM_RESET_APPLICATION,
+    SIM_RESET_ALL,
     SIM_SHOW,
     SIM_SHOW_APPLICATION,
     SIM_DISCARD,
@@ -75,6 +83,24 @@ bool sim_tag_read(struct proto_span text, int *ret_client, int *ret_number);
 size_t sim_sql_write(enum sim_kind kind, int client, int number, size_t pad, char *buf,
                      size_t buf_size);
 
+/* What a session has set; "" is the server's own. */
+struct sim_settings {
+    char work_mem[SIM_VALUE_SIZE];
+    char path[SIM_VALUE_SIZE];
+    char path_session[SIM_VALUE_SIZE]; /* without SET LOCAL */
+    char application[SIM_VALUE_SIZE];
+};
+/* What a statement does to them; `start`: what RESET goes back to. False: nothing. */
+bool sim_settings_apply(struct sim_settings *s, enum sim_kind kind, const char *value,
+                        const char *start);
+void sim_settings_end(struct sim_settings *s); /* of a transaction */
+
+enum { SIM_SAVEPOINTS = 8 };
+struct sim_savepoint {
+    struct sim_settings settings;
+    uint32_t pending_count;
+};
+
 /* Replies, made the same way by the servers and by those who know what must come. */
 void sim_reply_columns(struct sim_queue *q);
 void sim_reply_row(struct sim_queue *q, const char *value, size_t pad);
@@ -95,7 +121,8 @@ struct sim_statement {
     bool used;
     bool named;
     char name[64];
-    char text[128]; /* its beginning */
+    char text[128];            /* its beginning */
+    char path[SIM_VALUE_SIZE]; /* under which it was parsed */
 };
 
 struct sim_portal {
@@ -124,8 +151,9 @@ struct sim_conn {
     struct sim_sql copy;
     struct sim_statement statements[64];
     struct sim_portal portal;
-    char work_mem[SIM_VALUE_SIZE];
-    char application[SIM_VALUE_SIZE];
+    struct sim_settings now, committed;
+    struct sim_savepoint savepoints[SIM_SAVEPOINTS];
+    uint32_t savepoints_count;
     struct sim_sql pending[SIM_STATEMENTS_MAX];
     uint32_t pending_count;
 };
@@ -177,6 +205,7 @@ struct sim_client {
     struct sim_queue to_client;
     struct sim_queue received;
     char application[SIM_VALUE_SIZE];
+    struct sim_settings settings[SIM_STATEMENTS_MAX]; /* under which each must run */
     struct sim_write writes[SIM_STATEMENTS_MAX];
     uint64_t last_commit_ns;              /* of any write of this client */
     uint64_t seen_ns;                     /* newest position of a replica that it has seen */

@@ -16,7 +16,9 @@ struct model {
         bool exists;
         enum sim_kind kind;
     } names[SIM_NAMES + 1]; /* the last one: the unnamed statement */
-    char work_mem[SIM_VALUE_SIZE];
+    struct sim_settings now, committed;
+    struct sim_savepoint savepoints[SIM_SAVEPOINTS];
+    int savepoints_count;
     int pending[SIM_STATEMENTS_MAX];
     int pending_count;
     bool wait_next;
@@ -96,13 +98,27 @@ static bool has_rows(enum sim_kind kind)
            kind == SIM_SHOW_APPLICATION;
 }
 
+/* A transaction, whatever began it. */
+static void ended(struct model *m, bool committed)
+{
+    if (!committed)
+        m->pending_count = 0;
+    sim_settings_end(&m->now);
+    if (committed)
+        m->committed = m->now;
+    else
+        m->now = m->committed;
+    m->savepoints_count = 0;
+}
+
 static void fails(struct model *m, const char *sqlstate, const char *message)
 {
     sim_reply_error(&m->c->expected, "ERROR", sqlstate, message, "");
+    m->failed = true;
     if (m->status == 'T')
         m->status = 'E';
-    m->failed = true;
-    m->pending_count = 0;
+    else if (m->status == 'I')
+        ended(m, false);
 }
 
 static void wildcard(struct sim_client *c, char type)
@@ -111,10 +127,15 @@ static void wildcard(struct sim_client *c, char type)
     sim_queue_add(&c->expected, message, sizeof(message));
 }
 
+static bool ends_failure(enum sim_kind kind)
+{
+    return kind == SIM_COMMIT || kind == SIM_ROLLBACK || kind == SIM_ROLLBACK_TO;
+}
+
 /* False: it fails. */
 static bool may_run(struct model *m, enum sim_kind kind, const char *value)
 {
-    if (m->status == 'E' && kind != SIM_COMMIT && kind != SIM_ROLLBACK)
+    if (m->status == 'E' && !ends_failure(kind))
         fails(m, "25P02", "");
     else if (kind == SIM_ERROR)
         fails(m, "22012", value);
@@ -147,6 +168,7 @@ static void result(struct model *m, enum sim_kind kind, int number, bool columns
     struct sim_client *c = m->c;
     char value[SIM_VALUE_SIZE];
     (void)snprintf(value, sizeof(value), "c%d.s%d", c->index, number);
+    c->settings[number] = m->now;
     if (writes(kind))
         c->writes[number] =
             (struct sim_write){.made = true, .commit_unit = -1, .statement_unit = c->units_count};
@@ -164,39 +186,49 @@ static void result(struct model *m, enum sim_kind kind, int number, bool columns
         if (m->status == 'E') {
             sim_reply_tag(&c->expected, "ROLLBACK");
             m->status = 'I';
+            ended(m, false);
             return;
         }
         durable(m);
         m->status = 'I';
+        ended(m, true);
         break;
     case SIM_ROLLBACK:
-        m->pending_count = 0;
         m->status = 'I';
+        ended(m, false);
         break;
-    case SIM_SET:
-        (void)snprintf(m->work_mem, sizeof(m->work_mem), "%s", value);
+    case SIM_SAVEPOINT:
+        m->savepoints[m->savepoints_count++] =
+            (struct sim_savepoint){.settings = m->now, .pending_count = (uint32_t)m->pending_count};
+        break;
+    case SIM_ROLLBACK_TO:
+        m->now = m->savepoints[m->savepoints_count - 1].settings;
+        m->pending_count = (int)m->savepoints[m->savepoints_count - 1].pending_count;
+        m->status = 'T';
         break;
     case SIM_SHOW:
-        (void)snprintf(value, sizeof(value), "%s", m->work_mem);
+        (void)snprintf(value, sizeof(value), "%s", m->now.work_mem);
         break;
     case SIM_SHOW_APPLICATION:
-        (void)snprintf(value, sizeof(value), "%s", c->application);
+        (void)snprintf(value, sizeof(value), "%s", m->now.application);
         break;
     case SIM_DISCARD:
         memset(m->names, 0, sizeof(m->names));
-        m->work_mem[0] = '\0';
         break;
     default:
         break;
     }
+    (void)sim_settings_apply(&m->now, kind, value, c->application);
     sim_reply_result(&c->expected, sql, value, columns);
 }
 
 static void synced(struct model *m)
 {
     m->failed = false;
-    if (m->status == 'I')
+    if (m->status == 'I') {
         durable(m);
+        ended(m, true);
+    }
     sim_reply_ready(&m->c->expected, m->status);
 }
 
@@ -212,7 +244,7 @@ static void unit_ends(struct model *m, bool wait_before, bool refusable)
 
 static size_t padding(enum sim_kind kind)
 {
-    if (kind == SIM_SET || kind == SIM_DISCARD || kind == SIM_LIAR || kind == SIM_EMPTY ||
+    if ((kind >= SIM_SAVEPOINT && kind <= SIM_DISCARD) || kind == SIM_LIAR || kind == SIM_EMPTY ||
         sim_chance(94))
         return 0; /* what is too long is not looked at: it neither pins nor is it learned */
     return sim_chance(50) ? SIM_STATEMENT_MAX + sim_below(5000) : sim_below(SIM_STATEMENT_MAX);
@@ -256,6 +288,7 @@ static void copy_in(struct model *m)
     m->names[SIM_NAMES].exists = false;
     c->writes[number] =
         (struct sim_write){.made = true, .commit_unit = -1, .statement_unit = c->units_count};
+    c->settings[number] = m->now;
     if (may_run(m, SIM_COPY_IN, "")) {
         sim_reply_copy(&c->expected, 'G');
         if (ending == 0) {
@@ -284,7 +317,7 @@ static void parse(struct model *m, int name, enum sim_kind kind, int number)
         return;
     if (name == SIM_NAMES)
         m->names[name].exists = false;
-    if (m->status == 'E' && kind != SIM_COMMIT && kind != SIM_ROLLBACK) {
+    if (m->status == 'E' && !ends_failure(kind)) {
         fails(m, "25P02", "");
         return;
     }
@@ -307,7 +340,7 @@ static void bind_execute(struct model *m, int name, enum sim_kind kind, int numb
               parameter && sim_chance(5) ? SIM_STATEMENT_MAX + sim_below(3000) : 0);
     if (!m->failed && !m->names[name].exists)
         fails(m, "26000", "");
-    if (!m->failed && m->status == 'E' && kind != SIM_COMMIT && kind != SIM_ROLLBACK)
+    if (!m->failed && m->status == 'E' && !ends_failure(kind))
         fails(m, "25P02", "");
     if (!m->failed)
         sim_reply_plain(&c->expected, '2');
@@ -461,6 +494,41 @@ static void last_route(struct model *m)
     unit_ends(m, false, true);
 }
 
+/* Something that changes or shows a setting, in either protocol. */
+static void setting(struct model *m, bool in_block)
+{
+    static const enum sim_kind kinds[] = {SIM_SET,
+                                          SIM_SET,
+                                          SIM_SET_PATH,
+                                          SIM_SET_PATH,
+                                          SIM_SHOW,
+                                          SIM_SHOW,
+                                          SIM_SHOW,
+                                          SIM_RESET,
+                                          SIM_RESET,
+                                          SIM_RESET_APPLICATION,
+                                          SIM_RESET_ALL,
+                                          SIM_SET_APPLICATION,
+                                          SIM_SHOW_APPLICATION,
+                                          SIM_SET_LOCAL};
+    const enum sim_kind kind =
+        kinds[sim_below(sizeof(kinds) / sizeof(kinds[0]) - (in_block ? 0 : 1))];
+    if (sim_chance(60))
+        simple(m, kind);
+    else
+        extended_control(m, kind);
+}
+
+static void savepoint(struct model *m)
+{
+    if (m->savepoints_count > 0 && (m->status == 'E' || sim_chance(50)))
+        simple(m, SIM_ROLLBACK_TO);
+    else if (m->status == 'T' && m->savepoints_count < SIM_SAVEPOINTS)
+        simple(m, SIM_SAVEPOINT);
+    else
+        simple(m, SIM_READ);
+}
+
 static void idle_unit(struct model *m)
 {
     const uint32_t what = sim_below(100);
@@ -495,14 +563,12 @@ static void idle_unit(struct model *m)
         simple(m, SIM_READ);
     else if (what < 86)
         named(m);
-    else if (what < 92)
+    else if (what < 90)
         unnamed_kept(m);
-    else if (what < 95)
+    else if (what < 92)
         flushed(m);
-    else if (what < 97)
-        simple(m, SIM_SET);
     else if (what < 99)
-        simple(m, SIM_SHOW);
+        setting(m, false);
     else
         simple(m, SIM_DISCARD);
 }
@@ -514,8 +580,12 @@ static void block_unit(struct model *m)
         extended_control(m, sim_chance(70) ? SIM_COMMIT : SIM_ROLLBACK);
     else if (what < 25)
         simple(m, sim_chance(70) ? SIM_COMMIT : SIM_ROLLBACK);
+    else if (what < 32)
+        savepoint(m);
     else if (m->status == 'E')
         simple(m, SIM_READ);
+    else if (what < 40 && !m->c->refusable)
+        setting(m, true);
     else if (what < 50)
         simple(m, sim_chance(50) ? SIM_READ : SIM_WRITE);
     else if (what < 55)
@@ -535,6 +605,8 @@ static void block_unit(struct model *m)
 void sim_script_make(struct sim_client *c, int units)
 {
     struct model m = {.c = c, .status = 'I'};
+    (void)snprintf(m.now.application, sizeof(m.now.application), "%s", c->application);
+    m.committed = m.now;
     while (c->units_count < units && c->numbers < SIM_STATEMENTS_MAX - 10)
         if (m.status == 'I')
             idle_unit(&m);

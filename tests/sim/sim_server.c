@@ -43,13 +43,27 @@ void sim_server_die(struct sim_conn *c)
 
 /* ---- executing ---- */
 
+/* A transaction, whatever began it. */
+static void ended(struct sim_conn *c, bool committed)
+{
+    if (!committed)
+        c->pending_count = 0;
+    sim_settings_end(&c->now);
+    if (committed)
+        c->committed = c->now;
+    else
+        c->now = c->committed;
+    c->savepoints_count = 0;
+}
+
 static void error(struct sim_conn *c, bool extended, const char *sqlstate, const char *message,
                   const char *routine)
 {
     sim_reply_error(&c->out, "ERROR", sqlstate, message, routine);
-    c->pending_count = 0;
     if (c->status == 'T')
         c->status = 'E';
+    else if (c->status == 'I')
+        ended(c, false);
     if (extended)
         c->skipping = true;
 }
@@ -93,6 +107,21 @@ static void check_read(struct sim_conn *c, struct sim_sql sql)
                  (unsigned long)client->seen_ns);
 }
 
+/* Whatever runs, runs under its client's settings. */
+static void check_settings(const struct sim_conn *c, struct sim_sql sql)
+{
+    const struct sim_client *client = &sim.clients[sql.client];
+    const struct sim_settings *must = &client->settings[sql.number];
+    if (client->lost)
+        return;
+    if (strcmp(c->now.work_mem, must->work_mem) != 0 || strcmp(c->now.path, must->path) != 0 ||
+        strcmp(c->now.application, must->application) != 0)
+        sim_fail("c%d.s%d runs with work_mem '%s', search_path '%s', application '%s'; its client "
+                 "has '%s', '%s', '%s'",
+                 sql.client, sql.number, c->now.work_mem, c->now.path, c->now.application,
+                 must->work_mem, must->path, must->application);
+}
+
 /* False: refused. */
 static bool write_allowed(struct sim_conn *c, struct sim_sql sql, bool extended)
 {
@@ -121,10 +150,26 @@ static bool transaction(struct sim_conn *c, struct sim_sql sql)
         sim_reply_tag(&c->out, c->status == 'E' ? "ROLLBACK" : "COMMIT");
         if (c->status != 'E')
             commit(c);
+        ended(c, c->status != 'E');
         c->status = 'I';
         return true;
+    case SIM_SAVEPOINT:
+        if (c->status != 'T' || c->savepoints_count == SIM_SAVEPOINTS)
+            return false;
+        c->savepoints[c->savepoints_count++] =
+            (struct sim_savepoint){.settings = c->now, .pending_count = c->pending_count};
+        sim_reply_tag(&c->out, "SAVEPOINT");
+        return true;
+    case SIM_ROLLBACK_TO:
+        if (c->savepoints_count == 0)
+            return false;
+        c->now = c->savepoints[c->savepoints_count - 1].settings;
+        c->pending_count = c->savepoints[c->savepoints_count - 1].pending_count;
+        c->status = 'T';
+        sim_reply_tag(&c->out, "ROLLBACK");
+        return true;
     case SIM_ROLLBACK:
-        c->pending_count = 0;
+        ended(c, false);
         c->status = 'I';
         sim_reply_tag(&c->out, "ROLLBACK");
         return true;
@@ -133,16 +178,32 @@ static bool transaction(struct sim_conn *c, struct sim_sql sql)
     }
 }
 
+static void set_from(struct sim_conn *c, struct proto_span text, const char *key,
+                     enum sim_kind kind)
+{
+    char value[SIM_VALUE_SIZE];
+    const char *at = memmem(text.base, text.size, key, strlen(key));
+    if (at == NULL)
+        return;
+    at += strlen(key);
+    (void)snprintf(value, sizeof(value), "%.*s", (int)strcspn(at, "'"), at);
+    (void)sim_settings_apply(&c->now, kind, value, "");
+}
+
 static void apply_settings(struct sim_conn *c, struct proto_span text)
 {
     static const char key[] = "set_config(E'application_name',E'";
-    c->work_mem[0] = c->application[0] = '\0';
-    const uint8_t *at = memmem(text.base, text.size, key, sizeof(key) - 1);
-    if (at == NULL)
-        return;
-    (void)snprintf(c->application, sizeof(c->application), "%.*s",
-                   (int)strcspn((const char *)at + sizeof(key) - 1, "'"),
-                   (const char *)at + sizeof(key) - 1);
+    static const struct {
+        const char *text;
+        enum sim_kind kind;
+    } sets[] = {{"set work_mem = '", SIM_SET},
+                {"set search_path = '", SIM_SET_PATH},
+                {"set application_name = '", SIM_SET_APPLICATION}};
+    if (memmem(text.base, text.size, "RESET ALL;", 10) != NULL)
+        (void)sim_settings_apply(&c->now, SIM_RESET_ALL, "", "");
+    set_from(c, text, key, SIM_SET_APPLICATION);
+    for (size_t i = 0; i < sizeof(sets) / sizeof(sets[0]); i++)
+        set_from(c, text, sets[i].text, sets[i].kind);
 }
 
 /* One statement. */
@@ -150,6 +211,8 @@ static void execute(struct sim_conn *c, struct sim_sql sql, const char *value, b
 {
     if (sql.client >= 0)
         check_owner(c, sql.client);
+    if (sql.client >= 0 && c->status != 'E' && sql.kind != SIM_ERROR)
+        check_settings(c, sql);
     if (transaction(c, sql))
         return;
     if (c->status == 'E') {
@@ -190,22 +253,23 @@ static void execute(struct sim_conn *c, struct sim_sql sql, const char *value, b
     case SIM_GARBAGE:
         error(c, extended, "42601", "syntax error", "scanner_yyerror");
         return;
-    case SIM_SET:
-        (void)snprintf(c->work_mem, sizeof(c->work_mem), "%s", value);
-        break;
     case SIM_SHOW:
-        (void)snprintf(text, sizeof(text), "%s", c->work_mem);
+        (void)snprintf(text, sizeof(text), "%s", c->now.work_mem);
         break;
     case SIM_SHOW_APPLICATION:
-        (void)snprintf(text, sizeof(text), "%s", c->application);
+        (void)snprintf(text, sizeof(text), "%s", c->now.application);
         break;
     case SIM_DISCARD:
         memset(c->statements, 0, sizeof(c->statements));
-        c->work_mem[0] = c->application[0] = '\0';
         break;
+    case SIM_SAVEPOINT:
+    case SIM_ROLLBACK_TO:
+        error(c, extended, "3B001", "there is no such savepoint", "RollbackToSavepoint");
+        return;
     default:
         break;
     }
+    (void)sim_settings_apply(&c->now, sql.kind, value, "");
     sim_reply_result(&c->out, sql, text, !extended);
 }
 
@@ -216,8 +280,10 @@ static void value_of(struct sim_sql sql, char ret[SIM_VALUE_SIZE])
 
 static void ready(struct sim_conn *c)
 {
-    if (c->status == 'I')
+    if (c->status == 'I') {
         commit(c);
+        ended(c, true);
+    }
     sim_reply_ready(&c->out, c->status);
     if (c->status == 'I')
         c->portal.used = false;
@@ -253,7 +319,7 @@ static void on_query(struct sim_conn *c, struct proto_span body)
 
 static bool in_failed_block(struct sim_conn *c, enum sim_kind kind)
 {
-    if (c->status != 'E' || kind == SIM_COMMIT || kind == SIM_ROLLBACK)
+    if (c->status != 'E' || kind == SIM_COMMIT || kind == SIM_ROLLBACK || kind == SIM_ROLLBACK_TO)
         return false;
     error(c, true, "25P02", aborted, "exec_parse_message");
     return true;
@@ -284,6 +350,7 @@ static void on_parse(struct sim_conn *c, struct proto_span body)
         if (s == c->statements + 63)
             sim_fail("a server has too many statements");
     s->used = true;
+    memcpy(s->path, c->now.path, sizeof(s->path));
     memcpy(s->name, p.name.base, p.name.size);
     s->name[p.name.size] = '\0';
     const size_t size = p.text.size < sizeof(s->text) - 1 ? p.text.size : sizeof(s->text) - 1;
@@ -316,6 +383,9 @@ static void on_bind(struct sim_conn *c, struct proto_span body)
         sim_sql_read((struct proto_span){(const uint8_t *)s->text, strlen(s->text)});
     if (in_failed_block(c, sql.kind))
         return;
+    if (name.size > 3 && memcmp(name.base, "sg_", 3) == 0 && strcmp(s->path, c->now.path) != 0)
+        sim_fail("a statement parsed under search_path '%s' is bound under '%s'", s->path,
+                 c->now.path);
     if (count > 0)
         (void)sim_tag_read(value, &sql.client, &sql.number);
     c->portal = (struct sim_portal){.used = true, .sql = sql};

@@ -41,15 +41,60 @@ static const struct {
     {"BEGIN READ ONLY", SIM_BEGIN_READ_ONLY},
     {"BEGIN", SIM_BEGIN},
     {"COMMIT", SIM_COMMIT},
+    {"ROLLBACK TO", SIM_ROLLBACK_TO},
     {"ROLLBACK", SIM_ROLLBACK},
+    {"SAVEPOINT", SIM_SAVEPOINT},
     {"SET work_mem", SIM_SET},
+    {"SET search_path", SIM_SET_PATH},
+    {"SET LOCAL search_path", SIM_SET_LOCAL},
+    {"SET application_name", SIM_SET_APPLICATION},
+    {"RESET work_mem", SIM_RESET},
+    {"RESET application_name", SIM_RESET_APPLICATION},
+    {"RESET ALL", SIM_RESET_ALL},
     {"SHOW work_mem", SIM_SHOW},
     {"SHOW application_name", SIM_SHOW_APPLICATION},
     {"DISCARD ALL", SIM_DISCARD},
     {"COPY (", SIM_COPY_OUT},
     {"COPY c", SIM_COPY_IN},
-    {"RESET ALL", SIM_SETTINGS},
+    {"RESET SESSION AUTHORIZATION;RESET ROLE;RESET ALL;", SIM_SETTINGS},
+    {"SELECT pg_catalog.set_config(", SIM_SETTINGS},
+    {"set ", SIM_SETTINGS}, /* the proxy writes it like this */
 };
+
+bool sim_settings_apply(struct sim_settings *s, enum sim_kind kind, const char *value,
+                        const char *start)
+{
+    switch ((int)kind) {
+    case SIM_SET:
+    case SIM_RESET:
+        (void)snprintf(s->work_mem, sizeof(s->work_mem), "%s", kind == SIM_SET ? value : "");
+        return true;
+    case SIM_SET_PATH:
+        (void)snprintf(s->path_session, sizeof(s->path_session), "%s", value);
+        (void)snprintf(s->path, sizeof(s->path), "%s", value);
+        return true;
+    case SIM_SET_LOCAL:
+        (void)snprintf(s->path, sizeof(s->path), "%s", value);
+        return true;
+    case SIM_SET_APPLICATION:
+    case SIM_RESET_APPLICATION:
+        (void)snprintf(s->application, sizeof(s->application), "%s",
+                       kind == SIM_SET_APPLICATION ? value : start);
+        return true;
+    case SIM_RESET_ALL:
+    case SIM_DISCARD:
+        memset(s, 0, sizeof(*s));
+        (void)snprintf(s->application, sizeof(s->application), "%s", start);
+        return true;
+    default:
+        return false;
+    }
+}
+
+void sim_settings_end(struct sim_settings *s)
+{
+    memcpy(s->path, s->path_session, sizeof(s->path));
+}
 
 struct sim_sql sim_sql_read(struct proto_span text)
 {
@@ -59,7 +104,7 @@ struct sim_sql sim_sql_read(struct proto_span text)
             sql.kind = kinds[i].kind;
             break;
         }
-    if (!sim_tag_read(text, &sql.client, &sql.number))
+    if (sql.kind == SIM_SETTINGS || !sim_tag_read(text, &sql.client, &sql.number))
         sql.client = -1;
     return sql;
 }
@@ -91,8 +136,24 @@ static const char *format_of(enum sim_kind kind)
         return "COMMIT";
     case SIM_ROLLBACK:
         return "ROLLBACK";
+    case SIM_SAVEPOINT:
+        return "SAVEPOINT sp";
+    case SIM_ROLLBACK_TO:
+        return "ROLLBACK TO sp";
     case SIM_SET:
         return "SET work_mem = 'c%d.s%d'";
+    case SIM_SET_PATH:
+        return "SET search_path = 'c%d.s%d'";
+    case SIM_SET_LOCAL:
+        return "SET LOCAL search_path = 'c%d.s%d'";
+    case SIM_SET_APPLICATION:
+        return "SET application_name = 'c%d.s%d'";
+    case SIM_RESET:
+        return "RESET work_mem";
+    case SIM_RESET_APPLICATION:
+        return "RESET application_name";
+    case SIM_RESET_ALL:
+        return "RESET ALL";
     case SIM_SHOW:
         return "SHOW work_mem";
     case SIM_SHOW_APPLICATION:
@@ -266,8 +327,22 @@ void sim_reply_result(struct sim_queue *q, struct sim_sql sql, const char *value
     case SIM_ROLLBACK:
         sim_reply_tag(q, "ROLLBACK");
         return;
+    case SIM_SAVEPOINT:
+        sim_reply_tag(q, "SAVEPOINT");
+        return;
+    case SIM_ROLLBACK_TO:
+        sim_reply_tag(q, "ROLLBACK");
+        return;
     case SIM_SET:
+    case SIM_SET_PATH:
+    case SIM_SET_LOCAL:
+    case SIM_SET_APPLICATION:
         sim_reply_tag(q, "SET");
+        return;
+    case SIM_RESET:
+    case SIM_RESET_APPLICATION:
+    case SIM_RESET_ALL:
+        sim_reply_tag(q, "RESET");
         return;
     case SIM_DISCARD:
         sim_reply_tag(q, "DISCARD ALL");

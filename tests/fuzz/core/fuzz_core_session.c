@@ -410,14 +410,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     for (uint32_t i = 0; i < NODES; i++)
         assert(sh->worker.loads[i].in_flight == 0);
     assert(sh->worker.blocks_out == 0);
-    while (sh->group.profiles != NULL) {
-        struct core_profile *p = sh->group.profiles;
-        assert(p->references == 0);
-        sh->group.profiles = p->next;
-        free(p->settings);
-        free(p->welcome);
-        free(p);
-    }
+    core_group_deinit(&sh->worker, &sh->group);
     core_worker_deinit(&sh->worker);
 out:
     free(sh);

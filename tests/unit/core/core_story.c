@@ -484,13 +484,6 @@ void story_end(struct story *st)
     for (uint32_t i = 0; i < STORY_NODES; i++)
         assert_int_equal(st->worker.loads[i].in_flight, 0);
     assert_int_equal(st->worker.blocks_out, 0);
-    while (st->group.profiles != NULL) {
-        struct core_profile *p = st->group.profiles;
-        assert_int_equal(p->references, 0);
-        st->group.profiles = p->next;
-        free(p->settings);
-        free(p->welcome);
-        free(p);
-    }
+    core_group_deinit(&st->worker, &st->group);
     core_worker_deinit(&st->worker);
 }

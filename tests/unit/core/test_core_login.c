@@ -172,7 +172,7 @@ static void settings_are_sent_before_the_welcome(void **state)
     struct story *st = *state;
     start_up(st, PACKET("user\0u\0application_name\0a'b\0"), 196608);
     story_expect(st, "client: R(0)\n"
-                     "primary: Q(RESET ALL;SELECT pg_catalog.set_config(E'application_name',E)\n");
+                     "primary: Q(SELECT pg_catalog.set_config(E'application_name',E'a''b',fal)\n");
     story_server(st, 0, "C(RESET) S(application_name|a'b) T(x) D(x) C(SELECT 1) Z(I)");
     story_expect(st, "client: K Z(I)\nrelease primary\n");
 }
@@ -195,7 +195,7 @@ static void a_server_that_dies_before_the_welcome_is_replaced(void **state)
     story_expect(st, "");
     story_server_dies(st, 0);
     story_expect(st, "close primary\n"
-                     "primary: Q(RESET ALL;SELECT pg_catalog.set_config(E'application_name',E)\n");
+                     "primary: Q(SELECT pg_catalog.set_config(E'application_name',E'a',false))\n");
 }
 
 /* ---- passwords ---- */

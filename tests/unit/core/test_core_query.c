@@ -375,24 +375,11 @@ static void what_is_refused_is_learned_and_not_what_follows_it(void **state)
 
 /* ---- pins ---- */
 
-static void a_set_pins(void **state)
-{
-    struct story *st = *state;
-    story_client(st, "Q(SET work_mem = '1MB')");
-    story_server(st, 0, "C(SET) Z(I)");
-    story_client(st, "Q(SELECT 1)");
-    story_server(st, 0, "T(a) D(1) C(SELECT 1) Z(I)");
-    story_expect(st, "primary: Q(SET work_mem = '1MB')\nclient: C(SET) Z(I)\n"
-                     "primary: Q(SELECT 1)\nclient: T D(1) C(SELECT 1) Z(I)\n");
-    story_leave(st); /* and what it left is cleaned up */
-    story_expect(st, "primary: Q(DISCARD ALL)\n");
-}
-
 static void discard_all_unpins(void **state)
 {
     struct story *st = *state;
-    story_client(st, "Q(SET work_mem = '1MB')");
-    story_server(st, 0, "C(SET) Z(I)");
+    story_client(st, "Q(LISTEN a)");
+    story_server(st, 0, "C(LISTEN) Z(I)");
     st->log_size = 0;
     story_client(st, "Q(DISCARD ALL) Q(SELECT 1)");
     story_expect(st, "primary: Q(DISCARD ALL)\n");
@@ -408,7 +395,7 @@ static void nothing_is_pinned_to_a_replica(void **state)
     story_client(st, "Q(BEGIN READ ONLY) Q(SELECT 1)");
     story_server(st, 1, "1 2 C(BEGIN) T(a) D(1) C(SELECT 1) Z(T)");
     st->log_size = 0;
-    story_client(st, "Q(SET work_mem = '1MB')");
+    story_client(st, "Q(LISTEN a)");
     story_server(st, 1, "E(42601) Z(E)");
     story_expect(st, "replica: P(|switchgear provokes an error) S\nclient: E(0A000) Z(E)\n");
 }
@@ -611,7 +598,6 @@ int main(void)
         STORY(a_server_that_dies_within_a_message_takes_its_client_along),
         STORY(a_refusal_is_learned_and_replayed_on_the_primary),
         STORY(what_is_refused_is_learned_and_not_what_follows_it),
-        STORY(a_set_pins),
         STORY(discard_all_unpins),
         STORY(nothing_is_pinned_to_a_replica),
         STORY(late_copy_data_is_dropped),

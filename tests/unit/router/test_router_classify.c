@@ -208,7 +208,7 @@ static void statements_of_the_session(void **state)
         {"UPDATE t SET a = set_config('a.b', 'c', false)", SESSION(SET_CONFIG)},
         {"UPDATE pg_settings SET setting = 1", SESSION(SET_CONFIG)},
         {"LISTEN c", PIN(LISTEN)},
-        {"UNLISTEN *", PIN(LISTEN)},
+        {"UNLISTEN *", SESSION(LISTEN)},
         {"LOAD 'x'", PIN(LOAD)},
         {"PREPARE p AS SELECT 1", PIN(SQL_PREPARE)},
         {"EXECUTE p", PIN(SQL_PREPARE)},

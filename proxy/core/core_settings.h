@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: PostgreSQL
+ *
+ * core_settings: what a session has SET, as values that never change. A set is an ordered list of
+ * settings, each with the statement that makes it; equal sets of a worker are one object, so that
+ * two are compared by their hash or address, and a transaction's snapshot is a pointer.
+ *
+ * Pure; one worker's thread; reference-counted. Making one is the cold path.
+ */
+#ifndef CORE_SETTINGS_H
+#define CORE_SETTINGS_H
+
+#include "core.h"
+#include "router_change.h"
+
+enum {
+    CORE_SETTINGS_COUNT_MAX = 128, /* of one session; one more pins it */
+    CORE_SETTINGS_TEXT_MAX = 16 * 1024,
+    CORE_SETTINGS_UNKNOWN = 1, /* of a backend: no set has this hash */
+};
+
+struct core_setting {
+    const char *name; /* lower case */
+    const char *text; /* a statement that makes it */
+    uint8_t flags;    /* enum router_setting_flag bits */
+};
+
+struct core_settings {
+    struct core_settings *next;     /* in its hash chain */
+    uint64_t hash;                  /* 0: empty */
+    uint8_t salt[CORE_DIGEST_SIZE]; /* of those that parsing depends on */
+    uint32_t references;
+    uint32_t count;
+    uint32_t texts_size;
+    bool salted;
+    uint8_t flags; /* of all together */
+    struct core_setting items[];
+};
+
+/* False: no memory. */
+bool core_settings_init(struct core_worker *w);
+void core_settings_deinit(struct core_worker *w);
+
+/* The empty set; one reference, as of all that return a set. */
+struct core_settings *core_settings_none(struct core_worker *w);
+static inline struct core_settings *core_settings_hold(struct core_settings *set)
+{
+    assert(set != NULL && set->references > 0);
+    set->references++;
+    return set;
+}
+void core_settings_release(struct core_worker *w, struct core_settings *set);
+
+/* With one more, or another value of it, at the end: settings are made again in the order in which
+ * the client made them, since a role may forbid what another allowed. client_encoding comes first;
+ * `start`: the texts are a start-up packet's, which an encoding does not touch. NULL: it cannot be
+ * followed (too many, or their texts would mean something else in another encoding). */
+struct core_settings *core_settings_with(struct core_worker *w, const struct core_settings *set,
+                                         const struct core_setting *one, bool start);
+/* RESET: `name` as it is in `start`, or not at all. NULL: as above. */
+struct core_settings *core_settings_reset(struct core_worker *w, const struct core_settings *set,
+                                          const struct core_settings *start, const char *name);
+/* RESET ALL keeps role and session_authorization; DISCARD ALL (`discard`) does not even keep the
+ * start-up packet's. */
+struct core_settings *core_settings_reset_all(struct core_worker *w,
+                                              const struct core_settings *set,
+                                              const struct core_settings *start, bool discard);
+bool core_settings_has(const struct core_settings *set, const char *name);
+
+/* Writes the simple Queries that bring a backend from any settings to these. `fresh`: it has none.
+ * Returns how many. */
+uint32_t core_settings_write(const struct core_settings *set, bool fresh, struct proto_writer *w);
+
+#endif

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: PostgreSQL
+ *
+ * router_change: what the statements of a text change about the settings of their session, one by
+ * one, so that whoever keeps a session's settings can follow them.
+ *
+ * Pure; any thread. Cold path: parses the text, allocates; router_changes_free() gives it back.
+ * Only for texts whose class has `changes`.
+ */
+#ifndef ROUTER_CHANGE_H
+#define ROUTER_CHANGE_H
+
+#include "router_tree.h"
+
+/* What a setting means for the proxy. */
+enum router_setting_flag {
+    ROUTER_SETTING_READ_ONLY = 1 << 0, /* default_transaction_read_only = on */
+    ROUTER_SETTING_PRIMARY = 1 << 1,   /* with this value nothing may go to a replica */
+    ROUTER_SETTING_LEXER = 1 << 2,     /* with this value our lexer cannot follow the texts */
+    ROUTER_SETTING_PARSES = 1 << 3,    /* what a text means depends on it: search_path, TimeZone */
+    ROUTER_SETTING_ENCODING = 1 << 4,  /* client_encoding: the others' texts depend on it */
+    ROUTER_SETTING_WIDE = 1 << 5,      /* its own text is not ASCII */
+    ROUTER_SETTING_ROLE = 1 << 6,      /* RESET ALL leaves it: role, session_authorization */
+};
+/* Names are compared in any case. WIDE is not told from here. */
+uint8_t router_setting_flags(struct router_name name, struct router_name value);
+
+enum router_change_kind {
+    ROUTER_CHANGE_SET,       /* name, text */
+    ROUTER_CHANGE_RESET,     /* name: RESET, or SET ... TO DEFAULT */
+    ROUTER_CHANGE_RESET_ALL, /* all but role and session_authorization */
+    ROUTER_CHANGE_DISCARD_ALL,
+    ROUTER_CHANGE_LOCAL,  /* until the transaction's end, of a setting that PARSES; text "": the
+                             value is not known */
+    ROUTER_CHANGE_COMMIT, /* a rollback, where the block has failed */
+    ROUTER_CHANGE_ROLLBACK,
+    ROUTER_CHANGE_SAVEPOINT, /* name */
+    ROUTER_CHANGE_RELEASE,
+    ROUTER_CHANGE_ROLLBACK_TO,
+};
+
+struct router_change {
+    uint8_t kind;       /* enum router_change_kind */
+    uint8_t flags;      /* SET: enum router_setting_flag bits */
+    uint32_t statement; /* which one of the text's; the empty ones do not count */
+    uint32_t name;      /* offsets in texts, ended by NUL; names of settings in lower case */
+    uint32_t text;      /* a statement that sets it again, comments and extra blanks left out */
+};
+
+enum { ROUTER_CHANGES_MAX = 64, ROUTER_CHANGE_TEXT_MAX = 4096 };
+
+struct router_changes {
+    uint32_t count;
+    uint32_t texts_size;
+    uint32_t texts_room;
+    char *texts;
+    struct router_change items[ROUTER_CHANGES_MAX];
+};
+
+/* NULL: they cannot be followed. */
+struct router_changes *router_changes_read(const char *text, size_t size);
+/* One statement about a savepoint whose name is an unquoted word. NULL: no memory, or too long. */
+struct router_changes *router_changes_savepoint(enum router_change_kind kind, const char *name,
+                                                size_t name_size);
+void router_changes_free(struct router_changes *changes);
+
+/* Can one statement (the object below its node's name) be followed? For the classifier, which pins
+ * what cannot. */
+bool router_change_set_known(const struct router_tree *tree, uint32_t set);
+bool router_change_select_known(const struct router_tree *tree, uint32_t select);
+
+#endif

@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: PostgreSQL
+ *
+ * What a client sets goes where the client goes, and no further.
+ */
+#include "core_internal.h"
+#include "core_settings.h"
+#include "core_story.h"
+
+static int begin(void **state)
+{
+    static struct story st;
+    story_begin(&st);
+    *state = &st;
+    return 0;
+}
+
+static int end(void **state)
+{
+    story_end(*state);
+    return 0;
+}
+
+static void a_set_pins_nobody_and_goes_ahead_of_the_next_statement_elsewhere(void **state)
+{
+    struct story *st = *state;
+    story_client(st, "Q(SET work_mem = '1MB')");
+    story_server(st, 0, "C(SET) Z(I)");
+    story_expect(st, "primary: Q(SET work_mem = '1MB')\nclient: C(SET) Z(I)\nrelease primary\n");
+    story_client(st, "Q(SELECT 1)");
+    story_expect(st, "replica: Q(set work_mem = '1MB';)\n");
+    story_server(st, 1, "C(SET) Z(I)");
+    story_server(st, 1, "T(a) D(1) C(SELECT 1) Z(I)");
+    story_expect(st, "replica: Q(SELECT 1)\nclient: T D(1) C(SELECT 1) Z(I)\nrelease replica\n");
+    story_client(st, "Q(SELECT 1)");
+    story_expect(st, "replica: Q(SELECT 1)\n"); /* it has them */
+    story_server(st, 1, "T(a) D(1) C(SELECT 1) Z(I)");
+}
+
+static void a_set_that_failed_or_was_rolled_back_is_forgotten(void **state)
+{
+    struct story *st = *state;
+    story_client(st, "Q(SET work_mem = 'x')");
+    story_server(st, 0, "E(22023) Z(I)");
+    story_client(st, "Q(BEGIN) Q(SET work_mem = '1MB') Q(ROLLBACK)");
+    story_server(st, 0, "1 2 C(BEGIN) C(SET) Z(T)");
+    story_server(st, 0, "C(ROLLBACK) Z(I)");
+    st->log_size = 0;
+    story_client(st, "Q(SELECT 1)");
+    story_expect(st, "replica: Q(SELECT 1)\n");
+    story_server(st, 1, "T(a) D(1) C(SELECT 1) Z(I)");
+}
+
+static void a_reset_goes_back_to_what_the_client_brought_along(void **state)
+{
+    struct story *st = *state;
+    static const struct core_setting own = {"work_mem", "set work_mem = '2MB'", 0};
+    struct core_profile *plain = st->session.profile;
+    struct core_settings *start = core_settings_with(&st->worker, st->session.settings, &own, true);
+    st->session.profile = core_profile_get(&st->worker, &st->group, start);
+    core_profile_release(&st->worker, plain);
+    core_settings_release(&st->worker, st->session.settings);
+    st->session.settings = start;
+    story_client(st, "Q(RESET ALL)");
+    story_server(st, 0, "C(SET) Z(I)");
+    story_server(st, 0, "C(RESET) Z(I)");
+    story_expect(st, "primary: Q(set work_mem = '2MB';)\nprimary: Q(RESET ALL)\n"
+                     "primary: Q(RESET SESSION AUTHORIZATION;RESET ROLE;RESET ALL;set work_me)\n"
+                     "client: C(RESET) Z(I)\n");
+    story_client(st, "Q(SELECT 1)"); /* waits until the server has them again */
+    story_expect(st, "");
+    story_server(st, 0, "C(RESET) S(work_mem|2MB) Z(I)");
+    story_expect(st, "client: S\nrelease primary\nreplica: Q(set work_mem = '2MB';)\n");
+    story_server(st, 1, "C(SET) S(work_mem|2MB) Z(I)");
+    story_server(st, 1, "T(a) D(1) C(SELECT 1) Z(I)");
+    story_expect(st, "replica: Q(SELECT 1)\nclient: T D(1) C(SELECT 1) Z(I)\nrelease replica\n");
+}
+
+static void settings_that_a_replica_refuses_are_the_primarys(void **state)
+{
+    struct story *st = *state;
+    story_client(st, "Q(SET work_mem = '1MB')");
+    story_server(st, 0, "C(SET) Z(I)");
+    st->log_size = 0;
+    story_client(st, "Q(SELECT 1)");
+    story_server(st, 1, "E(42704) Z(I)");
+    story_expect(st, "replica: Q(set work_mem = '1MB';)\nrelease replica\nprimary: Q(SELECT 1)\n");
+    story_server(st, 0, "T(a) D(1) C(SELECT 1) Z(I)");
+}
+
+static void settings_that_the_primary_refuses_are_the_clients_error(void **state)
+{
+    struct story *st = *state;
+    story_client(st, "Q(SET role = 'a')");
+    story_server(st, 0, "C(SET) Z(I)");
+    st->backends[0]->settings_hash = CORE_SETTINGS_UNKNOWN; /* somebody else had it */
+    st->log_size = 0;
+    story_client(st, "Q(INSERT INTO t VALUES (1))");
+    story_server(st, 0, "E(22023) Z(I)");
+    story_expect(st, "primary: Q(RESET SESSION AUTHORIZATION;RESET ROLE;RESET ALL;set role = )\n"
+                     "client: E(22023) Z(I)\nrelease primary\n");
+}
+
+static void what_cannot_be_followed_pins(void **state)
+{
+    struct story *st = *state;
+    story_client(st, "Q(SELECT set_config('work_mem', 1 || 'MB', false))");
+    story_server(st, 0, "T(a) D(1) C(SELECT 1) Z(I)");
+    story_client(st, "Q(SELECT 1)");
+    story_server(st, 0, "T(a) D(1) C(SELECT 1) Z(I)");
+    story_expect(st, "primary: Q(SELECT set_config('work_mem', 1 || 'MB', false))\n"
+                     "client: T D(1) C(SELECT 1) Z(I)\n"
+                     "primary: Q(SELECT 1)\nclient: T D(1) C(SELECT 1) Z(I)\n");
+    story_leave(st); /* and what it left is cleaned up */
+    story_expect(st, "primary: Q(DISCARD ALL)\n");
+}
+
+static void a_named_statement_has_another_name_under_another_search_path(void **state)
+{
+    struct story *st = *state;
+    story_client(st, "P(a|INSERT INTO t VALUES (1)) S");
+    story_server(st, 0, "1 Z(I)");
+    struct core_stmt *stmt = core_names_find(st->session.names, core_span("a"));
+    char first[CORE_SERVER_NAME_SIZE + 1];
+    memcpy(first, core_stmt_under(&st->session, stmt)->server_name, sizeof(first));
+    assert_string_equal(first, stmt->server_name);
+    story_client(st, "Q(SET search_path = 'x')");
+    story_server(st, 0, "C(SET) Z(I)");
+    assert_string_not_equal(core_stmt_under(&st->session, stmt)->server_name, first);
+    story_client(st, "Q(RESET search_path)");
+    story_server(st, 0, "C(RESET) Z(I)");
+    assert_string_equal(core_stmt_under(&st->session, stmt)->server_name, first);
+    story_client(st, "Q(BEGIN) Q(SET LOCAL search_path = 'x')");
+    story_server(st, 0, "1 2 C(BEGIN) C(SET) Z(T)");
+    assert_string_not_equal(core_stmt_under(&st->session, stmt)->server_name, first);
+    story_client(st, "Q(COMMIT)");
+    story_server(st, 0, "C(COMMIT) Z(I)");
+    assert_string_equal(core_stmt_under(&st->session, stmt)->server_name, first);
+}
+
+static void unlisten_all_releases_what_listen_pinned(void **state)
+{
+    struct story *st = *state;
+    story_client(st, "Q(LISTEN a)");
+    story_server(st, 0, "C(LISTEN) Z(I)");
+    assert_int_equal(st->session.pin, ROUTER_REASON_LISTEN);
+    story_client(st, "Q(SELECT pg_advisory_lock(1))");
+    story_server(st, 0, "T(a) D() C(SELECT 1) Z(I)");
+    story_client(st, "Q(UNLISTEN *)");
+    story_server(st, 0, "C(UNLISTEN) Z(I)");
+    assert_int_equal(st->session.pin, ROUTER_REASON_ADVISORY_LOCK);
+    st->log_size = 0;
+    story_client(st, "Q(SELECT pg_advisory_unlock_all())");
+    story_server(st, 0, "T(a) D() C(SELECT 1) Z(I)");
+    story_expect(st, "primary: Q(SELECT pg_advisory_unlock_all())\n"
+                     "client: T D() C(SELECT 1) Z(I)\nrelease primary\n");
+}
+
+static void a_long_text_that_sets_something_pins(void **state)
+{
+    struct story *st = *state;
+    static char text[300 * 1024];
+    memset(text, ' ', sizeof(text));
+    text[0] = 'Q';
+    proto_store_u32((uint8_t *)text + 1, sizeof(text) - 1);
+    memcpy(text + 5, "SET work_mem = '1MB'", 20);
+    text[sizeof(text) - 1] = '\0';
+    story_client_bytes(st, text, sizeof(text));
+    story_server(st, 0, "C(SET) Z(I)");
+    assert_int_equal(st->session.pin, ROUTER_REASON_TOO_LONG);
+}
+
+#define STORY(name) cmocka_unit_test_setup_teardown(name, begin, end)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        STORY(a_set_pins_nobody_and_goes_ahead_of_the_next_statement_elsewhere),
+        STORY(a_set_that_failed_or_was_rolled_back_is_forgotten),
+        STORY(a_reset_goes_back_to_what_the_client_brought_along),
+        STORY(settings_that_a_replica_refuses_are_the_primarys),
+        STORY(settings_that_the_primary_refuses_are_the_clients_error),
+        STORY(what_cannot_be_followed_pins),
+        STORY(a_named_statement_has_another_name_under_another_search_path),
+        STORY(unlisten_all_releases_what_listen_pinned),
+        STORY(a_long_text_that_sets_something_pins),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
