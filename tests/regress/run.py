@@ -2,37 +2,50 @@
 # SPDX-License-Identifier: PostgreSQL
 """PostgreSQL's own regression suite, directly and through the proxy: are the results the same?
 
-run.py [--mode MODE]... [--schedule NAME] [TEST...]
+run.py [--mode MODE]... [--part PART]... [TEST...]
 
 direct       past the proxy: what the others are compared with
 once         pool_mode = session, and no server connection serves a second client
 session      pool_mode = session
 transaction  pool_mode = transaction
+shuffled     the same, while other clients take and give back the same connections all the time, so
+             that a session hardly ever gets the same one twice
 
 Each run has a fresh cluster of a primary and two replicas. Every test must print what it prints
 directly, but for those that docs/reference/regression.md names and explains for that mode; none
 for `once`. Outputs stay in build/regress/out/<mode>; exit code 0 when all is as expected.
 """
 import argparse
+import contextlib
 import difflib
+import glob
+import json
 import os
+import random
 import re
 import shutil
 import subprocess
 import sys
+import threading
 import time
+
+import psycopg2
 
 ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
 sys.path.insert(0, os.path.join(ROOT, "tests", "integration"))
 sys.path.insert(0, os.path.dirname(__file__))
 
 from cluster import Cluster, as_user  # noqa: E402
-from proxy import Proxy  # noqa: E402
+from proxy import Proxy, one  # noqa: E402
 from source import Suite  # noqa: E402
 
-MODES = ("direct", "once", "session", "transaction")
+MODES = ("direct", "once", "session", "transaction", "shuffled")
 PAGE = os.path.join(ROOT, "docs", "reference", "regression.md")
-SUITE_SECONDS = 1800
+PART_SECONDS = 1800
+DATABASE = "regression"
+MODULES = ("bloom", "btree_gin", "btree_gist", "citext", "cube", "dblink", "earthdistance",
+           "fuzzystrmatch", "hstore", "intarray", "isn", "lo", "ltree", "pg_trgm", "pgcrypto",
+           "pgstattuple", "postgres_fdw", "seg", "tablefunc", "unaccent")
 TRUST = "host all all 127.0.0.1/32 trust\n"
 
 
@@ -41,7 +54,7 @@ class OpenProxy(Proxy):
 
     def __init__(self, cluster, mode):
         super().__init__(cluster, mode, switchgear={"auth_type": "trust", "max_client_conn": 500})
-        self.pool_mode = "transaction" if mode == "transaction" else "session"
+        self.pool_mode = "session" if mode in ("once", "session") else "transaction"
         if mode == "once":
             self.options["switchgear"]["server_lifetime"] = "1us"
 
@@ -51,10 +64,42 @@ class OpenProxy(Proxy):
         return result
 
 
+class Shufflers:
+    """Clients of the suite's own pool that hold a connection for a few milliseconds, again and
+    again. In between the statements of their blocks they hold no snapshot and no lock."""
+
+    def __init__(self, proxy, count=8):
+        self.proxy, self.ending, self.rounds = proxy, threading.Event(), 0
+        self.threads = [threading.Thread(target=self.run, daemon=True) for _ in range(count)]
+
+    def __enter__(self):
+        for thread in self.threads:
+            thread.start()
+
+    def __exit__(self, *_):
+        self.ending.set()
+        for thread in self.threads:
+            thread.join(20)
+
+    def run(self):
+        while not self.ending.is_set():
+            try:
+                c = self.proxy.connect(autocommit=False, user="postgres", dbname=DATABASE)
+                while not self.ending.is_set():
+                    one(c, "select pg_backend_pid()")
+                    time.sleep(random.uniform(0, 0.02))
+                    c.commit()
+                    self.rounds += 1
+                    time.sleep(random.uniform(0, 0.005))
+            except psycopg2.Error:  # the database is not there yet
+                time.sleep(0.1)
+
+
 class RegressCluster(Cluster):
     """One that lets everybody in and logs little."""
 
     def start(self):
+        os.environ["PGHOST"] = "127.0.0.1"  # for servers that connect to themselves: dblink
         super().start()
         for node in self.nodes:
             with open(os.path.join(node.data, "pg_hba.conf"), "r+", encoding="utf-8") as f:
@@ -66,15 +111,61 @@ class RegressCluster(Cluster):
             node.psql("select pg_reload_conf()")
 
 
-def command(suite, cluster, port, schedule, tests, output):
-    """pg_regress against whatever listens on `port`."""
-    directory = os.path.join(suite.source, "src/test/regress")
-    words = [suite.pg_regress, f"--inputdir={directory}", f"--outputdir={output}",
-             f"--bindir={cluster.bindir}", f"--dlpath={suite.library}", "--host=127.0.0.1",
-             f"--port={port}", "--user=postgres", "--dbname=regression"]
-    if tests:
-        return words + list(tests)
-    return words + [f"--schedule={os.path.join(directory, schedule)}", "--max-connections=20"]
+class Part:
+    """One run of pg_regress or pg_isolation_regress: `words` are its tests or a schedule."""
+
+    def __init__(self, suite, name, directory, words, driver="regress", **environment):
+        self.name, self.words, self.driver = name, words, suite.driver(driver)
+        self.environment = {**os.environ, "LC_ALL": "C", **environment}
+        self.input = os.path.join(suite.source, directory)
+
+    def run(self, suite, cluster, port, output):
+        """Returns the names of the tests whose expected files say something else."""
+        cluster.give(make_directory(output))
+        if os.path.isdir(os.path.join(self.input, "data")):  # psql's \copy looks here
+            os.symlink(os.path.join(self.input, "data"), os.path.join(output, "data"))
+        words = [self.driver, f"--inputdir={self.input}", f"--outputdir={output}",
+                 f"--bindir={cluster.bindir}", f"--dlpath={suite.library}", "--host=127.0.0.1",
+                 f"--port={port}", "--user=postgres", f"--dbname={DATABASE}",
+                 "--max-connections=20", *self.words]
+        log = os.path.join(output, "pg_regress.log")
+        with open(log, "wb") as f:
+            subprocess.run(words, cwd=output, stdin=subprocess.DEVNULL, stdout=f,
+                           stderr=subprocess.STDOUT, timeout=PART_SECONDS, check=False,
+                           env=self.environment, **as_user(cluster.user))
+        with open(log, encoding="utf-8", errors="replace") as f:
+            return re.findall(r"^(?:test|    ) ?(\S+) +\.\.\. FAILED", f.read(), re.M)
+
+    def results(self, output):
+        """{test: text}, the tests of all parts but the first with the part's name in front."""
+        found = {}
+        for path in glob.glob(os.path.join(output, "results", "*.out")):
+            name = os.path.basename(path)[:-4]
+            with open(path, encoding="utf-8", errors="replace") as f:
+                found[name if self.name == "regress" else f"{self.name}/{name}"] = f.read()
+        return found
+
+
+def make_directory(path):
+    os.makedirs(path)
+    return path
+
+
+def make_parts(suite, mode, arguments):
+    directory = os.path.join(suite.source, "src/test")
+    schedule = f"--schedule={directory}/regress/parallel_schedule"
+    if arguments.tests:
+        return [Part(suite, "regress", "src/test/regress", ["test_setup", *arguments.tests])]
+    parts = [Part(suite, "regress", "src/test/regress", [schedule])]
+    if mode in ("direct", "once", "session"):  # it knows its sessions by their servers' process ids
+        parts.append(Part(suite, "isolation", "src/test/isolation",
+                          [f"--schedule={directory}/isolation/isolation_schedule",
+                           "prepared-transactions"], "isolation", LD_PRELOAD=suite.shim))
+    parts.append(Part(suite, "plpgsql", "src/pl/plpgsql/src", suite.tests("src/pl/plpgsql/src")))
+    parts += [Part(suite, name, f"contrib/{name}", suite.tests(f"contrib/{name}"))
+              for name in MODULES]
+    chosen = arguments.part or [part.name for part in parts]
+    return [part for part in parts if part.name in chosen]
 
 
 def run_suite(suite, mode, arguments):
@@ -82,53 +173,39 @@ def run_suite(suite, mode, arguments):
     output = os.path.join(suite.directory, "out", mode)
     shutil.rmtree(output, ignore_errors=True)
     os.makedirs(output)
+    results, failed = {}, []
     with RegressCluster() as cluster:
         cluster.give(output)
-        proxy = None
-        if mode != "direct":
-            proxy = OpenProxy(cluster, mode).start()
-        port = proxy.port if proxy else cluster.primary.port
         began = time.monotonic()
-        with open(os.path.join(output, "pg_regress.log"), "wb") as log:
-            subprocess.run(
-                command(suite, cluster, port, arguments.schedule, arguments.tests, output),
-                cwd=output, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
-                timeout=SUITE_SECONDS, check=False, env={**os.environ, "LC_ALL": "C"},
-                **as_user(cluster.user))
+        with serving(cluster, mode, output) as port:
+            for part in make_parts(suite, mode, arguments):
+                where = os.path.join(output, part.name)
+                failed += part.run(suite, cluster, port, where)
+                results.update(part.results(where))
         seconds = time.monotonic() - began
-        if proxy:
-            report_proxy(proxy, output)
-    results = read_results(output)
-    failed = failures(output)
     print(f"{mode}: {len(results)} tests in {seconds:.0f} s, {len(failed)} not as PostgreSQL's "
           f"expected files say{': ' if failed else ''}{' '.join(sorted(failed))}", flush=True)
+    with open(os.path.join(output, "results.json"), "w", encoding="utf-8") as f:
+        json.dump(results, f)
     return results
 
 
-def report_proxy(proxy, output):
-    """How the statements went, for whoever wonders; then the proxy has to end well."""
-    with open(os.path.join(output, "routes.txt"), "w", encoding="utf-8") as f:
-        for row in sorted(proxy.admin("SHOW ROUTES"), key=lambda row: -int(row["count"])):
-            f.write("\t".join(str(value) for value in row.values()) + "\n")
+@contextlib.contextmanager
+def serving(cluster, mode, output):
+    """The port to use: the primary's, or that of a proxy, which has to end well."""
+    if mode == "direct":
+        yield cluster.primary.port
+        return
+    proxy = OpenProxy(cluster, mode).start()
     try:
-        proxy.stop()
+        with Shufflers(proxy) if mode == "shuffled" else contextlib.nullcontext():
+            yield proxy.port
+        with open(os.path.join(output, "routes.txt"), "w", encoding="utf-8") as f:
+            for row in sorted(proxy.admin("SHOW ROUTES"), key=lambda row: -int(row["count"])):
+                f.write("\t".join(str(value) for value in row.values()) + "\n")
     finally:
         shutil.copyfile(proxy.log_path, os.path.join(output, "proxy.log"))
-
-
-def failures(output):
-    with open(os.path.join(output, "pg_regress.log"), encoding="utf-8", errors="replace") as f:
-        return set(re.findall(r"^(?:test|    ) ?([a-z0-9_.]+) +\.\.\. FAILED", f.read(), re.M))
-
-
-def read_results(output):
-    results = {}
-    directory = os.path.join(output, "results")
-    for name in sorted(os.listdir(directory)) if os.path.isdir(directory) else []:
-        if name.endswith(".out"):
-            with open(os.path.join(directory, name), encoding="utf-8", errors="replace") as f:
-                results[name[:-4]] = f.read()
-    return results
+        proxy.stop()
 
 
 def compare(suite, mode, direct, through):
@@ -149,13 +226,13 @@ def compare(suite, mode, direct, through):
 def explained(mode):
     """The tests that the page says differ in this mode: | `test` | modes | why |"""
     with open(PAGE, encoding="utf-8") as f:
-        rows = re.findall(r"^\| `([a-z0-9_.]+)` \| ([a-z, ]+) \|", f.read(), re.M)
+        rows = re.findall(r"^\| `([\w./-]+)` \| ([a-z, ]+) \|", f.read(), re.M)
     return {name for name, modes in rows if mode in re.split(r",\s*", modes.strip())}
 
 
 def judge(suite, mode, direct, through):
     """Says what differs; True when all of it is explained."""
-    if len(through) < len(direct):
+    if len(through) < len(direct):  # not all were asked for
         direct = {name: text for name, text in direct.items() if name in through}
     different = compare(suite, mode, direct, through)
     expected = explained(mode)
@@ -169,12 +246,10 @@ def judge(suite, mode, direct, through):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--mode", action="append", choices=MODES, help="several times; all")
-    parser.add_argument("--schedule", default="parallel_schedule")
+    parser.add_argument("--part", action="append", help="regress, isolation, plpgsql, hstore...")
     parser.add_argument("--build", default=os.path.join(ROOT, "build", "regress"))
-    parser.add_argument("tests", nargs="*", help="only these (test_setup is run before them)")
+    parser.add_argument("tests", nargs="*", help="of regress only these, behind test_setup")
     arguments = parser.parse_args()
-    if arguments.tests and arguments.tests[0] != "test_setup":
-        arguments.tests.insert(0, "test_setup")
     os.makedirs(arguments.build, exist_ok=True)
     probe = Cluster(replicas=0)
     suite = Suite(arguments.build, probe.bindir)
@@ -184,7 +259,8 @@ def main():
     if "direct" in modes:
         direct = run_suite(suite, "direct", arguments)
     else:
-        direct = read_results(os.path.join(suite.directory, "out", "direct"))
+        with open(os.path.join(suite.directory, "out/direct/results.json"), encoding="utf-8") as f:
+            direct = json.load(f)
     good = bool(direct)
     for mode in modes:
         if mode != "direct":

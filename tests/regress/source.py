@@ -95,6 +95,12 @@ def build_library(source, headers, major, target):
         "-o", target)
 
 
+def build_shim(target):
+    """backend_pid.so, for isolationtester behind a proxy."""
+    run("gcc", "-O2", "-fPIC", "-shared", "-Wall", "-I/usr/include/postgresql", "-Wl,-z,lazy",
+        os.path.join(os.path.dirname(os.path.abspath(__file__)), "backend_pid.c"), "-o", target)
+
+
 class Suite:
     """version, source (unpacked), library (a directory with regress.so and contrib's), major."""
 
@@ -103,10 +109,8 @@ class Suite:
         self.directory = directory
         self.source = os.path.join(directory, "source")
         self.library = os.path.join(directory, "library")
-        self.pg_regress = os.path.join(os.path.dirname(bindir),
-                                       "lib/pgxs/src/test/regress/pg_regress")
-        if not os.access(self.pg_regress, os.X_OK):
-            raise SourceError(f"{self.pg_regress} is not there")
+        self.programs = os.path.join(os.path.dirname(bindir), "lib/pgxs/src/test")
+        self.shim = os.path.join(self.library, "backend_pid.so")
         stamp = os.path.join(directory, "version")
         if not os.path.exists(stamp):
             version = self.fetch(bindir)
@@ -114,6 +118,22 @@ class Suite:
                 f.write(version)
         with open(stamp, encoding="utf-8") as f:
             self.version = f.read()
+        build_shim(self.shim)
+
+    def driver(self, kind):
+        """Debian has them in the package of the client programs."""
+        name = {"regress": "pg_regress", "isolation": "pg_isolation_regress"}[kind]
+        path = os.path.join(self.programs, kind, name)
+        if not os.access(path, os.X_OK):
+            raise SourceError(f"{path} is not there")
+        return path
+
+    def tests(self, directory):
+        """What the Makefile of a module names in REGRESS."""
+        with open(os.path.join(self.source, directory, "Makefile"), encoding="utf-8") as f:
+            text = f.read().replace("\\\n", " ")
+        words = re.search(r"^REGRESS\s*=(.*)$", text, re.M).group(1).split()
+        return [word for word in words if not word.startswith("$")]
 
     def fetch(self, bindir):
         for name in ("download", "headers", "library"):
