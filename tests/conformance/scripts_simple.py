@@ -203,3 +203,19 @@ script("standard_conforming_strings off", (38,), Q("set standard_conforming_stri
        Q("select 'a\\'b'"), Q("reset standard_conforming_strings"))
 script("Flush and Sync between Queries", (19, 25), Turn(H, Q("select 1"), H), Turn(S, S, until="ZZ"),
        Q("select 2"))
+
+# ---- a server that ends a statement, or itself ----
+
+script("a statement that is cancelled by itself", (39,),
+       Q("select pg_cancel_backend(pg_backend_pid()), pg_sleep(1)"), Q("select 1"))
+script("a statement_timeout", (39,), Q("set statement_timeout = '30ms'"), Q("select pg_sleep(5)"),
+       Q("reset statement_timeout"), cuts=False)
+script("a server process that ends itself", (39,),
+       Turn(Q("select pg_terminate_backend(pg_backend_pid()), pg_sleep(1)"), until="$"), ends=True)
+script("a server process that ends itself in a transaction", (39,), Q("begin"), Q("select 1"),
+       Turn(Q("select pg_terminate_backend(pg_backend_pid()), pg_sleep(1)"), until="$"), ends=True)
+script("a transaction that is idle for too long", (39,),
+       Q("set idle_in_transaction_session_timeout = '30ms'"), Q("begin"), Q("select 1"),
+       Turn(until="$"), ends=True, cuts=False)
+script("a session that is idle for too long", (39,), Q("set idle_session_timeout = '30ms'"),
+       Turn(until="$"), ends=True, cuts=False, modes=("session",))
