@@ -18,8 +18,6 @@
 #include "proxy_tls_bytes.h"
 #include "proxy_worker.h"
 
-static void peer_go_on(struct admin_client *c);
-
 /* ---- the end of a client ---- */
 
 static void admin_free_when_done(struct admin *admin)
@@ -135,7 +133,7 @@ static bool is_full(const struct admin_client *c)
 }
 
 /* Handles what is there, sends the answers, and goes on while that makes room. */
-static void peer_go_on(struct admin_client *c)
+void admin_go_on(struct admin_client *c)
 {
     bool more = true;
     while (more) {
@@ -159,7 +157,7 @@ static void peer_go_on(struct admin_client *c)
     const bool flushed = c->out_sent == c->out.size;
     if (c->shutdown_wanted && flushed) {
         c->shutdown_wanted = false;
-        supervisor_shutdown(c->admin->supervisor, c->shutdown_at_once ? 1 : 0);
+        supervisor_shutdown(c->admin->supervisor, c->shutdown);
         if (c->closing)
             return;
     }
@@ -178,7 +176,7 @@ static void on_poll(uv_poll_t *poll, int status, int events)
         peer_close(c);
         return;
     }
-    peer_go_on(c);
+    admin_go_on(c);
 }
 
 /* ---- snapshots ---- */
@@ -189,7 +187,7 @@ static void snapshot_end(struct admin_client *c)
     c->snapshot.ready = true;
     c->suspended = false;
     uv_timer_stop(&c->timer);
-    peer_go_on(c);
+    admin_go_on(c);
 }
 
 static void on_snapshot_timeout(uv_timer_t *timer)
@@ -316,7 +314,7 @@ void admin_take_client(struct supervisor *s, struct mail_admin_client *mail)
     LIST_INSERT_HEAD(&admin->clients, c, link);
     admin->clients_count++;
     admin_session_welcome(c);
-    peer_go_on(c);
+    admin_go_on(c);
 }
 
 /* ---- start and stop ---- */

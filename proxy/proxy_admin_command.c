@@ -128,7 +128,7 @@ static bool is_any(const struct words *w, uint32_t index, const char *const *wor
 }
 
 /* A token's text without quotes. False: absent, no name, or too long. */
-static bool copy(const struct words *w, uint32_t index, char ret[ADMIN_NAME_SIZE])
+static bool copy_sized(const struct words *w, uint32_t index, char *ret, size_t ret_size)
 {
     if (index >= w->count || index >= WORDS_MAX)
         return false;
@@ -138,7 +138,7 @@ static bool copy(const struct words *w, uint32_t index, char ret[ADMIN_NAME_SIZE
     const bool quotes = t->kind == TOKEN_QUOTED;
     size_t size = 0;
     for (const char *p = t->begin + quotes; p < t->end - quotes; p++) {
-        if (size == ADMIN_NAME_SIZE - 1)
+        if (size == ret_size - 1)
             return false;
         ret[size++] = *p;
         if (quotes && *p == *t->begin)
@@ -146,6 +146,11 @@ static bool copy(const struct words *w, uint32_t index, char ret[ADMIN_NAME_SIZE
     }
     ret[size] = 0;
     return size > 0;
+}
+
+static bool copy(const struct words *w, uint32_t index, char ret[ADMIN_NAME_SIZE])
+{
+    return copy_sized(w, index, ret, ADMIN_NAME_SIZE);
 }
 
 /* ---- one reader a verb ---- */
@@ -212,11 +217,32 @@ static void read_node(const struct words *w, struct admin_command *c)
         bad(c, "use DRAIN <node> or UNDRAIN <node>");
 }
 
-static void read_pause(const struct words *w, struct admin_command *c)
+/* Commands about a database; DISABLE, ENABLE and KILL_CLIENT want a name. */
+static void read_control(const struct words *w, struct admin_command *c)
 {
-    c->verb = is(w, 0, "pause") ? ADMIN_PAUSE : ADMIN_RESUME;
-    if (w->count > 2 || (w->count == 2 && !copy(w, 1, c->name)))
-        bad(c, "use PAUSE [<database>] or RESUME [<database>]");
+    static const struct {
+        const char *tag;
+        enum admin_verb verb;
+        bool needs_name;
+        const char *usage;
+    } verbs[] = {{"PAUSE", ADMIN_PAUSE, false, "PAUSE [<database>]"},
+                 {"RESUME", ADMIN_RESUME, false, "RESUME [<database>]"},
+                 {"RECONNECT", ADMIN_RECONNECT, false, "RECONNECT [<database>]"},
+                 {"KILL", ADMIN_KILL, false, "KILL [<database>]"},
+                 {"WAIT_CLOSE", ADMIN_WAIT_CLOSE, false, "WAIT_CLOSE [<database>]"},
+                 {"DISABLE", ADMIN_DISABLE, true, "DISABLE <database>"},
+                 {"ENABLE", ADMIN_ENABLE, true, "ENABLE <database>"},
+                 {"KILL_CLIENT", ADMIN_KILL_CLIENT, true, "KILL_CLIENT <id>"}};
+    for (size_t i = 0; i < sizeof verbs / sizeof verbs[0]; i++) {
+        if (!is(w, 0, verbs[i].tag))
+            continue;
+        c->verb = verbs[i].verb;
+        c->tag = verbs[i].tag;
+        if (w->count > 2 || (w->count == 2 && !copy(w, 1, c->name)) ||
+            (w->count == 1 && verbs[i].needs_name))
+            bad(c, "use %s", verbs[i].usage);
+        return;
+    }
 }
 
 static void read_reload(const struct words *w, struct admin_command *c)
@@ -229,7 +255,9 @@ static void read_reload(const struct words *w, struct admin_command *c)
 static void read_shutdown(const struct words *w, struct admin_command *c)
 {
     c->verb = ADMIN_SHUTDOWN;
-    c->at_once = w->count == 1;
+    c->shutdown = is(w, 1, "wait_for_clients")   ? ADMIN_SHUTDOWN_CLIENTS
+                  : is(w, 1, "wait_for_servers") ? ADMIN_SHUTDOWN_SERVERS
+                                                 : ADMIN_SHUTDOWN_NOW;
     if (w->count > 2 ||
         (w->count == 2 && !is(w, 1, "wait_for_servers") && !is(w, 1, "wait_for_clients")))
         bad(c, "use SHUTDOWN, SHUTDOWN WAIT_FOR_SERVERS or SHUTDOWN WAIT_FOR_CLIENTS");
@@ -277,6 +305,21 @@ static void read_nothing(const struct words *w, struct admin_command *c)
                  is(w, 1, "all") ? " ALL" : "");
 }
 
+static bool is_symbol(const struct words *w, uint32_t index, char symbol)
+{
+    return index < w->count && index < WORDS_MAX && w->tokens[index].kind == TOKEN_SYMBOL &&
+           *w->tokens[index].begin == symbol;
+}
+
+/* As copy(), but it may be empty. */
+static bool copy_value(const struct words *w, uint32_t index, char ret[ADMIN_VALUE_SIZE])
+{
+    const struct token *t = &w->tokens[index];
+    ret[0] = 0;
+    return (t->kind == TOKEN_QUOTED && t->end - t->begin == 2) ||
+           copy_sized(w, index, ret, ADMIN_VALUE_SIZE);
+}
+
 static void read_set(const struct words *w, struct admin_command *c)
 {
     /* Settings of a session with PostgreSQL that drivers and libpq make by themselves. */
@@ -311,8 +354,9 @@ static void read_set(const struct words *w, struct admin_command *c)
     if (is_any(w, at, harmless)) {
         c->verb = ADMIN_NOTHING;
         snprintf(c->name, sizeof c->name, "SET");
-    } else if (!copy(w, at, c->name)) {
-        bad(c, "use SET <key> = <value>");
+    } else if (w->count != at + 3 || !(is_symbol(w, at + 1, '=') || is(w, at + 1, "to")) ||
+               !copy(w, at, c->name) || !copy_value(w, at + 2, c->value)) {
+        bad(c, "use SET <key> = <value>, with quotes around a value of several words");
     }
 }
 
@@ -329,16 +373,16 @@ static const struct reader {
     const char *word;
     void (*read)(const struct words *w, struct admin_command *c);
 } readers[] = {
-    {"show", read_show},        {"breaker", read_breaker},    {"drain", read_node},
-    {"undrain", read_node},     {"reads", read_reads},        {"pause", read_pause},
-    {"resume", read_pause},     {"reload", read_reload},      {"shutdown", read_shutdown},
-    {"explain", read_explain},  {"select", read_select},      {"set", read_set},
-    {"begin", read_nothing},    {"start", read_nothing},      {"commit", read_nothing},
-    {"end", read_nothing},      {"rollback", read_nothing},   {"abort", read_nothing},
-    {"discard", read_nothing},  {"deallocate", read_nothing}, {"reset", read_nothing},
-    {"rollout", read_later},    {"disable", read_later},      {"enable", read_later},
-    {"reconnect", read_later},  {"kill", read_later},         {"kill_client", read_later},
-    {"wait_close", read_later}, {"suspend", read_later},
+    {"show", read_show},           {"breaker", read_breaker},    {"drain", read_node},
+    {"undrain", read_node},        {"reads", read_reads},        {"pause", read_control},
+    {"resume", read_control},      {"reconnect", read_control},  {"kill", read_control},
+    {"wait_close", read_control},  {"disable", read_control},    {"enable", read_control},
+    {"kill_client", read_control}, {"reload", read_reload},      {"shutdown", read_shutdown},
+    {"explain", read_explain},     {"select", read_select},      {"set", read_set},
+    {"begin", read_nothing},       {"start", read_nothing},      {"commit", read_nothing},
+    {"end", read_nothing},         {"rollback", read_nothing},   {"abort", read_nothing},
+    {"discard", read_nothing},     {"deallocate", read_nothing}, {"reset", read_nothing},
+    {"rollout", read_later},       {"suspend", read_later},
 };
 
 static void read_words(const struct words *w, struct admin_command *c)
@@ -398,6 +442,12 @@ bool admin_command_is_privileged(enum admin_verb verb)
     case ADMIN_READS:
     case ADMIN_PAUSE:
     case ADMIN_RESUME:
+    case ADMIN_DISABLE:
+    case ADMIN_ENABLE:
+    case ADMIN_RECONNECT:
+    case ADMIN_KILL:
+    case ADMIN_KILL_CLIENT:
+    case ADMIN_WAIT_CLOSE:
     case ADMIN_RELOAD:
     case ADMIN_SHUTDOWN:
     case ADMIN_EXPLAIN_ROUTE:

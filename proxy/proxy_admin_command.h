@@ -12,34 +12,49 @@
 #include "proto_frame.h"
 #include "router_decide.h"
 
-enum { ADMIN_NAME_SIZE = 64, ADMIN_PROBLEM_SIZE = 160 };
+enum { ADMIN_NAME_SIZE = 64, ADMIN_VALUE_SIZE = 256, ADMIN_PROBLEM_SIZE = 160 };
 
 enum admin_verb {
-    ADMIN_SHOW,    /* name: what, in upper case */
-    ADMIN_BREAKER, /* name: node; override */
-    ADMIN_DRAIN,   /* name: node */
-    ADMIN_UNDRAIN, /* name: node */
-    ADMIN_READS,   /* name: database; reads */
-    ADMIN_PAUSE,   /* name: database, "" for all */
-    ADMIN_RESUME,  /* the same */
+    ADMIN_SHOW,        /* name: what, in upper case */
+    ADMIN_BREAKER,     /* name: node; override */
+    ADMIN_DRAIN,       /* name: node */
+    ADMIN_UNDRAIN,     /* name: node */
+    ADMIN_READS,       /* name: database; reads */
+    ADMIN_PAUSE,       /* name: database, "" for all */
+    ADMIN_RESUME,      /* the same */
+    ADMIN_RECONNECT,   /* the same */
+    ADMIN_KILL,        /* the same */
+    ADMIN_WAIT_CLOSE,  /* the same */
+    ADMIN_DISABLE,     /* name: database */
+    ADMIN_ENABLE,      /* the same */
+    ADMIN_KILL_CLIENT, /* name: its number */
     ADMIN_RELOAD,
-    ADMIN_SHUTDOWN,      /* at_once */
+    ADMIN_SHUTDOWN,      /* shutdown */
     ADMIN_EXPLAIN_ROUTE, /* name: database; statement */
     ADMIN_SELECT,        /* of one number, as drivers do to see whether we live; name: the number */
     ADMIN_NOTHING,       /* what drivers send by themselves; name: the command tag */
     ADMIN_BEGIN,         /* the same; a block begins */
     ADMIN_END,           /* the same; a block ends */
-    ADMIN_SET,           /* name: the option; it is refused */
+    ADMIN_SET,           /* name: the option; value */
     ADMIN_LATER,         /* a command of PgBouncer's or ours that is not there; name: its word */
     ADMIN_BAD,           /* problem */
+};
+
+/* As supervisor_shutdown() counts them. */
+enum admin_shutdown {
+    ADMIN_SHUTDOWN_SERVERS, /* when transactions have ended */
+    ADMIN_SHUTDOWN_NOW,
+    ADMIN_SHUTDOWN_CLIENTS, /* when all clients have left by themselves */
 };
 
 struct admin_command {
     enum admin_verb verb;
     enum breaker_override override;
     enum router_reads reads;
-    bool at_once;
+    enum admin_shutdown shutdown;
+    const char *tag; /* PAUSE to KILL_CLIENT */
     char name[ADMIN_NAME_SIZE];
+    char value[ADMIN_VALUE_SIZE];
     struct proto_span statement; /* borrowed from the text */
     char problem[ADMIN_PROBLEM_SIZE];
 };

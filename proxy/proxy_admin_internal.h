@@ -5,6 +5,7 @@
  *   proxy_admin.c          sockets: takes clients, reads, writes, closes; waits for snapshots
  *   proxy_admin_session.c  the protocol: messages in, answers out
  *   proxy_admin_run.c      one command
+ *   proxy_admin_control.c  those that pause, kill and wait
  *   proxy_admin_show*.c    SHOW: one function a table
  */
 #ifndef PROXY_ADMIN_INTERNAL_H
@@ -44,6 +45,14 @@ struct admin_snapshot {
     uint32_t rows_count;
 };
 
+/* A command that waits for pools or workers (proxy_admin_control.c). */
+struct admin_wait {
+    bool began;
+    uint64_t request_id; /* 0: no worker was asked */
+    uint32_t asked;      /* that have not answered */
+    uint64_t count;      /* sum of the answers */
+};
+
 struct admin_client {
     LIST_ENTRY(admin_client) link;
     struct admin *admin;
@@ -60,12 +69,14 @@ struct admin_client {
     bool suspended; /* the message at the front of `in` waits for a snapshot */
     bool closing;
     bool close_after_flush;
-    bool shutdown_wanted, shutdown_at_once; /* once the answer is out */
+    bool shutdown_wanted; /* once the answer is out */
+    uint8_t shutdown;     /* enum admin_shutdown */
     uint64_t id;
     uint64_t connected_s;
     uint16_t port;
     char user[64], database[64], application[64], address[64];
     struct admin_snapshot snapshot;
+    struct admin_wait wait;
     struct admin_statement statements[ADMIN_STATEMENTS_MAX];
     struct admin_statement portals[ADMIN_STATEMENTS_MAX];
     size_t query_done; /* bytes of the simple Query at the front that have been run */
@@ -96,6 +107,8 @@ struct admin {
 
 /* ---- proxy_admin.c ---- */
 
+/* The client is not suspended any more: its command is run again. */
+void admin_go_on(struct admin_client *c);
 /* Asks every worker. The client is suspended until all have answered or time is up. */
 void admin_snapshot_request(struct admin_client *c, bool clients, bool servers);
 void admin_snapshot_forget(struct admin_client *c);
@@ -120,6 +133,14 @@ const char *admin_columns(const struct admin_command *command);
  * RowDescription. ADMIN_SUSPENDED: nothing was written; call again when the client goes on. */
 enum admin_result admin_run(struct admin_client *c, const struct admin_command *command,
                             bool describe);
+
+/* Logs a command that changed something, or failed to, and answers it. */
+enum admin_result admin_changed(struct admin_client *c, bool ok, const char *tag,
+                                const char *detail, const char *error);
+
+/* ---- proxy_admin_control.c ---- */
+
+enum admin_result admin_control(struct admin_client *c, const struct admin_command *command);
 
 /* ---- proxy_admin_show.c ---- */
 

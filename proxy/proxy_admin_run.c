@@ -194,8 +194,8 @@ static enum admin_result run_explain(struct admin_client *c, const struct admin_
 
 /* ---- commands that change something ---- */
 
-static enum admin_result changed(struct admin_client *c, bool ok, const char *tag,
-                                 const char *detail, const char *error)
+enum admin_result admin_changed(struct admin_client *c, bool ok, const char *tag,
+                                const char *detail, const char *error)
 {
     if (ok) {
         log_info("admin_command", "user=\"%s\" address=%s command=\"%s\" object=\"%s\"", c->user,
@@ -209,58 +209,50 @@ static enum admin_result changed(struct admin_client *c, bool ok, const char *ta
     return ADMIN_FAILED;
 }
 
-static enum admin_result run_pause(struct admin_client *c, const struct admin_command *command)
-{
-    struct proxy *p = c->admin->supervisor->proxy;
-    const bool pause = command->verb == ADMIN_PAUSE;
-    uint32_t found = 0;
-    for (uint32_t i = 0; i < p->config->databases_count; i++) {
-        if (*command->name != 0 && strcmp(p->config->databases[i].name, command->name) != 0)
-            continue;
-        shared_set(&p->paused[i], pause);
-        found++;
-    }
-    workers_wake(p);
-    return changed(c, found > 0, pause ? "PAUSE" : "RESUME", command->name,
-                   "there is no such database");
-}
-
 static enum admin_result run_change(struct admin_client *c, const struct admin_command *command)
 {
     struct supervisor *s = c->admin->supervisor;
     const char *name = command->name;
+    static const char *const shutdowns[] = {"when transactions end", "now", "when clients leave"};
     char error[4096] = "";
     bool ok;
     switch (command->verb) {
     case ADMIN_BREAKER:
         ok = supervisor_breaker(s, name, command->override, error);
-        return changed(c, ok, "BREAKER", name, error);
+        return admin_changed(c, ok, "BREAKER", name, error);
     case ADMIN_DRAIN:
         ok = supervisor_drain(s, name, true, error);
-        return changed(c, ok, "DRAIN", name, error);
+        return admin_changed(c, ok, "DRAIN", name, error);
     case ADMIN_UNDRAIN:
         ok = supervisor_drain(s, name, false, error);
-        return changed(c, ok, "UNDRAIN", name, error);
+        return admin_changed(c, ok, "UNDRAIN", name, error);
     case ADMIN_READS:
         ok = supervisor_reads(s, name, command->reads, error);
-        return changed(c, ok, "READS", name, error);
+        return admin_changed(c, ok, "READS", name, error);
     case ADMIN_RELOAD:
         ok = supervisor_reload(s, error, sizeof error);
-        return changed(c, ok, "RELOAD", "", error);
-    case ADMIN_PAUSE:
-    case ADMIN_RESUME:
-        return run_pause(c, command);
+        return admin_changed(c, ok, "RELOAD", "", error);
+    case ADMIN_SET:
+        ok = supervisor_set(s, name, command->value, error, sizeof error);
+        return admin_changed(c, ok, "SET", name, error);
     case ADMIN_SHUTDOWN:
         c->shutdown_wanted = true; /* once the answer is out */
-        c->shutdown_at_once = command->at_once;
-        return changed(c, true, "SHUTDOWN", command->at_once ? "" : "when transactions end", "");
+        c->shutdown = command->shutdown;
+        return admin_changed(c, true, "SHUTDOWN", shutdowns[command->shutdown], "");
     case ADMIN_SHOW:
     case ADMIN_EXPLAIN_ROUTE:
     case ADMIN_SELECT:
     case ADMIN_NOTHING:
     case ADMIN_BEGIN:
     case ADMIN_END:
-    case ADMIN_SET:
+    case ADMIN_PAUSE:
+    case ADMIN_RESUME:
+    case ADMIN_RECONNECT:
+    case ADMIN_KILL:
+    case ADMIN_WAIT_CLOSE:
+    case ADMIN_DISABLE:
+    case ADMIN_ENABLE:
+    case ADMIN_KILL_CLIENT:
     case ADMIN_LATER:
     case ADMIN_BAD:
         break;
@@ -312,10 +304,10 @@ enum admin_result admin_run(struct admin_client *c, const struct admin_command *
     case ADMIN_NOTHING:
         complete(c, command->name);
         return ADMIN_DONE;
-    case ADMIN_SET:
-        return refuse(c, "0A000", command->name, "cannot be set here",
-                      "Change the configuration file and use RELOAD.");
     case ADMIN_LATER:
+        if (strcmp(command->name, "SUSPEND") == 0)
+            return refuse(c, "0A000", command->name, "is not supported",
+                          "Use PAUSE: it waits for transactions and closes server connections.");
         return refuse(c, "0A000", command->name, "is not implemented yet", NULL);
     case ADMIN_BAD:
         return refuse(c, "42601", "", command->problem, "SHOW HELP lists the commands.");
@@ -323,11 +315,19 @@ enum admin_result admin_run(struct admin_client *c, const struct admin_command *
     case ADMIN_DRAIN:
     case ADMIN_UNDRAIN:
     case ADMIN_READS:
-    case ADMIN_PAUSE:
-    case ADMIN_RESUME:
     case ADMIN_RELOAD:
+    case ADMIN_SET:
     case ADMIN_SHUTDOWN:
         return run_change(c, command);
+    case ADMIN_PAUSE:
+    case ADMIN_RESUME:
+    case ADMIN_RECONNECT:
+    case ADMIN_KILL:
+    case ADMIN_WAIT_CLOSE:
+    case ADMIN_DISABLE:
+    case ADMIN_ENABLE:
+    case ADMIN_KILL_CLIENT:
+        return admin_control(c, command);
     }
     return ADMIN_FAILED;
 }

@@ -125,11 +125,18 @@ static const struct {
     {"UNDRAIN <node>", "statements again"},
     {"READS <database> TO PRIMARY | REPLICAS | AUTO", "where its reads go"},
     {"EXPLAIN ROUTE <database> <statement>", "where a statement would go, without running it"},
-    {"PAUSE [<database>]", "statements wait"},
-    {"RESUME [<database>]", "and go on"},
+    {"PAUSE [<database>]", "statements wait; answered when all server connections are closed"},
+    {"RESUME [<database>]", "statements go on"},
+    {"DISABLE <database>", "nobody new logs in"},
+    {"ENABLE <database>", "clients may log in again"},
+    {"RECONNECT [<database>]", "server connections are replaced as they are released"},
+    {"WAIT_CLOSE [<database>]", "answered when all from before RECONNECT are closed"},
+    {"KILL [<database>]", "drops clients and server connections; statements wait until RESUME"},
+    {"KILL_CLIENT <ptr>", "drops one client"},
+    {"SET <key> = <value>", "changes an option until the next RELOAD"},
     {"RELOAD", "reads the configuration again"},
     {"SHUTDOWN [WAIT_FOR_SERVERS | WAIT_FOR_CLIENTS]",
-     "stops at once, or when all transactions have ended"},
+     "stops at once, when all transactions have ended, or when all clients have left"},
 };
 /* clang-format on */
 

@@ -82,7 +82,7 @@ static void show_database(const struct admin_show_context *x, uint32_t index, st
     table_number(t, d->max_db_connections);
     table_number(t, sum.connections);
     table_number(t, shared_load(&x->proxy->paused[index]) != 0);
-    table_number(t, 0);
+    table_number(t, shared_load(&x->proxy->disabled[index]) != 0);
     table_string(t, d->shards);
     table_string(t, router_level_text((enum router_level)d->consistency));
     table_number(t, d->max_lag_ns / 1000000);
@@ -205,7 +205,7 @@ static void show_socket(const struct snapshot_row *r, struct table *t)
     table_time(t, r->request_time_s);
     table_number(t, r->wait_us / 1000000);
     table_number(t, r->wait_us % 1000000);
-    table_number(t, 0);
+    table_number(t, r->close_needed);
     table_id(t, r->id);
     table_id(t, r->link);
     table_number(t, r->remote_pid);

@@ -150,7 +150,15 @@ static bool may_enter(const struct client *c, struct auth_refusal *ret)
         ret->text.hint = "Name the user in admin_users or stats_users.";
         return false;
     }
-    if (!c->is_admin_socket && section_of(c) != NULL)
+    const struct config_database *d = section_of(c);
+    const uint64_t *disabled = c->worker->proxy->disabled;
+    if (!c->is_admin_socket && d != NULL &&
+        shared_load(&disabled[d - c->worker->config->databases]) != 0) {
+        auth_refuse(ret, "55000", "database \"%s\" does not allow connections", database);
+        ret->text.hint = "ENABLE in the admin console lets clients in again.";
+        return false;
+    }
+    if (!c->is_admin_socket && d != NULL)
         return true;
     auth_refuse(ret, "3D000", "database \"%s\" does not exist", database);
     if (c->is_admin_socket)

@@ -175,7 +175,9 @@ struct proxy {
     uint64_t client_count;  /* that sent a start-up packet, over all workers; fetch-and-add */
     struct ssl_ctx_st *tls; /* what clients are offered; the supervisor's */
     uint64_t shutting_down;
-    uint64_t paused[CONFIG_DATABASES_MAX];
+    uint64_t paused[CONFIG_DATABASES_MAX];       /* writer of these three: the supervisor */
+    uint64_t disabled[CONFIG_DATABASES_MAX];     /* nobody new logs in */
+    uint64_t reconnect_ns[CONFIG_DATABASES_MAX]; /* older connections are used no more; 0: never */
     struct shared_cap node_caps[CONFIG_NODES_MAX];
     struct shared_cap database_caps[CONFIG_DATABASES_MAX];
     uint64_t database_clients[CONFIG_DATABASES_MAX]; /* fetch-and-add */
@@ -204,10 +206,12 @@ enum mail_kind {
     MAIL_CANCEL,      /* struct mail_cancel: a cancel request for one of your sessions */
     MAIL_CANCEL_DONE, /* struct mail_cancel_done: one that you posted has come to its end */
     MAIL_SNAPSHOT,    /* struct mail_snapshot: describe your clients and servers */
+    MAIL_ORDER,       /* struct mail_order */
     MAIL_STOP,        /* struct mail_stop */
     /* to the supervisor */
     MAIL_ADMIN_CLIENT,  /* struct mail_admin_client: logged in for the admin console */
     MAIL_SNAPSHOT_DONE, /* struct mail_snapshot again, filled */
+    MAIL_ORDER_DONE,    /* struct mail_order again, answered */
     MAIL_WORKER_STOPPED /* struct mail_stop again */
 };
 
@@ -240,9 +244,25 @@ struct mail_cancel_done {
     struct cancel_ticket ticket;
 };
 
+/* What the admin console wants of a worker. */
+enum order {
+    ORDER_COUNT_STALE, /* server connections from before RECONNECT */
+    ORDER_KILL_CLIENT, /* this client */
+    ORDER_KILL,        /* all clients and server connections of the database */
+};
+
+struct mail_order {
+    struct mail mail;
+    uint8_t what;      /* enum order */
+    uint32_t database; /* index of its section; UINT32_MAX: all */
+    uint64_t client;
+    uint64_t request_id; /* the admin's */
+    uint64_t count;      /* the answer: how many there were */
+};
+
 struct mail_stop {
     struct mail mail;
-    uint8_t how; /* 0 when all transactions have ended, 1 now */
+    uint8_t how; /* 0 when all transactions have ended, 1 now, 2 when all clients have left */
     uint32_t worker;
 };
 
@@ -266,6 +286,7 @@ struct mail_admin_client {
 struct snapshot_row {
     bool is_client;
     bool is_replica;
+    bool close_needed;
     char user[64];
     char database[64];
     char application[64];

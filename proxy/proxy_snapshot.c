@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <time.h>
 
-#include "proxy_worker.h"
+#include "proxy_pool_internal.h"
 
 /* Unix time of a moment of the monotonic clock. */
 static uint64_t unix_seconds(uint64_t moment_ns, uint64_t now_ns)
@@ -70,6 +70,7 @@ static void describe_server(const struct server *v, struct snapshot_row *row, ui
     const struct group *g = v->pool->group;
     const struct config_node *node = &v->worker->config->nodes[v->pool->node];
     row->is_replica = v->core.is_replica;
+    row->close_needed = pool_is_stale(v);
     (void)snprintf(row->user, sizeof(row->user), "%.63s", g->server_user);
     (void)snprintf(row->database, sizeof(row->database), "%.63s", g->client_database);
     (void)snprintf(row->address, sizeof(row->address), "%s", node->host);

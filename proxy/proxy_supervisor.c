@@ -18,7 +18,7 @@
 #include "proxy_run.h"
 #include "proxy_worker.h"
 
-enum { RETIRED_MAX = 1024 };
+enum { RETIRED_MAX = 1024, SETS_MAX = 64 };
 
 /* What only the life of the process needs. */
 struct run {
@@ -30,6 +30,10 @@ struct run {
     uv_check_t check;
     uint32_t workers_left;
     bool interrupted;
+    bool patient; /* stopping, but no client is sent away */
+    uv_timer_t deadline;
+    char *sets[SETS_MAX]; /* of SET, as --set takes them, since the last reload */
+    uint32_t sets_count;
     struct config *retired[RETIRED_MAX]; /* a reload's former ones: workers may still name them */
     uint32_t retired_count;
 };
@@ -70,6 +74,7 @@ static void close_all(struct run *run)
     for (int i = 0; i < 4; i++)
         uv_close((uv_handle_t *)&run->signals[i], NULL);
     uv_close((uv_handle_t *)&run->check, NULL);
+    uv_close((uv_handle_t *)&run->deadline, NULL);
     mailbox_close(&s->mail);
 }
 
@@ -84,6 +89,9 @@ static void on_mail(void *owner, struct mail *mail)
     case MAIL_SNAPSHOT_DONE:
         admin_take_snapshot(s, (struct mail_snapshot *)(void *)mail);
         break;
+    case MAIL_ORDER_DONE:
+        admin_take_order(s, (struct mail_order *)(void *)mail);
+        break;
     case MAIL_WORKER_STOPPED:
         free(mail);
         if (--run->workers_left == 0)
@@ -93,6 +101,7 @@ static void on_mail(void *owner, struct mail *mail)
     case MAIL_BACKEND:
     case MAIL_STEAL:
     case MAIL_EVICT:
+    case MAIL_ORDER:
     case MAIL_CANCEL:
     case MAIL_CANCEL_DONE:
     case MAIL_SNAPSHOT:
@@ -102,10 +111,24 @@ static void on_mail(void *owner, struct mail *mail)
     }
 }
 
+static void on_deadline(uv_timer_t *timer)
+{
+    struct run *run = timer->data;
+    log_warning("shutdown_timeout", "reason=\"transactions are open for longer\"");
+    supervisor_shutdown(&run->supervisor, 1);
+}
+
 void supervisor_shutdown(struct supervisor *s, int how)
 {
     struct proxy *p = s->proxy;
-    log_info("shutdown", "how=%s", how == 0 ? "\"when transactions have ended\"" : "now");
+    static const char *const texts[] = {"\"when transactions have ended\"", "now",
+                                        "\"when clients have left\""};
+    const uint64_t limit_ms = p->config->switchgear.shutdown_timeout_ns / 1000000;
+    struct run *run = run_of(s);
+    log_info("shutdown", "how=%s", texts[how]);
+    run->patient = how == 2;
+    if (how == 0 && limit_ms > 0)
+        (void)uv_timer_start(&run->deadline, on_deadline, limit_ms, 0);
     ck_pr_store_64(&p->shutting_down, 1);
     s->stopping = true;
     listen_stop(s);
@@ -131,7 +154,7 @@ static void on_signal(uv_signal_t *signal, int number)
     }
     const bool now = number == SIGQUIT || (number == SIGINT && run->interrupted);
     run->interrupted = run->interrupted || number == SIGINT;
-    if (!s->stopping || now)
+    if (!s->stopping || now || run->patient)
         supervisor_shutdown(s, now ? 1 : 0);
 }
 
@@ -198,14 +221,33 @@ static void check_databases(const struct config *from, const struct config *to,
                            "adding, removing or reordering [database] sections needs a restart");
 }
 
-bool supervisor_reload(struct supervisor *s, char *error, size_t error_size)
+/* The file or the environment, --set, and SET. */
+static struct config *load(const struct run *run, struct config_problems *problems,
+                           SSL_CTX **ret_tls)
+{
+    struct config_input input = run->input;
+    const size_t count = input.assignments_count + run->sets_count;
+    const char **all = calloc(count + 1, sizeof(*all));
+    if (all == NULL)
+        return NULL;
+    for (size_t i = 0; i < count; i++)
+        all[i] = i < input.assignments_count ? input.assignments[i]
+                                             : run->sets[i - input.assignments_count];
+    input.assignments = all;
+    input.assignments_count = count;
+    struct config *c = config_load(&input, problems, ret_tls);
+    free(all);
+    return c;
+}
+
+static bool reload(struct supervisor *s, char *error, size_t error_size)
 {
     struct run *run = run_of(s);
     struct proxy *p = s->proxy;
     struct config_problems problems;
     config_problems_init(&problems);
     SSL_CTX *tls = NULL;
-    struct config *next = config_load(&run->input, &problems, &tls);
+    struct config *next = load(run, &problems, &tls);
     if (next != NULL) {
         config_diff(p->config, next, &problems);
         check_databases(p->config, next, &problems,
@@ -246,6 +288,38 @@ bool supervisor_reload(struct supervisor *s, char *error, size_t error_size)
     }
     config_problems_deinit(&problems);
     return good;
+}
+
+static void sets_drop(struct run *run, uint32_t from)
+{
+    while (run->sets_count > from)
+        free(run->sets[--run->sets_count]);
+}
+
+bool supervisor_reload(struct supervisor *s, char *error, size_t error_size)
+{
+    sets_drop(run_of(s), 0);
+    return reload(s, error, error_size);
+}
+
+bool supervisor_set(struct supervisor *s, const char *key, const char *value, char *error,
+                    size_t error_size)
+{
+    struct run *run = run_of(s);
+    const uint32_t before = run->sets_count;
+    const char *section = strchr(key, '.') == NULL ? "switchgear." : "";
+    const size_t size = strlen(section) + strlen(key) + strlen(value) + 2;
+    char *text = before < SETS_MAX ? malloc(size) : NULL;
+    if (text == NULL) {
+        (void)snprintf(error, error_size, "too many settings: write them into the file and RELOAD");
+        return false;
+    }
+    (void)snprintf(text, size, "%s%s=%s", section, key, value);
+    run->sets[run->sets_count++] = text;
+    const bool done = reload(s, error, error_size);
+    if (!done)
+        sets_drop(run, before);
+    return done;
 }
 
 /* ---- starting ---- */
@@ -363,6 +437,7 @@ static void finish(struct run *run)
     free(p->workers);
     SSL_CTX_free(p->tls);
     config_destroy(p->config);
+    sets_drop(run, 0);
     for (uint32_t i = 0; i < run->retired_count; i++)
         config_destroy(run->retired[i]);
 }
@@ -383,6 +458,8 @@ static int start_parts(struct run *run)
     if (r != 0)
         return r;
     run->check.data = s;
+    (void)uv_timer_init(&run->loop, &run->deadline);
+    run->deadline.data = run;
     (void)uv_check_start(&run->check, on_check);
     r = probes_start(s); /* publishes the first topology: workers need one */
     if (r == 0)

@@ -74,7 +74,10 @@ bool supervisor_drain(struct supervisor *s, const char *node, bool drained, char
 bool supervisor_reads(struct supervisor *s, const char *database, enum router_reads reads,
                       char *error);
 bool supervisor_reload(struct supervisor *s, char *error, size_t error_size);
-/* how: 0 waits for transactions, 1 at once. */
+/* Until the next reload. `key` as in [switchgear], or section.key. */
+bool supervisor_set(struct supervisor *s, const char *key, const char *value, char *error,
+                    size_t error_size);
+/* how: 0 waits for transactions (shutdown_timeout), 1 at once, 2 waits for clients to leave. */
 void supervisor_shutdown(struct supervisor *s, int how);
 
 /* ---- proxy_admin.c ---- */
@@ -82,6 +85,8 @@ void supervisor_shutdown(struct supervisor *s, int how);
 int admin_start(struct supervisor *s);
 /* Takes the mail and its descriptor. */
 void admin_take_client(struct supervisor *s, struct mail_admin_client *mail);
+/* Takes the mail: an order that a worker has carried out. */
+void admin_take_order(struct supervisor *s, struct mail_order *mail);
 /* Takes the mail: an answered snapshot. */
 void admin_take_snapshot(struct supervisor *s, struct mail_snapshot *mail);
 void admin_stop(struct supervisor *s);

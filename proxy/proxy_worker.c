@@ -228,7 +228,8 @@ static void close_handle(uv_handle_t *handle)
 /* Once a turn while stopping: when nobody is left, the loop runs dry. */
 static void stop_step(struct worker *w)
 {
-    kill_all(w, "terminating connection because the proxy is shutting down");
+    if (!w->stop_patient)
+        kill_all(w, "terminating connection because the proxy is shutting down");
     if (w->clients_count > 0 || w->stopped)
         return;
     close_servers(w);
@@ -277,15 +278,20 @@ static void on_mail(void *owner, struct mail *mail)
     case MAIL_SNAPSHOT:
         worker_snapshot(w, (struct mail_snapshot *)(void *)mail);
         break;
+    case MAIL_ORDER:
+        worker_order(w, (struct mail_order *)(void *)mail);
+        break;
     case MAIL_STOP: {
         const struct mail_stop *stop = (const struct mail_stop *)(void *)mail;
         w->stopping = true;
-        w->stop_now = w->stop_now || stop->how != 0;
+        w->stop_now = w->stop_now || stop->how == 1;
+        w->stop_patient = stop->how == 2 && !w->stop_now;
         free(mail);
         break;
     }
     case MAIL_ADMIN_CLIENT:
     case MAIL_SNAPSHOT_DONE:
+    case MAIL_ORDER_DONE:
     case MAIL_WORKER_STOPPED:
         free(mail);
         break;
@@ -310,6 +316,7 @@ static void on_wake(void *owner)
     struct worker *w = owner;
     struct group *g;
     worker_topology_refresh(w);
+    pools_obey(w);
     TAILQ_FOREACH (g, &w->groups, link)
         if (g->waiting > 0 && !g->dirty) {
             g->dirty = true;

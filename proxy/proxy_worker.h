@@ -213,6 +213,7 @@ struct worker {
     bool auth_seen_md5;            /* its last secret was not one of SCRAM */
     bool auth_seen_clear;          /* ... and in clear text */
     bool stopping, stop_now, stopped;
+    bool stop_patient;     /* until the last client has left by itself */
     bool topology_changed; /* who may be chosen changed: waiters decide again */
     bool topology_fresher; /* new evidence: warming connections may be vouched for */
     struct mail_stop *stop_mail;
@@ -303,6 +304,12 @@ void pools_topology_changed(struct worker *w, uint64_t now_ns);
 void pools_tick(struct worker *w, uint64_t now_ns);
 void pools_warm(struct worker *w, uint64_t now_ns);
 void pool_move(struct server *v, enum server_state state, uint64_t now_ns);
+
+/* proxy_orders.c */
+/* PAUSE and RECONNECT: closes what they mean and nobody uses. */
+void pools_obey(struct worker *w);
+/* Carries it out and sends it back. */
+void worker_order(struct worker *w, struct mail_order *mail);
 
 /* proxy_snapshot.c */
 void worker_snapshot(struct worker *w, struct mail_snapshot *mail);

@@ -132,6 +132,17 @@ static void pause_takes_a_database_or_none(void **arg)
     (void)arg;
     check("PAUSE", ADMIN_PAUSE, "");
     check("PAUSE app", ADMIN_PAUSE, "app");
+    check("Reconnect", ADMIN_RECONNECT, "");
+    check("kill app", ADMIN_KILL, "app");
+    check("WAIT_CLOSE", ADMIN_WAIT_CLOSE, "");
+    check("DISABLE app", ADMIN_DISABLE, "app");
+    check("ENABLE app", ADMIN_ENABLE, "app");
+    check("KILL_CLIENT 0x1000000000003", ADMIN_KILL_CLIENT, "0x1000000000003");
+    assert_string_equal(read_one("wait_close app").tag, "WAIT_CLOSE");
+    check_bad("DISABLE");
+    check_bad("ENABLE");
+    check_bad("KILL_CLIENT");
+    check_bad("KILL a b");
     check("RESUME app;", ADMIN_RESUME, "app");
     check_bad("PAUSE app now");
 }
@@ -139,10 +150,10 @@ static void pause_takes_a_database_or_none(void **arg)
 static void shutdown_waits_only_when_told_so(void **arg)
 {
     (void)arg;
-    assert_true(read_one("SHUTDOWN").at_once);
+    assert_int_equal(read_one("SHUTDOWN").shutdown, ADMIN_SHUTDOWN_NOW);
     check("SHUTDOWN WAIT_FOR_CLIENTS", ADMIN_SHUTDOWN, "");
-    assert_false(read_one("shutdown wait_for_clients").at_once);
-    assert_false(read_one("SHUTDOWN WAIT_FOR_SERVERS;").at_once);
+    assert_int_equal(read_one("shutdown wait_for_clients").shutdown, ADMIN_SHUTDOWN_CLIENTS);
+    assert_int_equal(read_one("SHUTDOWN WAIT_FOR_SERVERS;").shutdown, ADMIN_SHUTDOWN_SERVERS);
     check_bad("SHUTDOWN WAIT_FOR_GODOT");
     check_bad("RELOAD it");
 }
@@ -183,6 +194,14 @@ static void options_are_not_set_here(void **arg)
 {
     (void)arg;
     check("SET default_pool_size = 5", ADMIN_SET, "default_pool_size");
+    assert_string_equal(read_one("SET default_pool_size = 5").value, "5");
+    assert_string_equal(read_one("set query_timeout TO 5s").value, "5s");
+    assert_string_equal(read_one("set admin_users = 'a, b'").value, "a, b");
+    assert_string_equal(read_one("set auth_query = ''").value, "");
+    check("SET database.app.pool_size=5", ADMIN_SET, "database.app.pool_size");
+    check_bad("SET query_timeout 5");
+    check_bad("SET query_timeout = ");
+    check_bad("SET admin_users = a, b");
     check_bad("SET default_pool_size");
     check_bad("SET");
 }
@@ -196,7 +215,7 @@ static void sql_is_refused(void **arg)
     check_bad("= show nodes");
     check_bad("SHOW");
     check_bad("SHOW NODES WHERE node = 1");
-    check("KILL app", ADMIN_LATER, "KILL");
+    check("SUSPEND", ADMIN_LATER, "SUSPEND");
     check("ROLLOUT x START", ADMIN_LATER, "ROLLOUT");
 }
 

@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: PostgreSQL
+ *
+ * proxy_orders: what the admin console wants of a worker's pools and clients. PAUSE and RECONNECT
+ * are words that all workers read (struct proxy); what needs an answer comes by mail.
+ */
+#include <stdlib.h>
+
+#include "proxy_limits.h"
+#include "proxy_log.h"
+#include "proxy_pool_internal.h"
+
+bool pool_is_stale(const struct server *v)
+{
+    const struct group *g = v->pool->group;
+    return v->started_ns < shared_load(&v->worker->proxy->reconnect_ns[g->database]);
+}
+
+/* What nobody uses goes at once, the rest when it is released. */
+static void obey(struct worker *w, struct pool *pool)
+{
+    const bool paused = pool_is_paused(pool->group);
+    struct server *v;
+    struct server *next;
+    TAILQ_EACH_SAFE (v, &pool->idle, link, next)
+        if (paused || pool_is_stale(v))
+            server_close(v, paused ? "PAUSE" : "RECONNECT");
+    TAILQ_EACH_SAFE (v, &pool->others, link, next)
+        if (v->state == SERVER_WARMING && (paused || pool_is_stale(v)))
+            server_close(v, paused ? "PAUSE" : "RECONNECT");
+    (void)w;
+}
+
+void pools_obey(struct worker *w)
+{
+    struct group *g;
+    TAILQ_FOREACH (g, &w->groups, link)
+        for (uint32_t n = 0; n < w->topology.nodes_count; n++)
+            if (g->pools[n].shared != NULL)
+                obey(w, &g->pools[n]);
+}
+
+/* ---- mail ---- */
+
+static bool concerns(const struct mail_order *o, const struct group *g)
+{
+    return o->database == UINT32_MAX || o->database == g->database;
+}
+
+static uint64_t count_stale(const struct worker *w, const struct mail_order *o)
+{
+    uint64_t count = 0;
+    const struct group *g;
+    TAILQ_FOREACH (g, &w->groups, link)
+        for (uint32_t n = 0; concerns(o, g) && n < w->topology.nodes_count; n++) {
+            const struct server *v;
+            if (g->pools[n].shared == NULL)
+                continue;
+            TAILQ_FOREACH (v, &g->pools[n].idle, link)
+                count += pool_is_stale(v);
+            TAILQ_FOREACH (v, &g->pools[n].others, link)
+                count += pool_is_stale(v);
+        }
+    return count;
+}
+
+static void end_client(struct worker *w, struct client *c)
+{
+    static const struct proto_error_text error = {
+        .severity = "FATAL",
+        .sqlstate = "57P01",
+        .message = "terminating connection due to administrator command"};
+    const uint64_t now_ns = uv_hrtime();
+    pool_forget_waiter(c);
+    if (c->core.waiting)
+        worker_apply(w, c, core_refused(&c->core, &error, now_ns), now_ns);
+    else
+        worker_apply(w, c, core_client_fatal(&c->core, &error), now_ns);
+    if (!c->closing)
+        client_close(c, "administrator command");
+}
+
+static uint64_t kill_client(struct worker *w, uint64_t id)
+{
+    struct client_list *lists[] = {&w->clients, &w->logins};
+    for (int i = 0; i < 2; i++) {
+        struct client *c;
+        TAILQ_FOREACH (c, lists[i], link) {
+            if (c->core.id != id || c->closing)
+                continue;
+            end_client(w, c);
+            return 1;
+        }
+    }
+    return 0;
+}
+
+static uint64_t kill_database(struct worker *w, const struct mail_order *o)
+{
+    uint64_t count = 0;
+    struct client_list *lists[] = {&w->clients, &w->logins};
+    for (int i = 0; i < 2; i++) {
+        struct client *c;
+        struct client *next;
+        TAILQ_EACH_SAFE (c, lists[i], link, next) {
+            if (c->closing || c->core.group == NULL ||
+                !concerns(o, (const struct group *)c->core.group))
+                continue;
+            end_client(w, c);
+            count++;
+        }
+    }
+    struct group *g;
+    TAILQ_FOREACH (g, &w->groups, link)
+        for (uint32_t n = 0; concerns(o, g) && n < w->topology.nodes_count; n++) {
+            struct server *v;
+            struct server *next;
+            if (g->pools[n].shared == NULL)
+                continue;
+            TAILQ_EACH_SAFE (v, &g->pools[n].idle, link, next)
+                server_close(v, "KILL");
+            TAILQ_EACH_SAFE (v, &g->pools[n].others, link, next)
+                if (v->core.session == NULL)
+                    server_close(v, "KILL");
+        }
+    return count;
+}
+
+void worker_order(struct worker *w, struct mail_order *mail)
+{
+    switch ((enum order)mail->what) {
+    case ORDER_COUNT_STALE:
+        pools_obey(w);
+        mail->count = count_stale(w, mail);
+        break;
+    case ORDER_KILL_CLIENT:
+        mail->count = kill_client(w, mail->client);
+        break;
+    case ORDER_KILL:
+        mail->count = kill_database(w, mail);
+        break;
+    }
+    mail->mail.kind = MAIL_ORDER_DONE;
+    if (!mailbox_post(w->proxy->supervisor_mail, &mail->mail))
+        free(mail); /* the console stops waiting by itself */
+}
