@@ -14,7 +14,7 @@ struct core_login {
     char user[CORE_LOGIN_TEXT_MAX];
     char database[CORE_LOGIN_TEXT_MAX];
     char application[CORE_LOGIN_TEXT_MAX];
-    struct core_settings *start; /* of the start-up packet; one reference */
+    struct core_settings *start;         /* of the start-up packet; one reference */
     char options[CORE_OPTIONS_SIZE_MAX]; /* of a replication connection */
     uint32_t options_size;
     bool settings_failed;

@@ -140,8 +140,8 @@ int main(void)
         STORY(a_copy_is_cancelled),
         STORY(a_session_that_waits_leaves_the_queue),
         STORY(a_read_that_waits_to_be_repeated_leaves_the_queue),
-        cmocka_unit_test_setup_teardown(
-            what_settings_are_sent_for_fails_instead_of_the_settings, begin_with_a_setting, end),
+        cmocka_unit_test_setup_teardown(what_settings_are_sent_for_fails_instead_of_the_settings,
+                                        begin_with_a_setting, end),
     };
     return cmocka_run_group_tests_name("core cancel", tests, NULL, NULL);
 }
