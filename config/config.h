@@ -93,6 +93,7 @@ enum config_consistency { /* the order of enum router_level */
                           CONFIG_PRIMARY
 };
 enum config_fallback { CONFIG_FALLBACK_PRIMARY, CONFIG_FALLBACK_FAIL };
+enum config_proxy_protocol { CONFIG_PROXY_OFF, CONFIG_PROXY_V2 };
 enum config_log_format { CONFIG_LOG_TEXT, CONFIG_LOG_JSON };
 enum config_log_level { CONFIG_LOG_ERROR, CONFIG_LOG_WARNING, CONFIG_LOG_INFO, CONFIG_LOG_DEBUG };
 
@@ -114,6 +115,10 @@ struct config_switchgear {
     uint64_t instance_id;
     const char *peers; /* "1=host:port, 2=host:port": config_peer_find() */
     uint64_t cancel_wait_timeout_ns;
+    int proxy_protocol;              /* enum config_proxy_protocol */
+    const char *proxy_protocol_from; /* config_network_has() */
+    const char *unix_socket_mode;    /* config_mode_parse() */
+    const char *unix_socket_group;
     /* PgBouncer's names */
     uint64_t max_client_conn;
     uint64_t max_db_client_connections, max_user_client_connections;
@@ -316,6 +321,12 @@ struct config_address {
     uint16_t port;
 };
 bool config_address_parse(const char *text, struct config_address *ret);
+
+/* Is this address (IPv6, or v4-mapped) in one of these networks ("10.0.0.0/8, ::1, unix")? A Unix
+ * socket has none: NULL. */
+bool config_network_has(const char *networks, const uint8_t address[16]);
+/* "0770" -> its bits. */
+bool config_mode_parse(const char *text, uint32_t *ret);
 
 /* One item of `peers`: "1=10.0.0.2:6432". */
 bool config_peer_parse(const char *text, uint32_t *ret_instance, struct config_address *ret);

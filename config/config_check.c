@@ -134,8 +134,7 @@ static void switchgear_check(struct config *c, struct config_problems *p)
     http_check(c, &place, p);
     admin_socket_check(c, &place, p);
     config_check_auth(c, p);
-    const struct config_source peers = config_at_key(c, &place, "peers");
-    config_peers_check(&c->switchgear, &peers, p);
+    config_check_network(c, p);
     list_check(c, &place, "admin_users", c->switchgear.admin_users, p);
     list_check(c, &place, "stats_users", c->switchgear.stats_users, p);
 }

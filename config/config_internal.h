@@ -193,8 +193,6 @@ struct config_source config_at_key(const struct config *c, const struct config_p
 
 /* ---- config_network.c ---- */
 
-enum { CONFIG_PEER_TEXT_MAX = 160 };
-void config_peers_check(const struct config_switchgear *s, const struct config_source *source,
-                        struct config_problems *p);
+void config_check_network(struct config *c, struct config_problems *p);
 
 #endif

@@ -34,6 +34,7 @@ static const char *const consistencies[] = {"eventual", "bounded", "session",
                                             "global",   "primary", NULL};
 static const char *const fallbacks[] = {"primary", "fail", NULL};
 static const char *const transaction_reads[] = {"primary", "until_write", NULL};
+static const char *const proxy_protocols[] = {"off", "v2", NULL};
 static const char *const log_formats[] = {"text", "json", NULL};
 static const char *const log_levels[] = {"error", "warning", "info", "debug", NULL};
 static const char *const sslmodes[] = {"disable",   "allow",       "prefer", "require",
@@ -96,6 +97,17 @@ const struct config_option config_options[] = {
     {S, "cancel_wait_timeout", CONFIG_DURATION, "s", "10s", "100ms", "1h", NULL, RELOAD, NOW,
      "Longest time that a cancel request may take, the wait for its turn included.",
      S_AT(cancel_wait_timeout_ns)},
+    {S, "proxy_protocol", CONFIG_ENUM, "", "off", NULL, NULL, proxy_protocols, RELOAD, NOW,
+     "v2: connections from proxy_protocol_from begin with that header, which says whose they are.",
+     S_AT(proxy_protocol)},
+    {S, "proxy_protocol_from", CONFIG_LIST, "", "", NULL, NULL, NULL, RELOAD, NOW,
+     "Load balancers that are trusted with it: addresses, networks as 10.0.0.0/8, or unix.",
+     S_AT(proxy_protocol_from)},
+    {S, "unix_socket_mode", CONFIG_STRING, "", "0777", NULL, NULL, NULL, RESTART, NOW,
+     "Rights of the socket files of listen, octal.", S_AT(unix_socket_mode)},
+    {S, "unix_socket_group", CONFIG_STRING, "", "", NULL, NULL, NULL, RESTART, NOW,
+     "Group of these files, by name or number; empty: the process's own.",
+     S_AT(unix_socket_group)},
     {S, "max_client_conn", CONFIG_INTEGER, "", "10000", "1", "1000000", NULL, RELOAD, NOW,
      "Clients at once; a further one is refused with 53300.", S_AT(max_client_conn)},
     {S, "max_db_client_connections", CONFIG_INTEGER, "", "0", "0", "1000000", NULL, RELOAD, NOW,

@@ -9,6 +9,7 @@
 #include "proxy_cancel.h"
 #include "proxy_client_io.h"
 #include "proxy_log.h"
+#include "proxy_preface.h"
 #include "proxy_worker.h"
 
 /* ---- executing what a step asked for ---- */
@@ -126,6 +127,10 @@ static struct core_actions *apply_once(struct worker *w, struct client *c, struc
     if (start_tls) {
         if (c->out != NULL || !client_io_start_tls(c, (struct proto_span){0}))
             client_close(c, "no TLS");
+        return NULL;
+    }
+    if (login_want_user && c->lacks_header) {
+        preface_refuse(c);
         return NULL;
     }
     if (login_want_user) {

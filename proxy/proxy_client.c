@@ -18,6 +18,7 @@
 #include "proxy_client_io.h"
 #include "proxy_limits.h"
 #include "proxy_log.h"
+#include "proxy_preface.h"
 #include "proxy_spans.h"
 #include "proxy_worker.h"
 
@@ -162,6 +163,10 @@ static void on_client_event(uv_poll_t *poll, int status, int events)
         return;
     }
     worker_topology_refresh(c->worker);
+    if (c->preface != NULL) {
+        preface_ready(c);
+        return;
+    }
     if (c->in_handshake) {
         client_io_handshake_ready(c);
         return;
@@ -224,6 +229,10 @@ void client_open(struct worker *w, struct mail_client *mail)
     w->clients_count++;
     shared_set(&w->stats.clients, w->clients_count);
     shared_add(&w->stats.accepted, 1);
+    if (mail->begins_with_header && !preface_expect(c)) {
+        client_close(c, "no memory");
+        return;
+    }
     client_events_update(c);
 }
 
@@ -257,6 +266,7 @@ static void leave(struct client *c)
     auth_forget(c);
     client_limits_give(c);
     client_io_forget(c);
+    preface_forget(c);
     if (had_pin && c->pin_seen != 0)
         shared_set(&w->stats.pinned_now[c->pin_seen], w->stats.pinned_now[c->pin_seen] - 1);
     if (c->logging_in)

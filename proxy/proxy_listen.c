@@ -15,6 +15,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "proxy_listen_unix.h"
 #include "proxy_log.h"
 #include "proxy_worker.h"
 
@@ -72,17 +73,25 @@ static void refuse_admin(int fd)
     (void)close(fd);
 }
 
-static void describe_peer(const struct sockaddr_storage *from, struct mail_client *mail)
+static void describe_peer(const struct config_switchgear *config,
+                          const struct sockaddr_storage *from, struct mail_client *mail)
 {
+    uint8_t address[16] = {0};
     if (from->ss_family == AF_INET) {
         const struct sockaddr_in *v4 = (const struct sockaddr_in *)from;
+        address[10] = address[11] = 0xff;
+        memcpy(address + 12, &v4->sin_addr, 4);
         (void)inet_ntop(AF_INET, &v4->sin_addr, mail->address, sizeof(mail->address));
         mail->port = ntohs(v4->sin_port);
     } else if (from->ss_family == AF_INET6) {
         const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)from;
+        memcpy(address, &v6->sin6_addr, 16);
         (void)inet_ntop(AF_INET6, &v6->sin6_addr, mail->address, sizeof(mail->address));
         mail->port = ntohs(v6->sin6_port);
     }
+    mail->begins_with_header =
+        config->proxy_protocol == CONFIG_PROXY_V2 && !mail->is_admin_socket &&
+        config_network_has(config->proxy_protocol_from, mail->is_unix ? NULL : address);
 }
 
 static void on_pause_over(uv_timer_t *timer)
@@ -124,7 +133,7 @@ static bool accept_one(struct listener *l)
     mail->fd = fd;
     mail->is_unix = l->is_unix;
     mail->is_admin_socket = l->is_admin;
-    describe_peer(&from, mail);
+    describe_peer(&s->proxy->config->switchgear, &from, mail);
     const uint32_t worker = least_loaded(s->proxy);
     s->proxy->workers[worker].dealt++;
     if (!worker_post(s->proxy, worker, &mail->mail)) {
@@ -169,25 +178,12 @@ static int add(struct supervisor *s, int fd, bool is_unix, bool is_admin, const 
 static int add_unix(struct supervisor *s, const char *directory, uint16_t port, bool is_admin,
                     char *error, size_t error_size)
 {
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    (void)mkdir(directory, is_admin ? 0700 : 0755);
-    const int n = snprintf(address.sun_path, sizeof(address.sun_path), "%s/.s.PGSQL.%u", directory,
-                           (unsigned)port);
-    if (n < 0 || (size_t)n >= sizeof(address.sun_path)) {
-        (void)snprintf(error, error_size, "the path %s is too long for a socket", directory);
-        return -1;
-    }
-    const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    /* a socket file that nobody listens on is left over from a process that was killed */
-    if (connect(fd, (struct sockaddr *)&address, sizeof(address)) != 0 && errno == ECONNREFUSED)
-        (void)unlink(address.sun_path);
-    (void)close(fd);
-    const int listening = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (listening < 0 || bind(listening, (struct sockaddr *)&address, sizeof(address)) != 0 ||
-        chmod(address.sun_path, is_admin ? 0600 : 0777) != 0) {
-        (void)snprintf(error, error_size, "cannot listen on %s: %s", address.sun_path,
-                       strerror(errno));
-        (void)close(listening);
+    struct sockaddr_un address;
+    char why[512];
+    const int listening =
+        listen_unix_bind(&s->proxy->config->switchgear, directory, port, is_admin, &address, why);
+    if (listening < 0) {
+        (void)snprintf(error, error_size, "%s", why);
         return -1;
     }
     if (is_admin)

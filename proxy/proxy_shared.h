@@ -219,7 +219,8 @@ struct mail_client {
     struct mail mail;
     int fd;
     bool is_unix;
-    bool is_admin_socket; /* admin console without a password: peer credentials were checked */
+    bool begins_with_header; /* of the PROXY protocol: it comes from a trusted load balancer */
+    bool is_admin_socket;    /* admin console without a password: peer credentials were checked */
     char address[64];
     uint16_t port;
 };

@@ -39,6 +39,7 @@ struct client {
     TAILQ_ENTRY(client) waiter;       /* a group's waiters */
     TAILQ_ENTRY(client) turn;         /* worker->handshakes */
     struct server *own_server;        /* being made for this client alone: replication */
+    struct preface *preface;          /* NULL, or a header that is not whole (proxy_preface.h) */
     struct core_block *out;           /* what the client has not taken yet */
     SSL *ssl;                         /* NULL: plain */
     char *user;                       /* its own name, owned; NULL: as its group says */
@@ -65,6 +66,7 @@ struct client {
     bool in_turn;        /* is in worker->handshakes */
     bool is_direct_tls;  /* it began with TLS, without asking for it */
     bool unread;         /* it has bytes that the descriptor does not tell of */
+    bool lacks_header;   /* of the PROXY protocol: it may only cancel */
     bool cancelling;     /* brought a cancel request, and waits for its end */
     bool counted;        /* in proxy->client_count; a cancel request never is */
     uint16_t port;       /* of the client, for SHOW CLIENTS */

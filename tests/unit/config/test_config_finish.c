@@ -4,6 +4,8 @@
  */
 #include "config_story.h"
 
+#include <arpa/inet.h>
+
 #define STORY_BASE STORY_LOGIN STORY_NODE STORY_DATABASE /* three, two and one lines */
 
 static void an_empty_file_lacks_everything(void **state)
@@ -186,6 +188,57 @@ static void bad_peers_are_errors(void **state)
     assert_int_equal(s->problems.errors, 6);
 }
 
+static bool trusts(const struct story *s, const char *text)
+{
+    uint8_t address[16] = {[10] = 0xff, [11] = 0xff};
+    if (inet_pton(AF_INET, text, address + 12) != 1)
+        assert_int_equal(inet_pton(AF_INET6, text, address), 1);
+    return config_network_has(s->config->switchgear.proxy_protocol_from, address);
+}
+
+static void load_balancers_are_trusted_by_their_networks(void **state)
+{
+    struct story *s = *state;
+    story_read_and_finish(s, "[switchgear]\nauth_type = trust\nproxy_protocol = v2\n"
+                             "proxy_protocol_from = 10.1.0.0/16, 192.168.1.77,172.16.0.0/12, "
+                             "fd00::/9, ::1\n" STORY_NODE STORY_DATABASE);
+    story_is_clean(s);
+    assert_true(trusts(s, "10.1.255.255") && !trusts(s, "10.2.0.0"));
+    assert_true(trusts(s, "192.168.1.77") && !trusts(s, "192.168.1.76"));
+    assert_true(trusts(s, "172.31.9.9") && !trusts(s, "172.32.0.0") && !trusts(s, "172.15.0.0"));
+    assert_true(trusts(s, "fd7f::1") && !trusts(s, "fd80::1"));
+    assert_true(trusts(s, "::1") && !trusts(s, "::2") && !trusts(s, "::10.1.0.1"));
+    assert_false(config_network_has(s->config->switchgear.proxy_protocol_from, NULL));
+    assert_true(config_network_has("unix", NULL));
+    const uint8_t nowhere[16] = {0};
+    assert_false(config_network_has("unix", nowhere));
+    assert_true(config_network_has("0.0.0.0/0, ::/0", nowhere));
+}
+
+static void bad_networks_and_rights_are_errors(void **state)
+{
+    struct story *s = *state;
+    story_read_and_finish(s, "[switchgear]\nauth_type = trust\nunix_socket_mode = 0888\n"
+                             "proxy_protocol_from = 10.0.0.0/33, ::/129, 10.0.0/8, x, 1.2.3.4/, "
+                             "1.2.3.4/8x\n" STORY_NODE STORY_DATABASE);
+    story_error(s, 3, "three or four octal digits");
+    story_error(s, 4, "10.0.0.0/33 is no network");
+    story_error(s, 4, "::/129 is no network");
+    story_error(s, 4, "10.0.0/8 is no network");
+    story_error(s, 4, "x is no network");
+    story_error(s, 4, "1.2.3.4/ is no network");
+    story_error(s, 4, "1.2.3.4/8x is no network");
+    assert_int_equal(s->problems.errors, 7);
+}
+
+static void a_header_that_anybody_may_send_is_an_error(void **state)
+{
+    struct story *s = *state;
+    story_read_and_finish(
+        s, "[switchgear]\nauth_type = trust\nproxy_protocol = v2\n" STORY_NODE STORY_DATABASE);
+    story_only_error(s, 1, "name the load balancers in proxy_protocol_from");
+}
+
 static void nodes_that_contradict_each_other_are_errors(void **state)
 {
     struct story *s = *state;
@@ -337,6 +390,9 @@ int main(void)
         STORY(one_address_cannot_be_used_twice),
         STORY(peers_are_checked),
         STORY(bad_peers_are_errors),
+        STORY(load_balancers_are_trusted_by_their_networks),
+        STORY(bad_networks_and_rights_are_errors),
+        STORY(a_header_that_anybody_may_send_is_an_error),
         STORY(nodes_that_contradict_each_other_are_errors),
         STORY(options_are_read_as_libpq_reads_them),
         STORY(a_limit_of_lag_above_the_hard_one_is_an_error),
