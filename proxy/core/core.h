@@ -160,7 +160,7 @@ enum core_expect_action {
 struct core_expect {
     uint8_t kind;
     uint8_t action;
-    uint8_t fake;         /* type byte of the made-up message: '1', '3' */
+    uint8_t fake;         /* type byte of the made-up message: '1', '3'; 0: none, only its undo */
     bool named_in_client; /* undo: the client's name was set (PARSE) or dropped (FAKE '3') */
     bool in_backend;      /* undo: the backend's list was told (PARSE adds, CLOSE removes) */
     bool behind_begin;    /* QUERY: a deferred BEGIN was put in front of it */
@@ -267,8 +267,9 @@ struct core_session {
     struct core_settings *settings_before; /* ... when the transaction that changed them began */
     struct core_block *savepoints;         /* ... and at each savepoint; core_follow.c */
     struct router_changes *bound_changes;  /* of the statement that the unnamed portal holds */
-    uint64_t salt_id;                      /* of salt_unique */
-    uint8_t local_salt[CORE_DIGEST_SIZE];  /* of SET LOCAL search_path and the like */
+    char *bound_deallocate; /* the statement that a bound DEALLOCATE will drop, or NULL */
+    uint64_t salt_id;       /* of salt_unique */
+    uint8_t local_salt[CORE_DIGEST_SIZE]; /* of SET LOCAL search_path and the like */
 
     uint64_t id;
     uint64_t unnamed_id;       /* identity of `unnamed`; 0: none */

@@ -148,8 +148,9 @@ static size_t store_string(uint8_t *to, struct proto_span string)
     return string.size + 1;
 }
 
-/* What the portal will change, if its statement changes anything. */
-static void follow_bind(struct core_session *s, const struct proto_bind *bind)
+/* What the portal will change, if its statement changes anything that we keep books of. */
+static void follow_bind(struct core_session *s, const struct proto_bind *bind,
+                        struct core_actions *a)
 {
     const struct router_class *class = NULL;
     struct proto_span text = {0};
@@ -162,7 +163,8 @@ static void follow_bind(struct core_session *s, const struct proto_bind *bind)
     } else {
         class = &((const struct core_unnamed *)(const void *)s->unnamed->data)->class;
     }
-    if (!class->changes && !class->ends && !class->rolls_back &&
+    const bool drops = class->reason == ROUTER_REASON_DEALLOCATE || s->bound_deallocate != NULL;
+    if (!class->changes && !class->ends && !class->rolls_back && !drops &&
         s->bound_follow == CORE_FOLLOW_NOTHING)
         return;
     struct proto_parse parse;
@@ -171,6 +173,8 @@ static void follow_bind(struct core_session *s, const struct proto_bind *bind)
                          &parse) == PROTO_OK)
         text = parse.text;
     core_follow_bound(s, class, text, bind->portal.size > 0);
+    if (drops)
+        core_deallocate_bound(s, class, text, a);
 }
 
 static void emit_bind(struct core_session *s, struct proto_span prefix, uint32_t body_size,
@@ -185,7 +189,7 @@ static void emit_bind(struct core_session *s, struct proto_span prefix, uint32_t
         s->stream_drop = true;
         return;
     }
-    follow_bind(s, &bind);
+    follow_bind(s, &bind, a);
     (void)core_expect_push(s->backend, CORE_EXPECT_BIND, CORE_FORWARD);
     struct proto_writer w = core_sink_writer(&a->server);
     assert(w.capacity >= PROTO_HEADER_SIZE + bind.portal.size + 1 + name.size + 1);
@@ -244,6 +248,8 @@ static void emit_execute(struct core_session *s, struct proto_span body)
     struct core_expect *e = core_expect_push(s->backend, CORE_EXPECT_EXECUTE, CORE_FORWARD);
     if (s->bound_follow != CORE_FOLLOW_NOTHING && body.size > 0 && body.base[0] == '\0')
         core_follow_executed(s, e);
+    if (s->bound_deallocate != NULL)
+        core_deallocate_executed(s);
 }
 
 /* The batch may not run: the server is made to fail it. True: the message is replaced. */

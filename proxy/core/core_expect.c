@@ -78,6 +78,8 @@ static void undo(struct core_backend *b, const struct core_expect *e)
         } else if (core_names_find(s->names, name) == NULL) {
             (void)core_names_set(s, name, core_stmt_hold(e->stmt));
         }
+        if (e->kind == CORE_EXPECT_FAKE && e->fake == 0)
+            b->tainted = true; /* the empty statement of that name is still there */
     }
 }
 
@@ -105,7 +107,7 @@ void core_expect_emit_fakes(struct core_backend *b, struct core_actions *a)
         struct proto_writer w = core_sink_writer(client);
         if (e->fake == '1')
             proto_write_parse_complete(&w);
-        else
+        else if (e->fake == '3')
             proto_write_close_complete(&w);
         core_sink_commit(client, &w);
         b->session->rows_forwarded = true; /* the client has something that would come again */

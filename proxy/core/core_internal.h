@@ -168,6 +168,15 @@ void core_write_error(struct core_session *s, const struct proto_error_text *tex
 void core_fatal_text(struct core_session *s, const struct proto_error_text *text,
                      struct core_actions *a);
 
+/* ---- core_deallocate.c ---- */
+
+/* In front of a Bind: of a DEALLOCATE of a name that only we know? Then the server gets it. */
+void core_deallocate_bound(struct core_session *s, const struct router_class *class,
+                           struct proto_span text, struct core_actions *a);
+/* Behind its Execute: the client's name is gone with it. */
+void core_deallocate_executed(struct core_session *s);
+void core_deallocate_detach(struct core_session *s);
+
 /* ---- core_gone.c ---- */
 
 /* An ErrorResponse came to a backend that is drained. */

@@ -161,6 +161,42 @@ def test_deallocate_all_reaches_named_statements(open_gear):
         assert first_error(w.run(bind("", "s"), sync()))["C"] == "26000"
 
 
+def deallocate(name, executed=True):
+    """As psycopg 3 does it: in the extended protocol."""
+    return (parse("", f"DEALLOCATE {name}"), bind("", ""), *([execute()] if executed else []),
+            sync())
+
+
+def test_deallocate_in_the_extended_protocol_reaches_named_statements(open_gear):
+    with login(open_gear) as w, login(open_gear) as other:
+        w.run(parse("p1", "select 1"), sync())
+        assert types(w.run(*deallocate("p1"))) == "12CZ"
+        assert first_error(w.run(bind("", "p1"), execute(), sync()))["C"] == "26000"
+        assert first_error(w.run(*deallocate("p1")))["C"] == "26000"
+        assert types(w.run(parse("p1", "select 1"), sync())) == "1Z", "the name is free again"
+        # in a block that has failed it fails too, and the statement stays
+        w.run(query("begin"), query("select 1/0"))
+        w.recv_all()
+        assert first_error(w.run(*deallocate("p1")))["C"] == "25P02"
+        w.run(query("rollback"))
+        assert types(w.run(bind("", "p1"), execute(), sync())) == "2DCZ"
+        # never executed: the statement stays, and nobody else finds what was put in its place
+        assert types(w.run(*deallocate("p1", executed=False))) == "12Z"
+        assert types(w.run(bind("", "p1"), execute(), sync())) == "2DCZ"
+        for _ in range(4):
+            assert first_error(other.run(query("execute p1")))["C"] == "26000"
+        assert types(w.run(*deallocate("p1"))) == "12CZ"
+
+
+def test_psycopg3_evicts_prepared_statements(proxy):
+    psycopg = pytest.importorskip("psycopg")
+    p = proxy(database={"pool_size": 1})
+    with psycopg.connect(p.dsn(), autocommit=True) as c:
+        c.prepared_max = 2
+        for i in range(12):
+            assert c.execute(f"select {i % 4}, %s::int", (i,), prepare=True).fetchone() == (i % 4, i)
+
+
 def test_an_error_skips_to_sync_and_undoes_a_skipped_parse(open_gear):
     with login(open_gear) as w:
         replies = w.run(parse("", "select 1 / (id - 1) from t where id = 1"), bind("", ""), execute(),

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: PostgreSQL
+ *
+ * core_deallocate: DEALLOCATE of a statement that was prepared by the protocol, run in the extended
+ * protocol (some drivers do): only we know such a name, and yet the server has to answer it, in the
+ * transaction and at the place where it stands. So the server is given an empty statement of that
+ * name in front of the client's Bind, which the client's own DEALLOCATE then drops.
+ */
+#include <stdlib.h>
+
+#include "core_internal.h"
+
+/* An empty statement of that name may be left at the backend: nobody else is to find it. */
+static void leave(struct core_session *s)
+{
+    if (s->bound_deallocate == NULL)
+        return;
+    if (s->backend != NULL)
+        s->backend->tainted = true;
+    free(s->bound_deallocate);
+    s->bound_deallocate = NULL;
+}
+
+void core_deallocate_bound(struct core_session *s, const struct router_class *class,
+                           struct proto_span text, struct core_actions *a)
+{
+    leave(s);
+    if (class->reason != ROUTER_REASON_DEALLOCATE || class->forgets_statements)
+        return;
+    struct router_class again;
+    struct router_detail detail = {0};
+    router_cache_classify(s->worker->cache, (const char *)text.base, text.size, &again, NULL,
+                          &detail);
+    const struct proto_span name = core_span(detail.deallocate);
+    if (name.size == 0 || core_names_find(s->names, name) == NULL)
+        return; /* the server knows it, by PREPARE, or says that there is none */
+    struct proto_writer w = core_sink_writer(&a->server);
+    proto_write_close(&w, 'S', name); /* what an earlier one may have left */
+    proto_write_parse(&w, name, core_span(""), core_span(""));
+    core_sink_commit(&a->server, &w);
+    (void)core_expect_push(s->backend, CORE_EXPECT_CLOSE, CORE_SWALLOW);
+    (void)core_expect_push(s->backend, CORE_EXPECT_PARSE, CORE_SWALLOW);
+    s->bound_deallocate = core_copy_name(name);
+}
+
+void core_deallocate_executed(struct core_session *s)
+{
+    if (s->bound_deallocate == NULL)
+        return;
+    struct core_stmt *stmt = core_names_remove(s, core_span(s->bound_deallocate));
+    struct core_expect *e = core_expect_push(s->backend, CORE_EXPECT_FAKE, CORE_FORWARD);
+    e->fake = 0; /* nothing more is said; undone when the server skips or fails the Execute */
+    e->name = s->bound_deallocate;
+    e->stmt = stmt;
+    e->named_in_client = stmt != NULL;
+    s->bound_deallocate = NULL;
+    s->names_in_flight = true;
+}
+
+void core_deallocate_detach(struct core_session *s)
+{
+    leave(s);
+}
