@@ -56,7 +56,7 @@ def parse_options():
                         "switchgear-auto, switchgear-1-off, switchgear-auto-off")
     p.add_argument("--clients", type=comma_list(positive), default=[1, 16, 64], metavar="N,N")
     p.add_argument("--protocols", type=comma_list(str, ALL_PROTOCOLS), default=ALL_PROTOCOLS,
-                   metavar="NAME,NAME", help="simple, extended, prepared")
+                   metavar="NAME,NAME", help=", ".join(ALL_PROTOCOLS))
     p.add_argument("--syscalls", nargs="?", const="auto", default=None,
                    choices=("auto", "perf", "strace", "off"),
                    help="how system calls are counted, in runs of their own (auto; quick: off)")

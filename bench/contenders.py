@@ -10,7 +10,8 @@ import subprocess
 from cluster import DATABASE, USER
 from processes import BenchError, find_program, free_port, wait_until
 
-ALL_PROTOCOLS = ("simple", "extended", "prepared")
+TLS_PROTOCOLS = ("tls", "tls-connect")  # simple: steady, and with a connection a transaction
+ALL_PROTOCOLS = ("simple", "extended", "prepared", *TLS_PROTOCOLS)
 
 HAPROXY = """
 global
@@ -40,6 +41,9 @@ default_pool_size = {pool}
 max_client_conn = {clients_max}
 log_connections = 0
 log_disconnections = 0
+client_tls_sslmode = allow
+client_tls_cert_file = {certificate}
+client_tls_key_file = {key}
 """
 
 SWITCHGEAR = """
@@ -50,6 +54,9 @@ http_listen =
 workers = {workers}
 auth_type = trust
 max_client_conn = {clients_max}
+client_tls_sslmode = allow
+client_tls_cert_file = {certificate}
+client_tls_key_file = {key}
 {nodes}
 [database {database}]
 shards = main
@@ -69,6 +76,16 @@ host = 127.0.0.1
 port = {port}
 role = auto
 """
+
+
+def certificate(keeper):
+    """A self-signed one, the same for all; made when it is first wanted."""
+    files = {"certificate": keeper.path("bench.crt"), "key": keeper.path("bench.key")}
+    if not os.path.exists(files["key"]):
+        keeper.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
+                    "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2", "-subj",
+                    "/CN=localhost", "-keyout", files["key"], "-out", files["certificate"]])
+    return files
 
 
 class Contender:
@@ -119,12 +136,15 @@ class Contender:
 
 
 class Direct(Contender):
+    protocols = ALL_PROTOCOLS[:3]
+
     def start(self):
         self.port = self.cluster.primary_port
 
 
 class Haproxy(Contender):
     program = find_program("haproxy")
+    protocols = ALL_PROTOCOLS[:3]
 
     def missing(self):
         return None if self.program else "haproxy is not installed"
@@ -140,7 +160,7 @@ class Haproxy(Contender):
 
 class Pgbouncer(Contender):
     program = find_program("pgbouncer")
-    protocols = ("simple", "extended")
+    protocols = ("simple", "extended", *TLS_PROTOCOLS)
 
     def missing(self):
         return None if self.program else "pgbouncer is not installed"
@@ -151,7 +171,8 @@ class Pgbouncer(Contender):
     def command(self):
         auth_file = self.keeper.write("pgbouncer-users.txt", f'"{USER}" ""\n')
         text = PGBOUNCER.format(port=self.port, primary_port=self.cluster.primary_port,
-                                auth_file=auth_file, database=DATABASE, pool=self.options.pool,
+                                auth_file=auth_file, **certificate(self.keeper),
+                                database=DATABASE, pool=self.options.pool,
                                 clients_max=self.options.clients_max)
         return [self.program, self.keeper.write("pgbouncer.ini", text)]
 
@@ -189,6 +210,7 @@ class Switchgear(Contender):
         if not os.path.isdir(admin_directory):
             self.keeper.make_directory(f"{self.key}-admin")
         text = SWITCHGEAR.format(port=self.port, admin_directory=admin_directory, nodes=nodes,
+                                 **certificate(self.keeper),
                                  workers=self.workers, database=DATABASE, user=USER,
                                  pool=self.options.pool, clients_max=self.options.clients_max)
         return [self._binary(), "serve", self.keeper.write(f"{self.key}.ini", text)]

@@ -54,19 +54,28 @@ def percentile(ordered, share):
     return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
 
 
+# What pgbench is told of a protocol that is not one of its own.
+OVER_TLS = {"tls": ["-M", "simple"], "tls-connect": ["-M", "simple", "-C"]}
+
+
 class Pgbench:
     """Starts pgbench -S against a contender; used by `with`, so that an interrupt ends it."""
 
     def __init__(self, keeper, contender, protocol, clients, more_arguments):
         self.keeper = keeper
-        self.command = [server_program("pgbench"), "-S", "-n", "-M", protocol, "-c", str(clients),
+        self.command = [server_program("pgbench"), "-S", "-n",
+                        *OVER_TLS.get(protocol, ["-M", protocol]), "-c", str(clients),
                         "-j", str(min(clients, 2)), "-h", "127.0.0.1", "-p", str(contender.port),
                         "-U", USER, *more_arguments, DATABASE]
+        self.environment = os.environ | {
+            "PGSSLMODE": "require" if protocol in OVER_TLS else "disable",
+            "PGGSSENCMODE": "disable"}
 
     def __enter__(self):
         self.process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL,
                                         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                                        start_new_session=True, cwd=self.keeper.directory)
+                                        start_new_session=True, cwd=self.keeper.directory,
+                                        env=self.environment)
         return self
 
     def __exit__(self, *_):
@@ -180,6 +189,7 @@ def system_calls_per_transaction(tool, contender, protocol, clients):
     """Two runs of different length; the difference has neither log-ins nor start-up in it."""
     counts, transactions = [], []
     for total in COUNTING_RUNS[tool]:
+        total //= 10 if protocol == "tls-connect" else 1
         arguments = ["-t", str(max(1, total // clients))]
         with SystemCallCounter(tool, contender.keeper, contender.child.pid) as counter:
             with Pgbench(contender.keeper, contender, protocol, clients, arguments) as bench:

@@ -5,7 +5,8 @@ from statistics import median
 
 # (protocol, clients, peer, the largest allowed ratio of CPU a transaction), for
 # Switchgear with the split on and one worker.
-CPU_TARGETS = (("simple", 64, "pgbouncer", 0.9), ("prepared", 64, "haproxy", 1.1))
+CPU_TARGETS = (("simple", 64, "pgbouncer", 0.9), ("prepared", 64, "haproxy", 1.1),
+               ("tls", 64, "pgbouncer", 1.0), ("tls-connect", 64, "pgbouncer", 1.0))
 CALLS_TARGET = ("simple", "prepared"), 64, 4.5
 SUBJECT = "switchgear-1"
 PEERS = (("pgbouncer", "PgBouncer"), ("haproxy", "HAProxy"))

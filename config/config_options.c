@@ -186,7 +186,8 @@ const struct config_option config_options[] = {
      "Ciphers of TLS 1.2 towards clients: default, secure, fast, normal, all, or OpenSSL's list.",
      S_AT(client_tls_ciphers)},
     {S, "client_tls13_ciphers", CONFIG_STRING, "", "", NULL, NULL, NULL, RELOAD, NOW,
-     "Cipher suites of TLS 1.3 towards clients, OpenSSL's list; empty: OpenSSL's default.",
+     "Cipher suites of TLS 1.3 towards clients, OpenSSL's list; empty: AES-128-GCM,"
+     " AES-256-GCM, ChaCha20.",
      S_AT(client_tls13_ciphers)},
     {S, "client_tls_ecdhcurve", CONFIG_STRING, "", "auto", NULL, NULL, NULL, RELOAD, NOW,
      "Groups for the key exchange with clients, separated by colons; auto: OpenSSL's choice.",

@@ -115,7 +115,7 @@ void admin_snapshot_forget(struct admin_client *c);
 
 /* ---- proxy_admin_session.c ---- */
 
-/* What a client gets behind AuthenticationOk. */
+/* What a client gets that has proven who it is: AuthenticationOk and what follows. */
 void admin_session_welcome(struct admin_client *c);
 /* Handles whole messages in `in` until there is none, or the client is suspended or closing. */
 void admin_session_process(struct admin_client *c);

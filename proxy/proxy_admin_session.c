@@ -68,6 +68,7 @@ void admin_session_welcome(struct admin_client *c)
         "SERVER_VERSION", "SERVER_ENCODING", "CLIENT_ENCODING",   "DATESTYLE",
         "INTERVALSTYLE",  "TIMEZONE",        "INTEGER_DATETIMES", "STANDARD_CONFORMING_STRINGS"};
     struct proto_writer w = text_writer(&c->out, 1024);
+    proto_write_auth_ok(&w);
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
         parameter(&w, names[i], admin_setting(keys[i]));
     parameter(&w, "application_name", c->application);

@@ -30,7 +30,7 @@ static int events_wanted(const struct client *c)
 {
     int events = 0;
     if (c->in_handshake)
-        return c->in_turn ? 0 : c->tls_wants;
+        return c->tls_wants;
     const struct server *v = c->core.backend != NULL ? c->core.backend->shell : NULL;
     const bool full = v != NULL && v->full;
     /* our own answers have no server that could be stopped: whoever takes none may ask for no more

@@ -36,12 +36,14 @@ void client_io_handshake_ready(struct client *c)
 {
     struct worker *w = c->worker;
     assert(c->in_handshake);
-    if (c->in_turn)
+    if (c->in_turn) { /* told of once more: from now on it would be, in every turn */
+        c->tls_wants = 0;
+        client_events_update(c);
         return;
+    }
     c->in_turn = true;
     TAILQ_INSERT_TAIL(&w->handshakes, c, turn);
     (void)uv_idle_start(&w->turns, on_idle);
-    client_events_update(c); /* else the descriptor would be told of in every turn */
 }
 
 void client_io_forget(struct client *c)
@@ -154,6 +156,7 @@ static void handshake_step(struct client *c)
     while (r != 1 && SSL_get_error(c->ssl, r) == SSL_ERROR_WANT_READ && leave_early_bytes(c->ssl))
         r = SSL_do_handshake(c->ssl);
     if (r == 1) {
+        c->tls_wants = 0;
         (void)leave_early_bytes(c->ssl);
         opened(c);
         return;

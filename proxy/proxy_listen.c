@@ -119,11 +119,6 @@ static bool accept_one(struct listener *l)
         refuse_admin(fd);
         return true;
     }
-    const int on = 1;
-    if (!l->is_unix) {
-        (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-        (void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on)); /* clients that vanish */
-    }
     struct mail_client *mail = calloc(1, sizeof(*mail));
     if (mail == NULL) {
         (void)close(fd);
@@ -213,6 +208,9 @@ static int add_tcp(struct supervisor *s, const struct config_address *address, c
         if (fd < 0)
             continue;
         (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+        /* on Linux whoever is accepted inherits these two; the second is for clients that vanish */
+        (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+        (void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
         if (a->ai_family == AF_INET6)
             (void)setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on));
         if (bind(fd, a->ai_addr, a->ai_addrlen) != 0) {

@@ -268,7 +268,7 @@ struct mail_stop {
 };
 
 /* A client that logged in for the admin database: the descriptor changes hands. What is already
- * read behind its log-in comes along. AuthenticationOk was sent, nothing after it. */
+ * read behind its log-in comes along. AuthenticationOk was not sent yet. */
 struct mail_admin_client {
     struct mail mail;
     int fd;

@@ -563,7 +563,8 @@ const struct proto_scram *core_login_scram(const struct core_session *s);
 struct proto_span core_login_cancel(const struct core_session *s, uint32_t *ret_pid);
 struct core_actions *core_login_user(struct core_session *s, const struct core_login_answer *answer,
                                      uint64_t now_ns);
-/* After login_proven: its group, or NULL and why it may not go on. */
+/* After login_proven: its group, or NULL and why it may not go on. AuthenticationOk is the first
+ * word of the answer; who hands the client over says it himself. */
 struct core_actions *core_login_admit(struct core_session *s, struct core_group *group,
                                       const struct proto_error_text *error, uint64_t now_ns);
 

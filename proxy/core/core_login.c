@@ -83,18 +83,24 @@ static void admitted(struct core_session *s, uint64_t now_ns, struct core_action
     core_want(s, now_ns, a);
 }
 
-/* The client is who it says it is. */
-static void authenticated(struct core_session *s, uint64_t now_ns, struct core_actions *a)
+static void write_auth_ok(struct core_actions *a)
 {
     struct proto_writer w = core_sink_writer(&a->client);
     proto_write_auth_ok(&w);
     core_sink_commit(&a->client, &w);
+}
+
+/* The client is who it says it is. AuthenticationOk leaves together with what follows it. */
+static void authenticated(struct core_session *s, uint64_t now_ns, struct core_actions *a)
+{
     s->login->proven = true;
     s->phase = CORE_ADMIT;
-    if (s->group == NULL)
+    if (s->group == NULL) {
         a->login_proven = true;
-    else
-        admitted(s, now_ns, a);
+        return;
+    }
+    write_auth_ok(a);
+    admitted(s, now_ns, a);
 }
 
 struct core_actions *core_login_admit(struct core_session *s, struct core_group *group,
@@ -103,6 +109,7 @@ struct core_actions *core_login_admit(struct core_session *s, struct core_group 
     struct core_actions *a = core_actions_begin(s->worker);
     assert(s->phase == CORE_ADMIT && s->group == NULL);
     assert((group == NULL) == (error != NULL));
+    write_auth_ok(a);
     if (error != NULL) {
         core_login_refuse(s, error->sqlstate, error->message, error->hint, a);
         return a;
