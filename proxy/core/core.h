@@ -315,6 +315,7 @@ struct core_session {
     bool streaming;       /* ... and it is too long to be planned: its end is not known yet */
     bool preflight;       /* settings are being sent; the batch follows */
     bool preflight_alone; /* ... no batch does: the client reset what it had brought along */
+    bool ready_held;      /* ... and its ReadyForQuery waits for that */
     bool settings_off;    /* the backend's settings are not `settings` */
     bool settings_off_before;
     bool local_salted;

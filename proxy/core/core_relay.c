@@ -10,6 +10,7 @@
 #include <stdio.h>
 
 #include "core_internal.h"
+#include "core_settings.h"
 
 enum { INSPECT_MAX = 16 * 1024 * 1024 }; /* an error may quote a whole statement */
 
@@ -194,6 +195,14 @@ static void on_ready_for_client(struct core_backend *b, uint64_t now_ns, struct 
     s->error_seen = false;
 }
 
+/* The client reset something that it had brought along, and the server went back to its own. */
+static bool may_mend(const struct core_session *s)
+{
+    const struct core_backend *b = s->backend;
+    return b->status != 'E' && !b->broken && !s->emitting && !s->streaming && !s->copy_in &&
+           s->stream_left == 0 && !s->unsynced && b->body_left == 0 && s->phase == CORE_QUERY;
+}
+
 static enum verdict on_ready(struct core_backend *b, struct proto_span body, uint64_t now_ns,
                              struct core_actions *a)
 {
@@ -207,7 +216,11 @@ static enum verdict on_ready(struct core_backend *b, struct proto_span body, uin
     struct core_session *s = b->session;
     if (!ours && s != NULL)
         on_ready_for_client(b, now_ns, a);
-    const enum verdict v = answer(b, 'Z', true);
+    enum verdict v = answer(b, 'Z', true);
+    if (v == VERDICT_FORWARD && s->settings_off && core_expect_count(b) == 0 && may_mend(s)) {
+        s->ready_held = true; /* until its start-up settings are there again */
+        v = VERDICT_SWALLOW;
+    }
     if (ours && core_expect_count(b) == 0) {
         b->resetting = false;
         if (s != NULL && s->preflight)
@@ -292,7 +305,7 @@ static void preflight_failed(struct core_session *s, const struct proto_error *e
     core_fatal(s, sqlstate, message,
                s->phase == CORE_QUERY
                    ? "The server refused to make a setting again that it had made."
-                   : "A setting of the start-up packet was refused by the server.",
+                   : NULL,
                a);
 }
 
@@ -406,20 +419,32 @@ static enum verdict on_error(struct core_backend *b, struct proto_span body, uin
     return v;
 }
 
+/* A client sees one server, the primary; and not what a RESET made of what it had brought along,
+ * which is about to be mended. */
+static bool is_hidden(const struct core_session *s, struct proto_span body)
+{
+    struct proto_parameter p;
+    char name[64];
+    if (proto_parameter_read(body, &p) != PROTO_OK || p.name.size >= sizeof(name))
+        return false;
+    for (size_t i = 0; i < p.name.size; i++) {
+        const char c = (char)p.name.base[i];
+        name[i] = (char)(c >= 'A' && c <= 'Z' ? c + ('a' - 'A') : c);
+    }
+    name[p.name.size] = '\0';
+    return strcmp(name, "in_hot_standby") == 0 ||
+           (s->settings_off && !s->preflight && core_settings_has(s->profile->start, name));
+}
+
 /* ParameterStatus: during a log-in's preflight it becomes part of the welcome. */
 static enum verdict on_parameter(struct core_backend *b, struct proto_span message)
 {
     struct core_session *s = b->session;
-    struct proto_parameter p;
-    const struct proto_span standby = core_span("in_hot_standby");
     if (s == NULL)
         return VERDICT_SWALLOW;
-    if (!s->preflight || s->preflight_alone) { /* a client sees one server, the primary */
-        const bool hidden =
-            proto_parameter_read(core_span_skip(message, PROTO_HEADER_SIZE), &p) == PROTO_OK &&
-            p.name.size == standby.size && memcmp(p.name.base, standby.base, standby.size) == 0;
-        return hidden ? VERDICT_SWALLOW : VERDICT_FORWARD;
-    }
+    if (!s->preflight || s->preflight_alone)
+        return is_hidden(s, core_span_skip(message, PROTO_HEADER_SIZE)) ? VERDICT_SWALLOW
+                                                                        : VERDICT_FORWARD;
     if (s->login != NULL)
         core_login_parameter(s, message);
     return VERDICT_SWALLOW;
@@ -551,14 +576,6 @@ static size_t relay(struct core_backend *b, struct proto_span in, uint64_t now_n
             core_expect_fakes(b, a);
     }
     return pos;
-}
-
-/* The client reset something that it had brought along, and the server went back to its own. */
-static bool may_mend(const struct core_session *s)
-{
-    const struct core_backend *b = s->backend;
-    return b->status != 'E' && !b->broken && !s->emitting && !s->streaming && !s->copy_in &&
-           s->stream_left == 0 && !s->unsynced && b->body_left == 0 && s->phase == CORE_QUERY;
 }
 
 struct core_actions *core_server_data(struct core_backend *b, struct proto_span in, uint64_t now_ns)

@@ -139,7 +139,8 @@ static bool send_settings(struct core_session *s, struct core_actions *a)
 {
     struct core_backend *b = s->backend;
     const bool foreign = b->tainted && b->last_session_id != s->id && !s->preflight_alone;
-    if (!foreign && !s->settings_off)
+    const bool learns = s->phase == CORE_WELCOME && s->settings->count > 0;
+    if (!foreign && !s->settings_off && !learns)
         return false;
     struct proto_writer w = core_sink_writer(&a->server);
     uint32_t queries = 0;
@@ -149,7 +150,7 @@ static bool send_settings(struct core_session *s, struct core_actions *a)
         core_lru_clear(b);
         b->tainted = false;
     }
-    queries += core_settings_write(s->settings, foreign || b->settings_hash == 0, &w);
+    queries += core_settings_write(s->settings, foreign || b->settings_hash == 0, learns, &w);
     for (uint32_t i = 0; i < queries; i++)
         (void)core_expect_push(b, CORE_EXPECT_QUERY, CORE_SWALLOW);
     core_sink_commit(&a->server, &w);

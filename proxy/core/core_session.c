@@ -81,6 +81,9 @@ void core_preflight_over(struct core_session *s, uint64_t now_ns, struct core_ac
     }
     if (s->preflight_alone) {
         s->preflight_alone = false;
+        if (s->ready_held)
+            core_ready_write(s, a);
+        s->ready_held = false;
         a->settle = true; /* and then what the client sent since */
         return;
     }
@@ -220,6 +223,8 @@ void core_server_lost_for(struct core_session *s, uint64_t now_ns, struct core_a
     }
     if (!running && !bound && !half) {
         core_detach(s);
+        if (s->ready_held)
+            core_ready_write(s, a);
         core_forget_flight(s);
         if (s->hold != NULL && s->phase == CORE_QUERY)
             core_pump(s, (struct proto_span){0}, now_ns, a);

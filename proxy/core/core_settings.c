@@ -270,7 +270,8 @@ static uint32_t write_query(struct proto_writer *w, const char *reset,
     return 1;
 }
 
-uint32_t core_settings_write(const struct core_settings *set, bool fresh, struct proto_writer *w)
+uint32_t core_settings_write(const struct core_settings *set, bool fresh, bool apart,
+                             struct proto_writer *w)
 {
     static const char all[] = "RESET SESSION AUTHORIZATION;RESET ROLE;RESET ALL;";
     const char *reset = fresh ? "" : all;
@@ -279,6 +280,10 @@ uint32_t core_settings_write(const struct core_settings *set, bool fresh, struct
     uint32_t queries = 0;
     if (fresh && count == 0)
         return 0;
+    if (apart && !fresh && count > 0) {
+        queries += write_query(w, reset, items, 0);
+        reset = "";
+    }
     /* the texts behind an encoding are to be read in it, so they come in another message */
     if (count > 1 && (items[0].flags & ROUTER_SETTING_ENCODING) != 0 &&
         (set->flags & ROUTER_SETTING_WIDE) != 0) {

@@ -67,7 +67,9 @@ struct core_settings *core_settings_reset_all(struct core_worker *w,
 bool core_settings_has(const struct core_settings *set, const char *name);
 
 /* Writes the simple Queries that bring a backend from any settings to these. `fresh`: it has none.
- * Returns how many. */
-uint32_t core_settings_write(const struct core_settings *set, bool fresh, struct proto_writer *w);
+ * `apart`: what is reset goes alone, so that the server tells every parameter that these settings
+ * change, even to a value that it had. Returns how many. */
+uint32_t core_settings_write(const struct core_settings *set, bool fresh, bool apart,
+                             struct proto_writer *w);
 
 #endif
