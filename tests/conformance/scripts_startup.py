@@ -19,9 +19,7 @@ def packet(*words, version=VERSION_3, end=b"\0"):
 
 def login(name, items, *words, version=VERSION_3, then=()):
     """A first packet of these parameters, and Queries behind it."""
-    settings = set(words) - {"user", "database", USER, DATABASE}
-    script(name, items, Turn(packet(*words, version=version)), *then, raw=True,
-           misses="settings" if settings else None)
+    script(name, items, Turn(packet(*words, version=version)), *then, raw=True)
 
 
 def refused(name, items, data, misses=None):
