@@ -88,10 +88,11 @@ static const struct admin_show shows[] = {
     {"STATS", "totals and averages a database",
      "database total_xact_count total_query_count total_received total_sent total_xact_time "
      "total_query_time total_wait_time avg_xact_count avg_query_count avg_recv avg_sent "
-     "avg_xact_time avg_query_time avg_wait_time",
+     "avg_xact_time avg_query_time avg_wait_time total_login_failures",
      admin_show_stats, false, false},
     {"STATS_TOTALS", "totals a database",
-     "database xact_count query_count bytes_received bytes_sent xact_time query_time wait_time",
+     "database xact_count query_count bytes_received bytes_sent xact_time query_time wait_time "
+     "login_failures",
      admin_show_stats_totals, false, false},
     {"STATS_AVERAGES", "averages a database",
      "database xact_count query_count bytes_received bytes_sent xact_time query_time wait_time",

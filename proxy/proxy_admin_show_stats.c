@@ -75,6 +75,11 @@ static void show(const struct admin_show_context *x, bool with_totals, bool with
             put(t, &total);
         if (with_averages)
             put(t, &average);
+        if (with_totals) { /* ours, behind PgBouncer's */
+            struct stats_database sum;
+            sum_database(x->proxy, i, &sum);
+            table_number(t, sum.login_failures);
+        }
         table_row_end(t);
     }
 }

@@ -31,7 +31,7 @@ COLUMNS = {
                  "max_connections current_connections paused disabled",
     "STATS": "database total_xact_count total_query_count total_received total_sent total_xact_time "
              "total_query_time total_wait_time avg_xact_count avg_query_count avg_recv avg_sent "
-             "avg_xact_time avg_query_time avg_wait_time",
+             "avg_xact_time avg_query_time avg_wait_time total_login_failures",
     "LISTS": "list items",
     "CONFIG": "key value default changeable",
     "VERSION": "version",
