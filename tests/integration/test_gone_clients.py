@@ -78,7 +78,7 @@ def test_a_statement_of_a_vanished_client_is_cancelled_and_its_backend_kept(clus
 def test_what_a_vanished_client_had_set_reaches_nobody(cluster, lone):
     w = wire(lone)
     w.run(query("set work_mem = '123kB'"))
-    w.send(query("select pg_sleep(60)"))
+    w.send(query("select pg_sleep(60), txid_current()"))
     wait_until(lambda: active(cluster), 5, "it runs")
     pid = primary_pid(cluster)
     w.socket.close()

@@ -378,9 +378,9 @@ def test_the_search_path_at_parse_time_counts(proxy):
 
 
 def test_a_search_path_that_was_set_counts_too(proxy):
-    """SET pins each of them to a backend of its own."""
+    """Both on one server: its statements are told apart by the path under which they were parsed."""
     psycopg = pytest.importorskip("psycopg")
-    p = proxy(database={"pool_size": 5})
+    p = proxy(database={"pool_size": 2})
     setup = p.connect()
     for schema, value in (("one", 1), ("two", 2)):
         rows_of(setup, f"create schema {schema}; create table {schema}.place (v int); "
