@@ -106,6 +106,7 @@ class Results:
 
     def __init__(self, path):
         self.passed, self.skipped, self.failures = [], 0, []
+        self.reasons = {}  # of the skips, and how many each
         try:
             cases = list(xml.etree.ElementTree.parse(path).iter("testcase"))
             self.finished = True
@@ -117,6 +118,8 @@ class Results:
                 self.failures.append(Failure(case, found[-1]))
             elif case.find("skipped") is not None:
                 self.skipped += 1
+                reason = case.find("skipped").get("message") or "no reason given"
+                self.reasons[reason] = self.reasons.get(reason, 0) + 1
             else:
                 self.passed.append(case.get("name"))
 
@@ -226,6 +229,8 @@ class Build:
             show_tail(log)
         self.tally.add(name, len(results.passed) + len(saved), len(failures), results.skipped,
                        began, failures)
+        for reason, count in results.reasons.items():
+            say(f"      {count} skipped: {reason}")
 
     def fuzz(self):
         """Each target for FUZZ_SECONDS, from its corpus; found inputs stay in the build directory."""
@@ -280,6 +285,7 @@ def main():
         build["gcc"].integration("core" if what == "quick" else None)
         if what == "all":
             build["gcc"].pytest("conformance")
+            build["gcc"].pytest("drivers")
     if what in ("all", "asan") and build["asan"].compile():
         build["asan"].unit("unit", "sim")
         build["asan"].integration()

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: PostgreSQL
 """Writes docs/reference/drivers.md from what the programs of the matrix said."""
-from matrix import DRIVERS, FEATURES, TOOL_FEATURES
+from matrix import DRIVERS, FEATURES, NOT_YET, TOOL_FEATURES
 
 HEADS = {"read_your_writes": "own writes", "split": "replicas", "large": "4 MB", "notify": "LISTEN",
          "copy": "COPY", "pipeline": "batches"}
@@ -38,7 +38,9 @@ How to run one of them alone: [run the tests](../howto/run-the-tests.md).
 """
 
 
-def cell(ok):
+def cell(name, feature, ok):
+    if (name, feature) in NOT_YET:
+        return "not yet"
     return {True: "yes", None: "-", False: "NO"}[ok]
 
 
@@ -47,7 +49,7 @@ def rows(outcomes, features):
     lines = ["| | " + " | ".join(head) + " |", "| --- |" + " --- |" * len(features)]
     for name, driver in DRIVERS.items():
         if driver.features is features and name in outcomes:
-            cells = [cell(outcomes[name].of(f)[0]) for f in features]
+            cells = [cell(name, f, outcomes[name].of(f)[0]) for f in features]
             lines.append(f"| {driver.title} | " + " | ".join(cells) + " |")
     return lines
 
@@ -61,11 +63,14 @@ def notes(outcomes):
             if ok is None and detail:
                 heads = found.setdefault((DRIVERS[name].title, detail), [])
                 heads.append(HEADS.get(feature, feature))
+    for (name, feature), why in NOT_YET.items():
+        if name in outcomes:
+            found.setdefault((DRIVERS[name].title, why), []).append(HEADS.get(feature, feature))
     return [f"- {title}, {', '.join(heads)}: {detail}" for (title, detail), heads in found.items()]
 
 
 def page(outcomes):
     """outcomes: {name: Outcome}; a driver that is not among them has no row."""
     tools = ["## PostgreSQL's tools", "", *rows(outcomes, TOOL_FEATURES)]
-    return (TOP + "\n".join(rows(outcomes, FEATURES)) + "\n" + MEANING + "\nWhere it says \"-\":\n\n"
+    return (TOP + "\n".join(rows(outcomes, FEATURES)) + "\n" + MEANING + "\nWhere it does not say \"yes\":\n\n"
             + "\n".join(notes(outcomes)) + "\n\n" + "\n".join(tools) + "\n" + BOTTOM)
