@@ -250,12 +250,6 @@ static void database_check(struct config *c, uint32_t index, struct config_probl
                      "first: lower max_lag or raise lag_hard",
                      d->name);
     }
-    if (d->pool_mode == CONFIG_POOL_STATEMENT) {
-        const struct config_source source = config_at_key(c, &place, "pool_mode");
-        config_warning(p, &source,
-                       "pool_mode = statement is accepted, but has no effect yet: "
-                       "transaction is used");
-    }
 }
 
 /* ---- [breaker] ---- */

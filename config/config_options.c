@@ -245,7 +245,7 @@ const struct config_option config_options[] = {
     {D, "auth_dbname", CONFIG_STRING, "", "", NULL, NULL, NULL, RELOAD, NOW,
      "auth_dbname of this database; empty: that of [switchgear].", D_AT(auth_dbname)},
     {D, "pool_mode", CONFIG_ENUM, "", "transaction", NULL, NULL, pool_modes, RELOAD, NOW,
-     "When a connection goes back to its pool; statement is accepted and does not work yet.",
+     "When a connection goes back to its pool; statement: BEGIN is refused with 0A000.",
      D_AT(pool_mode)},
     {D, "pool_size", CONFIG_INTEGER, "", "auto", "1", "10000", NULL, RELOAD, NOW,
      "Connections per user and node, over all workers; auto: default_pool_size.", D_AT(pool_size)},

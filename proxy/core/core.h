@@ -201,7 +201,7 @@ struct core_group {
 
 /* The first two characters of a SQLSTATE, each a digit or a letter. */
 enum { CORE_ERROR_CLASSES = 36 * 36 };
-enum { CORE_POOL_SESSION = 0 }; /* as enum config_pool_mode */
+enum { CORE_POOL_SESSION = 0, CORE_POOL_STATEMENT = 2 }; /* as enum config_pool_mode */
 enum { CORE_ROUTE_COUNTERS = ROUTER_TARGET_COUNT * ROUTER_VERDICT_COUNT * ROUTER_REASON_COUNT };
 
 /* Per database section of one worker. Counters have one writer; others read them relaxed. */
@@ -328,6 +328,7 @@ struct core_session {
     bool executed;        /* ... and a Bind or Execute was among them */
     bool pin_counted;     /* in group->pins_used */
     bool pin_denied;      /* the batch would pin, and no pin is left: it fails with 53300 */
+    bool block_denied;    /* pool_mode = statement, and it begins a block: 0A000 */
     bool sequence_denied; /* it asks for a currval that may be another session's: 55000 */
     bool bad_message;     /* a long batch turned out to be no protocol half-way */
     bool odd;             /* the batch being sent has messages that will fail for their form */

@@ -55,6 +55,11 @@ void core_own_error_write(struct core_session *s, enum core_own_error error, con
         text.sqlstate = "42622";
         text.message = "the name of a prepared statement or portal is too long";
         break;
+    case CORE_OWN_NO_BLOCKS:
+        text.sqlstate = "0A000";
+        text.message = "transaction blocks not allowed in statement pooling mode";
+        text.hint = "Use autocommit, or set pool_mode = transaction for this database.";
+        break;
     case CORE_OWN_QUERY_TIMEOUT:
         text.sqlstate = "57014";
         text.message = "canceling statement due to query_timeout";

@@ -129,6 +129,7 @@ enum core_own_error {
     CORE_OWN_NO_SEQUENCE_VALUE,
     CORE_OWN_PIN_ON_REPLICA,
     CORE_OWN_QUERY_TIMEOUT,
+    CORE_OWN_NO_BLOCKS,
     CORE_OWN_COUNT
 };
 char *core_copy_name(struct proto_span name);
@@ -259,6 +260,8 @@ void core_pin_force(struct core_session *s, uint16_t pins);
 /* Some of what pins is gone. */
 void core_pin_release(struct core_session *s, uint16_t pins);
 void core_pin_drop(struct core_session *s);
+/* Likewise: would it begin a block, where pool_mode = statement allows none? */
+void core_block_ask(struct core_session *s);
 
 /* ---- core_follow.c: a session's settings, from what servers answer ---- */
 

@@ -30,6 +30,8 @@ void core_pin_ask(struct core_session *s)
     s->pin_denied = false;
     if (s->pin != ROUTER_REASON_NONE || s->pin_counted || pins_of(s, &s->class) == 0)
         return;
+    if (s->group->database->pool_mode == CORE_POOL_SESSION)
+        return; /* it keeps its backend anyway: pool_size is the limit */
     /* a session cannot stay on a replica: no write could follow */
     const bool on_replica = s->backend != NULL && s->backend->is_replica && core_is_bound(s);
     s->pin_counted = !on_replica && count_one(s->group);
@@ -48,6 +50,14 @@ void core_sequence_ask(struct core_session *s)
     s->sequence_denied = s->class.asks_sequence && s->class.alone && !at_home;
     if (s->sequence_denied)
         s->class.writes = false; /* it will fail */
+}
+
+void core_block_ask(struct core_session *s)
+{
+    s->block_denied = s->group->database->pool_mode == CORE_POOL_STATEMENT &&
+                      (s->class.begin != ROUTER_BEGIN_NONE || s->class.has_transaction);
+    if (s->block_denied)
+        s->class.writes = s->class.taints = false; /* it will fail */
 }
 
 void core_pin_force(struct core_session *s, uint16_t pins)

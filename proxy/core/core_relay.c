@@ -177,6 +177,10 @@ static void on_ready_for_client(struct core_backend *b, uint64_t now_ns, struct 
         b->broken = b->broken || s->error_seen; /* dropped or not? do not guess */
         s->drops_statements = false;
     }
+    if (b->status != 'I' && s->syncs == 0 && s->group->database->pool_mode == CORE_POOL_STATEMENT) {
+        b->broken = true; /* it came in a text that nobody reads */
+        core_fatal(s, "0A000", "transaction blocks not allowed in statement pooling mode", NULL, a);
+    }
     if (b->status != 'I')
         return;
     s->begin = ROUTER_BEGIN_NONE;

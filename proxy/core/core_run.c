@@ -107,6 +107,16 @@ static bool sync_before(struct core_session *s, bool answer, bool pipelined, str
     return true;
 }
 
+/* pool_mode = statement: no server needs to be asked. */
+static void refuse_block(struct core_session *s, uint64_t now_ns, struct core_actions *a)
+{
+    s->block_denied = false;
+    core_route_count(s, ROUTER_TARGET_PROXY, ROUTER_NODE_NONE, ROUTER_VERDICT_TRANSACTION,
+                     ROUTER_REASON_BEGIN, now_ns);
+    core_own_error_write(s, CORE_OWN_NO_BLOCKS, "", &a->client);
+    core_ready_write(s, a);
+}
+
 /* A whole batch is at the front. Returns the bytes that were dealt with; 0 with s->emitting: send
  * it; 0 without: it has to wait. */
 static size_t dispose(struct core_session *s, struct proto_span in, const struct core_batch *batch,
@@ -123,6 +133,13 @@ static size_t dispose(struct core_session *s, struct proto_span in, const struct
         return 0;
     core_pin_ask(s);
     core_sequence_ask(s);
+    core_block_ask(s);
+    if (s->block_denied && batch->simple && !s->unsynced) {
+        if (s->backend != NULL && (core_expect_count(s->backend) > 0 || s->backend->body_left > 0))
+            return 0;
+        refuse_block(s, now_ns, a);
+        return batch->size;
+    }
     s->parse_class_valid = batch->parse_class_valid;
     if (s->group->database->pool_mode == CORE_POOL_SESSION) {
         s->class.verdict = ROUTER_VERDICT_WRITE; /* one backend for all it will do: the primary's */
@@ -178,7 +195,7 @@ static size_t too_long(struct core_session *s, uint64_t now_ns, struct core_acti
                                      .taints = true,
                                      .unread = true};
     s->streaming = true;
-    s->pin_denied = s->sequence_denied = false;
+    s->pin_denied = s->sequence_denied = s->block_denied = false;
     s->batch_size = 0;
     s->parse_class_valid = false;
     s->hashes_count = 0;
