@@ -125,9 +125,8 @@ def test_copy_out_of_much_is_flat(through, mode, protocol):
         assert types(w.recv_all()) == "cCZ"
 
 
-@pytest.mark.parametrize("mode", ["session", "transaction"])
-def test_a_large_parameter_and_a_large_row_pass_in_flat_memory(through, mode):
-    p = through(mode)
+def test_a_large_parameter_and_a_large_row_pass_in_flat_memory(through):
+    p = through("transaction")
     with login(p) as w, Flat(p):
         w.send(parse("big", "select length($1::text)"), sync())
         assert types(w.recv_all()) == "1Z"
