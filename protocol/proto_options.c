@@ -31,9 +31,13 @@ static enum proto_status word_read(struct splitter *s, size_t *ret_size)
     struct proto_reader *in = &s->in;
     size_t size = 0;
     bool escaped = false;
+    if (s->used == s->capacity)
+        return PROTO_ETOOBIG;
     for (; in->pos != in->end && (escaped || !is_blank(*in->pos)); in->pos++) {
-        if (*in->pos == '\0')
+        if (*in->pos == '\0') {
+            s->buf[s->used] = '\0'; /* no word to tell of */
             return PROTO_EMALFORMED;
+        }
         if (*in->pos == '\\' && !escaped) {
             escaped = true;
             continue;
@@ -70,17 +74,28 @@ static enum proto_status switch_read(struct splitter *s, size_t size)
 {
     char *word = s->buf + s->used;
     if (word[0] != '-' || (word[1] != 'c' && word[1] != '-'))
-        return PROTO_EMALFORMED;
+        return PROTO_EUNSUPPORTED;
     if (size > 2) {
         memmove(word, word + 2, size - 2 + 1);
         return setting_keep(s, size - 2);
     }
     if (word[1] == '-') /* "--" alone */
-        return PROTO_EMALFORMED;
+        return PROTO_EUNSUPPORTED;
     blanks_skip(&s->in);
     size_t next_size;
     const enum proto_status status = word_read(s, &next_size);
     return status == PROTO_OK ? setting_keep(s, next_size) : status;
+}
+
+/* The word that is at fault goes to the front of the buffer. */
+static void blame(struct splitter *s, enum proto_status status)
+{
+    const bool told = status != PROTO_ETOOBIG && s->used < s->capacity;
+    const size_t size = told ? strnlen(s->buf + s->used, s->capacity - s->used - 1) : 0;
+    if (s->capacity == 0)
+        return;
+    memmove(s->buf, s->buf + (told ? s->used : 0), size);
+    s->buf[size] = '\0';
 }
 
 enum proto_status proto_options_split(struct proto_span options, char *buf, size_t buf_size,
@@ -95,8 +110,10 @@ enum proto_status proto_options_split(struct proto_span options, char *buf, size
         enum proto_status status = word_read(&s, &size);
         if (status == PROTO_OK)
             status = switch_read(&s, size);
-        if (status != PROTO_OK)
+        if (status != PROTO_OK) {
+            blame(&s, status);
             return status;
+        }
         blanks_skip(&s.in);
     }
     for (const char *name = buf; name < buf + s.used;) {

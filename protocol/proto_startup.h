@@ -55,7 +55,8 @@ struct proto_span proto_startup_find(const struct proto_startup *s, const char *
  * Splits the start-up parameter `options` ("-c k=v --k=v -ck=v", a backslash makes the next byte
  * an ordinary one, as in PostgreSQL) into settings. Names and values are written NUL-terminated
  * into `buf`; `-` in a name becomes `_`. `emit` is called once a setting, in order, and only when
- * the whole text was good. PROTO_EMALFORMED on anything else (the server's other switches too),
+ * the whole text was good. PROTO_EMALFORMED on a setting without a value, PROTO_EUNSUPPORTED on
+ * anything else (the server's other switches too): then `buf` holds the word at fault.
  * PROTO_ETOOBIG when buf is too small (the text's size plus 2 always suffices).
  */
 enum proto_status proto_options_split(struct proto_span options, char *buf, size_t buf_size,

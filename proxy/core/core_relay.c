@@ -306,11 +306,18 @@ static void preflight_failed(struct core_session *s, const struct proto_error *e
     }
     s->preflight = false;
     b->broken = true;
-    core_fatal(s, sqlstate, message,
-               s->phase == CORE_QUERY
-                   ? "The server refused to make a setting again that it had made."
-                   : NULL,
-               a);
+    char detail[512];
+    (void)snprintf(detail, sizeof(detail), "%.*s", (int)error->detail.size,
+                   (const char *)error->detail.base);
+    const struct proto_error_text text = {
+        .severity = "FATAL",
+        .sqlstate = sqlstate,
+        .message = message,
+        .detail = detail[0] != '\0' ? detail : NULL,
+        .hint = s->phase == CORE_QUERY
+                    ? "The server refused to make a setting again that it had made."
+                    : NULL};
+    core_fatal_text(s, &text, a);
 }
 
 static void judge(struct core_backend *b, const char *sqlstate, const char *routine,

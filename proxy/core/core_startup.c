@@ -157,12 +157,41 @@ static void copy_text(struct proto_span from, char *to, size_t to_size)
     to[size] = '\0';
 }
 
+/* False: refused, in the words of a server. */
+static bool take_options(struct core_session *s, const struct proto_startup *p,
+                         struct core_actions *a)
+{
+    char buf[8192];
+    char message[256];
+    const struct proto_span options = proto_startup_find(p, "options");
+    if (options.base == NULL)
+        return true;
+    switch (proto_options_split(options, buf, sizeof(buf), on_setting, s->login)) {
+    case PROTO_OK:
+        return true;
+    case PROTO_EUNSUPPORTED:
+        (void)snprintf(message, sizeof(message),
+                       "invalid command-line argument for server process: %.200s", buf);
+        core_login_refuse(s, "42601", message, "Try \"postgres --help\" for more information.", a);
+        return false;
+    case PROTO_EMALFORMED:
+        (void)snprintf(message, sizeof(message), "-c %.200s requires a value", buf);
+        core_login_refuse(s, "42601", message, NULL, a);
+        return false;
+    case PROTO_ETOOBIG:
+    case PROTO_MORE:
+    case PROTO_EBADLEN:
+        break;
+    }
+    s->login->settings_failed = true;
+    return true;
+}
+
 static void take_parameters(struct core_session *s, const struct proto_startup *p)
 {
     struct core_login *l = s->login;
     char name[CORE_LOGIN_TEXT_MAX];
     char value[4096];
-    char buf[8192];
     for (uint32_t i = 0; i < p->parameters_count; i++) {
         const struct proto_span key = p->parameters[i].name;
         const struct proto_span text = p->parameters[i].value;
@@ -178,11 +207,8 @@ static void take_parameters(struct core_session *s, const struct proto_startup *
             l->settings_failed = true;
             continue;
         }
-        if (core_text_equal(key, "options")) {
-            if (proto_options_split(text, buf, sizeof(buf), on_setting, l) != PROTO_OK)
-                l->settings_failed = true;
-            continue;
-        }
+        if (core_text_equal(key, "options"))
+            continue; /* they came first */
         copy_text(key, name, sizeof(name));
         copy_text(text, value, sizeof(value));
         on_setting(l, name, value);
@@ -224,6 +250,8 @@ static void on_session_packet(struct core_session *s, const struct proto_startup
         return;
     }
     s->replication = (uint8_t)wanted;
+    if (!take_options(s, p, a))
+        return;
     take_parameters(s, p);
     if (l->settings_failed) {
         core_login_refuse(

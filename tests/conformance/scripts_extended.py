@@ -284,7 +284,7 @@ script("very long names", (28,), P("n" * 3000, "select 1") + B("p" * 3000, "n" *
 script("DEALLOCATE in SQL", (30,), P("st", "select 1") + S, Q("deallocate st"), B("", "st") + E() + S,
        Q("deallocate st"), P("st", "select 2") + B("", "st") + E() + S)
 script("DEALLOCATE as an extended statement", (30,), P("st", "select 1") + S,
-       statement("deallocate st") + S, B("", "st") + E() + S, misses="extended DEALLOCATE")
+       statement("deallocate st") + S, B("", "st") + E() + S)
 script("DEALLOCATE of a quoted name", (30,), P("Mixed Case", "select 1") + P("lower", "select 2") + S,
        Q("deallocate Mixed"), Q('deallocate "Mixed Case"'), Q("deallocate LOWER"),
        B("", "Mixed Case") + S, B("", "lower") + S)

@@ -53,8 +53,10 @@ login("options with many blanks", (5,), *WHO, "options", "   -c   datestyle=Germ
 login("empty options", (5,), *WHO, "options", "", then=[Q("show datestyle")])
 login("options in which the last duplicate wins", (5,), *WHO, "options",
       "-c work_mem=3MB -c work_mem=4MB", then=[Q("show work_mem")])
-login("a parameter wins over options", (5,), *WHO, "options", "-c datestyle=German", "datestyle", "SQL",
-      then=[Q("show datestyle")])
+login("a parameter wins over options", (5,), *WHO, "options", "-c work_mem=3MB", "work_mem", "4MB",
+      then=[Q("show work_mem")])
+login("a parameter wins over options behind it", (5,), *WHO, "work_mem", "4MB", "options",
+      "-c work_mem=3MB", then=[Q("show work_mem")])
 login("a setting with a name of its own", (5,), *WHO, "my.setting", "mine", "options",
       "-c other.setting=too", then=[Q("show my.setting"), Q("show other.setting")])
 login("a setting whose value is empty", (5,), *WHO, "application_name", "",

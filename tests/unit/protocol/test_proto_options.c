@@ -66,7 +66,7 @@ static void options_are_split_as_the_server_does(void **state)
     }
 }
 
-static void anything_else_is_malformed_and_emits_nothing(void **state)
+static void anything_else_is_refused_and_emits_nothing(void **state)
 {
     (void)state;
     static const char *const rows[] = {
@@ -78,12 +78,31 @@ static void anything_else_is_malformed_and_emits_nothing(void **state)
         char log[256];
         const struct proto_span options = span_of(rows[i]);
         const enum proto_status status = split(options, options.size + 2, log);
-        if (status != PROTO_EMALFORMED)
+        if (status != PROTO_EMALFORMED && status != PROTO_EUNSUPPORTED)
             fail_msg("taken: %s", rows[i]);
         assert_string_equal(log, "");
     }
     char log[256];
     assert_int_equal(PROTO_EMALFORMED, split(SPAN("-c k=a\0b"), 64, log));
+}
+
+static void ignore(void *arg, const char *name, const char *value)
+{
+    (void)arg;
+    (void)name;
+    (void)value;
+}
+
+static void the_word_at_fault_is_told(void **state)
+{
+    (void)state;
+    char buf[64];
+    assert_int_equal(PROTO_EUNSUPPORTED,
+                     proto_options_split(SPAN("-c a=1 nonsense"), buf, sizeof buf, ignore, NULL));
+    assert_string_equal(buf, "nonsense");
+    assert_int_equal(PROTO_EMALFORMED, proto_options_split(SPAN("-c a=1 -c valueless"), buf,
+                                                           sizeof buf, ignore, NULL));
+    assert_string_equal(buf, "valueless");
 }
 
 static void a_small_buffer_is_an_error_not_an_overflow(void **state)
@@ -112,7 +131,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(options_are_split_as_the_server_does),
-        cmocka_unit_test(anything_else_is_malformed_and_emits_nothing),
+        cmocka_unit_test(anything_else_is_refused_and_emits_nothing),
+        cmocka_unit_test(the_word_at_fault_is_told),
         cmocka_unit_test(a_small_buffer_is_an_error_not_an_overflow),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
