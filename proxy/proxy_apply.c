@@ -100,6 +100,8 @@ static struct core_actions *apply_once(struct worker *w, struct client *c, struc
         outcome_of(w, a);
     if (a->probe)
         worker_want_probe(w);
+    if (a->moves_database.size > 0)
+        pools_make_way(w, a->moves_database, now_ns);
     if (c != NULL) {
         count_ended(w, c, a, now_ns);
         note_pin(w, c);

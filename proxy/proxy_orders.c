@@ -4,6 +4,7 @@
  * are words that all workers read (struct proxy); what needs an answer comes by mail.
  */
 #include <stdlib.h>
+#include <strings.h>
 
 #include "proxy_limits.h"
 #include "proxy_log.h"
@@ -37,6 +38,37 @@ void pools_obey(struct worker *w)
         for (uint32_t n = 0; n < w->topology.nodes_count; n++)
             if (g->pools[n].shared != NULL)
                 obey(w, &g->pools[n]);
+}
+
+/* ---- DROP DATABASE ---- */
+
+/* In any case, and anywhere: a connection too many that is opened anew does no harm. */
+static bool mentions(struct proto_span text, const char *name)
+{
+    const size_t size = strlen(name);
+    for (size_t at = 0; at + size <= text.size; at++)
+        if (strncasecmp((const char *)text.base + at, name, size) == 0)
+            return true;
+    return false;
+}
+
+/* PostgreSQL waits five seconds for others to leave: time enough for idle connections. */
+void pools_make_way(struct worker *w, struct proto_span text, uint64_t now_ns)
+{
+    struct proxy *p = w->proxy;
+    bool found = false;
+    for (int pass = 0; pass < 2 && !found; pass++) /* what no section names is the wildcard's */
+        for (uint32_t i = 0; i < w->config->databases_count; i++) {
+            const struct config_database *d = &w->config->databases[i];
+            const char *name = d->dbname[0] != '\0' ? d->dbname : d->name;
+            const bool any = strcmp(name, "*") == 0;
+            if (pass == 0 ? any || !mentions(text, name) : !any)
+                continue;
+            shared_set(&p->reconnect_ns[i], now_ns);
+            found = true;
+        }
+    for (uint32_t i = 0; found && i < pool_workers(w); i++)
+        mailbox_wake(&p->workers[i].mail);
 }
 
 /* ---- mail ---- */

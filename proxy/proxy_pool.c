@@ -13,7 +13,7 @@
 #include "proxy_log.h"
 #include "proxy_pool_internal.h"
 
-enum { BACKOFF_NS = 50000000, BACKOFF_MAX = 6 };
+enum { BACKOFF_NS = 50000000, BACKOFF_MAX = 6, NO_DATABASE_NS = 200000000 };
 
 const struct config_database *pool_section(const struct group *g)
 {
@@ -184,8 +184,11 @@ void pool_open_failed(struct pool *pool, const char *sqlstate, const char *messa
     const bool final = strncmp(sqlstate, "28", 2) == 0 || strcmp(sqlstate, "3D000") == 0 ||
                        strcmp(sqlstate, "42501") == 0;
     pool->refused = final;
-    pool->retry_at_ns = now_ns + (final ? g->worker->config->switchgear.server_login_retry_ns
-                                        : (uint64_t)BACKOFF_NS << pool->failures_row);
+    const uint64_t long_ns = g->worker->config->switchgear.server_login_retry_ns;
+    /* whoever makes the database that was missing uses it next */
+    const uint64_t refused_ns =
+        strcmp(sqlstate, "3D000") == 0 && long_ns > NO_DATABASE_NS ? NO_DATABASE_NS : long_ns;
+    pool->retry_at_ns = now_ns + (final ? refused_ns : (uint64_t)BACKOFF_NS << pool->failures_row);
     if (final)
         refuse_waiters(pool, now_ns);
     pool_mark_dirty(g);

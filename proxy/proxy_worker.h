@@ -310,6 +310,9 @@ void pool_move(struct server *v, enum server_state state, uint64_t now_ns);
 /* proxy_orders.c */
 /* PAUSE and RECONNECT: closes what they mean and nobody uses. */
 void pools_obey(struct worker *w);
+/* A statement that wants nobody to be connected to a database that it names is about to be sent:
+ * connections of all workers to such a database are given up once unused, as after RECONNECT. */
+void pools_make_way(struct worker *w, struct proto_span text, uint64_t now_ns);
 /* Carries it out and sends it back. */
 void worker_order(struct worker *w, struct mail_order *mail);
 

@@ -71,6 +71,7 @@ static void merge_statement(struct router_class *ret, const struct router_statem
     ret->pins |= s->finding.pins;
     ret->changes = ret->changes || s->finding.changes;
     ret->resets = ret->resets || s->resets;
+    ret->moves_database = ret->moves_database || s->finding.moves_database;
     ret->verdict = all.verdict;
     ret->reason = all.reason;
     ret->cacheable = ret->cacheable && s->finding.cacheable;

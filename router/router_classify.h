@@ -79,8 +79,10 @@ struct router_class {
         releases; /* ... and what exactly this one statement sets free: UNLISTEN *, CLOSE ALL */
     bool changes; /* router_changes_read() has something to say of it: SET, RESET, DISCARD ALL,
                      set_config, SAVEPOINT, COMMIT among others */
-    bool unread;  /* the text was not read: too long, or the parser does not know it */
-    bool resets;  /* RESET, SET ... TO DEFAULT or DISCARD ALL is in it */
+    bool moves_database; /* DROP, CREATE, or ALTER DATABASE ... RENAME or SET TABLESPACE is in it:
+                            it wants nobody else to be connected to the database that it names */
+    bool unread;         /* the text was not read: too long, or the parser does not know it */
+    bool resets;         /* RESET, SET ... TO DEFAULT or DISCARD ALL is in it */
     bool set_read_only; /* exactly one SET TRANSACTION READ ONLY / SET transaction_read_only = on */
     bool has_transaction; /* multi-statement text with BEGIN/COMMIT/... inside */
     bool changes_seed;    /* setseed: random() is no longer a read in this session */

@@ -123,6 +123,18 @@ static void on_ddl(struct context *c)
     walk(c, ROUTER_WALK_DDL);
 }
 
+static void on_database(struct context *c)
+{
+    c->s->finding.moves_database = true;
+    on_ddl(c);
+}
+
+static void on_rename(struct context *c)
+{
+    c->s->finding.moves_database = router_name_is(text_of(c, "renameType"), "OBJECT_DATABASE");
+    on_ddl(c);
+}
+
 /* CREATE TABLE ... AS EXECUTE runs what this text does not show. */
 static void on_create_as(struct context *c)
 {
@@ -474,6 +486,7 @@ struct rule {
 
 /* Sorted by name. DDL that needs nothing special is told by its prefix. */
 static const struct rule rules[] = {
+    {"AlterDatabaseStmt", on_database},
     {"CallStmt", on_call},
     {"CheckPointStmt", on_utility},
     {"ClosePortalStmt", on_cursor},
@@ -481,11 +494,13 @@ static const struct rule rules[] = {
     {"ConstraintsSetStmt", on_set_constraints},
     {"CopyStmt", on_copy},
     {"CreateTableAsStmt", on_create_as},
+    {"CreatedbStmt", on_database},
     {"DeallocateStmt", on_deallocate},
     {"DeclareCursorStmt", on_declare},
     {"DeleteStmt", on_dml},
     {"DiscardStmt", on_discard},
     {"DoStmt", on_call},
+    {"DropdbStmt", on_database},
     {"ExecuteStmt", on_execute},
     {"ExplainStmt", on_explain},
     {"FetchStmt", on_cursor},
@@ -497,6 +512,7 @@ static const struct rule rules[] = {
     {"NotifyStmt", on_utility},
     {"PrepareStmt", on_prepare},
     {"ReindexStmt", on_utility},
+    {"RenameStmt", on_rename},
     {"SelectStmt", on_select},
     {"TransactionStmt", on_transaction},
     {"UnlistenStmt", on_unlisten},

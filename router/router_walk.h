@@ -23,8 +23,9 @@ struct router_finding {
     bool asks_sequence;  /* currval or lastval: what nextval left in the session */
     bool moves_sequence; /* nextval or setval */
     bool cacheable;
-    bool changes;  /* of the session's settings, or a savepoint: router_change.h */
-    uint16_t pins; /* enum router_pin bits */
+    bool changes;        /* of the session's settings, or a savepoint: router_change.h */
+    bool moves_database; /* DROP DATABASE and the like */
+    uint16_t pins;       /* enum router_pin bits */
 };
 
 enum router_walk_scope {

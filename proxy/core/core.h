@@ -109,6 +109,9 @@ struct core_actions {
     struct breaker_outcome outcome;
     uint32_t outcome_generation;
     uint64_t latency_ns; /* of the statement that ended here; 0: none ended */
+    struct proto_span
+        moves_database; /* the text of a DROP DATABASE or the like that leaves now: idle
+                           connections to the databases that it names are in its way */
 };
 
 /* ---- prepared statements ---- */

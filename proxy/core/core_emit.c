@@ -20,7 +20,8 @@ static void drop_unnamed(struct core_session *s)
     core_block_give(s->worker, &s->unnamed);
 }
 
-static void follow_query(struct core_session *s, struct core_expect *e, struct proto_span message)
+static void follow_query(struct core_session *s, struct core_expect *e, struct proto_span message,
+                         struct core_actions *a)
 {
     struct router_changes *changes = NULL;
     struct proto_span text = {0};
@@ -28,6 +29,8 @@ static void follow_query(struct core_session *s, struct core_expect *e, struct p
         return;
     if (!s->class.unread) /* else it need not be whole */
         (void)proto_query_read(core_span_skip(message, PROTO_HEADER_SIZE), &text);
+    if (s->class.moves_database)
+        a->moves_database = text;
     const enum core_follow follow = core_follow_read(s, &s->class, text, &changes);
     core_follow_sent(s, e, follow, changes);
 }
@@ -37,8 +40,9 @@ static void emit_query(struct core_session *s, struct proto_span message, bool b
 {
     struct core_expect *e = core_expect_push(s->backend, CORE_EXPECT_QUERY, CORE_FORWARD);
     e->behind_begin = behind_begin;
-    if (s->class.changes || s->class.ends || s->class.rolls_back || s->class.unread)
-        follow_query(s, e, message);
+    if (s->class.changes || s->class.ends || s->class.rolls_back || s->class.unread ||
+        s->class.moves_database)
+        follow_query(s, e, message, a);
     core_sink_append(&a->server, message);
     if (message.base[0] == 'Q')
         drop_unnamed(s);
@@ -164,7 +168,7 @@ static void follow_bind(struct core_session *s, const struct proto_bind *bind,
         class = &((const struct core_unnamed *)(const void *)s->unnamed->data)->class;
     }
     const bool drops = class->reason == ROUTER_REASON_DEALLOCATE || s->bound_deallocate != NULL;
-    if (!class->changes && !class->ends && !class->rolls_back && !drops &&
+    if (!class->changes && !class->ends && !class->rolls_back && !drops && !class->moves_database &&
         s->bound_follow == CORE_FOLLOW_NOTHING)
         return;
     struct proto_parse parse;
@@ -172,6 +176,8 @@ static void follow_bind(struct core_session *s, const struct proto_bind *bind,
         proto_parse_read(core_span_skip(core_block_span(s->unnamed), sizeof(struct core_unnamed)),
                          &parse) == PROTO_OK)
         text = parse.text;
+    if (class->moves_database)
+        a->moves_database = text;
     core_follow_bound(s, class, text, bind->portal.size > 0);
     if (drops)
         core_deallocate_bound(s, class, text, a);

@@ -80,6 +80,9 @@ class Shufflers:
         self.ending.set()
         for thread in self.threads:
             thread.join(20)
+        for c in self.proxy.connections:  # the next part drops the database
+            c.close()
+        self.proxy.connections = []
 
     def run(self):
         while not self.ending.is_set():
@@ -177,10 +180,11 @@ def run_suite(suite, mode, arguments):
     with RegressCluster() as cluster:
         cluster.give(output)
         began = time.monotonic()
-        with serving(cluster, mode, output) as port:
+        with serving(cluster, mode, output) as peer:
             for part in make_parts(suite, mode, arguments):
                 where = os.path.join(output, part.name)
-                failed += part.run(suite, cluster, port, where)
+                with Shufflers(peer) if mode == "shuffled" else contextlib.nullcontext():
+                    failed += part.run(suite, cluster, peer.port, where)
                 results.update(part.results(where))
         seconds = time.monotonic() - began
     print(f"{mode}: {len(results)} tests in {seconds:.0f} s, {len(failed)} not as PostgreSQL's "
@@ -192,14 +196,13 @@ def run_suite(suite, mode, arguments):
 
 @contextlib.contextmanager
 def serving(cluster, mode, output):
-    """The port to use: the primary's, or that of a proxy, which has to end well."""
+    """What listens: the primary, or a proxy, which has to end well."""
     if mode == "direct":
-        yield cluster.primary.port
+        yield cluster.primary
         return
     proxy = OpenProxy(cluster, mode).start()
     try:
-        with Shufflers(proxy) if mode == "shuffled" else contextlib.nullcontext():
-            yield proxy.port
+        yield proxy
         with open(os.path.join(output, "routes.txt"), "w", encoding="utf-8") as f:
             for row in sorted(proxy.admin("SHOW ROUTES"), key=lambda row: -int(row["count"])):
                 f.write("\t".join(str(value) for value in row.values()) + "\n")

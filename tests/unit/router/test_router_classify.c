@@ -244,6 +244,12 @@ static void statements_of_the_session(void **state)
     assert_true(classify("DEALLOCATE ALL").forgets_statements);
     assert_false(classify("DEALLOCATE \"a b\"").forgets_statements);
     assert_string_equal(detail.deallocate, "a b");
+    assert_true(classify("DROP DATABASE IF EXISTS x").moves_database);
+    assert_true(classify("CREATE DATABASE x TEMPLATE y").moves_database);
+    assert_true(classify("ALTER DATABASE x RENAME TO y").moves_database);
+    assert_true(classify("ALTER DATABASE x SET TABLESPACE y").moves_database);
+    assert_false(classify("ALTER TABLE x RENAME TO y").moves_database);
+    assert_false(classify("ALTER DATABASE x SET work_mem = '1MB'").moves_database);
 }
 
 static void transactions_declare_themselves(void **state)
