@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "core.h"
+#include "fuzz_core_words.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -27,7 +28,14 @@ struct shell {
     bool gone;
     const uint8_t *in;
     size_t left;
+    uint64_t writes_given, writes_sent; /* of the Query that is `a_write` */
+    uint8_t client_tail[64];            /* the last bytes that the client sent */
+    size_t client_tail_size;
 };
+
+/* A Query that no replica may see, but in a block that the client declared READ ONLY, and that is
+ * never sent twice. */
+static const struct proto_span a_write = BYTES("Q\0\0\0\x19INSERT INTO t SELECT\0");
 
 /* ---- hashes that are none ---- */
 
@@ -114,6 +122,46 @@ static void check_spans(const struct core_sink *sink)
     assert(size == sink->size);
 }
 
+static uint64_t count_writes(const uint8_t *base, size_t size)
+{
+    uint64_t count = 0;
+    for (size_t i = 0; i + a_write.size <= size; i++)
+        count += memcmp(base + i, a_write.base, a_write.size) == 0;
+    return count;
+}
+
+/* What the client has given, across the ends of its pieces. */
+static void note_client(struct shell *sh, struct proto_span in)
+{
+    static uint8_t both[sizeof(sh->client_tail) + 65536];
+    const size_t size = in.size < 65536 ? in.size : 65536;
+    memcpy(both, sh->client_tail, sh->client_tail_size);
+    if (size > 0)
+        memcpy(both + sh->client_tail_size, in.base, size);
+    const size_t all = sh->client_tail_size + size;
+    sh->writes_given += count_writes(both, all);
+    const size_t keep = all < a_write.size - 1 ? all : a_write.size - 1;
+    memcpy(sh->client_tail, both + all - keep, keep);
+    sh->client_tail_size = keep;
+}
+
+static void check_writes(struct shell *sh, const struct core_actions *a)
+{
+    static uint8_t bytes[CORE_SCRATCH_SIZE];
+    size_t size = 0;
+    for (uint32_t i = 0; i < a->server.count; i++) {
+        const struct proto_span span = a->server.spans[i];
+        if (span.size > sizeof(bytes) - size)
+            return;
+        memcpy(bytes + size, span.base, span.size);
+        size += span.size;
+    }
+    const uint64_t count = count_writes(bytes, size);
+    sh->writes_sent += count;
+    assert(sh->writes_sent <= sh->writes_given);
+    assert(count == 0 || !a->backend->is_replica || sh->session.block != CORE_NO_BLOCK);
+}
+
 static void gone(struct shell *sh);
 
 static void execute(struct shell *sh, struct core_actions *a)
@@ -124,10 +172,12 @@ static void execute(struct shell *sh, struct core_actions *a)
         check_spans(&a->server);
         check_spans(&a->client);
         assert(a->server.size == 0 || b != NULL);
+        check_writes(sh, a);
         const bool again = a->again;
         const bool again_server = a->again_server;
         const uint8_t close_client = a->close_client;
         const bool look_up = a->login_want_user;
+        const bool proven = a->login_proven;
         if (a->close_backend != CORE_KEEP) {
             assert(b->session == NULL);
             forget(sh, b);
@@ -146,6 +196,8 @@ static void execute(struct shell *sh, struct core_actions *a)
         if (look_up) {
             const struct core_login_answer answer = {.auth = CORE_AUTH_TRUST, .group = &sh->group};
             a = core_login_user(s, &answer, sh->now_ns);
+        } else if (proven) {
+            a = core_login_admit(s, &sh->group, NULL, sh->now_ns);
         } else if (again_server && b != NULL) {
             a = core_server_data(b, (struct proto_span){0}, sh->now_ns);
         } else if (again) {
@@ -215,88 +267,91 @@ static void server_says(struct shell *sh, uint8_t which, struct proto_span bytes
             forget(sh, b);
 }
 
-#define BYTES(text)                                       \
-    {                                                     \
-        .base = (const uint8_t *)(text), sizeof(text) - 1 \
-    }
-
-/* Whole messages, so that the fuzzer need not find the lengths. */
-static const struct proto_span client_says[] = {
-    BYTES("Q\0\0\0\x0dSELECT 1\0"),
-    BYTES("Q\0\0\0\x19INSERT INTO t SELECT\0"),
-    BYTES("Q\0\0\0\x0a"
-          "BEGIN\0"),
-    BYTES("Q\0\0\0\x0b"
-          "COMMIT\0"),
-    BYTES("P\0\0\0\x10\0SELECT 1\0\0\0"),
-    BYTES("P\0\0\0\x11x\0SELECT 1\0\0\0"),
-    BYTES("P\0\0\0\x11y\0SELECT 2\0\0\0"),
-    BYTES("P\0\0\0\x25\0INSERT INTO t VALUES (1, 1, 1)\0\0\0"),
-    BYTES("B\0\0\0\x0c\0\0\0\0\0\0\0\0"),
-    BYTES("B\0\0\0\x0d\0x\0\0\0\0\0\0\0"),
-    BYTES("B\0\0\0\x0d\0y\0\0\0\0\0\0\0"),
-    BYTES("D\0\0\0\x06P\0"),
-    BYTES("D\0\0\0\x07Sx\0"),
-    BYTES("E\0\0\0\x09\0\0\0\0\0"),
-    BYTES("C\0\0\0\x07Sx\0"),
-    BYTES("C\0\0\0\x06S\0"),
-    BYTES("S\0\0\0\x04"),
-    BYTES("H\0\0\0\x04"),
-    BYTES("d\0\0\0\x08"
-          "ABCD"),
-    BYTES("c\0\0\0\x04"),
-    BYTES("f\0\0\0\x05\0"),
-    BYTES("X\0\0\0\x04"),
-    BYTES("F\0\0\0\x0c\0\0\0\1\0\0\0\0"),
-    BYTES("Q\0\0\0\x10"
-          "DISCARD ALL\0"),
-    BYTES("Q\0\0\0\x0dSET a=1;\0"),
-    BYTES("Q\0\0\0\x1fSHOW switchgear.last_route\0"),
-    BYTES("P\0\0\0\x22\0SHOW switchgear.last_route\0\0\0"),
-    BYTES("Q\0\0\0\x14"
-          "BEGIN READ ONLY\0"),
-    BYTES("Q\0\0\0\x0dROLLBACK\0"),
-    BYTES("Q\0\0\0\x11"
-          "DEALLOCATE x\0"),
-    BYTES("Q\0\0\0\x05\0"),
-    BYTES("Q\0\0\0\x24SET switchgear.route = 'replica'\0"),
-    BYTES("Q\0\0\0\x12SELECT f(1), 2\0"),
-};
-
-static const struct proto_span servers_say[] = {
-    BYTES("1\0\0\0\4"),
-    BYTES("2\0\0\0\4"),
-    BYTES("3\0\0\0\4"),
-    BYTES("n\0\0\0\4"),
-    BYTES("t\0\0\0\6\0\0"),
-    BYTES("T\0\0\0\6\0\0"),
-    BYTES("D\0\0\0\6\0\0"),
-    BYTES("C\0\0\0\x0dSELECT 1\0"),
-    BYTES("I\0\0\0\4"),
-    BYTES("s\0\0\0\4"),
-    BYTES("Z\0\0\0\5I"),
-    BYTES("Z\0\0\0\5T"),
-    BYTES("Z\0\0\0\5E"),
-    BYTES("G\0\0\0\7\0\0\0"),
-    BYTES("H\0\0\0\7\0\0\0"),
-    BYTES("c\0\0\0\4"),
-    BYTES("E\0\0\0\x13SERROR\0C42601\0\0"),
-    BYTES("E\0\0\0\x13SFATAL\0C57P01\0\0"),
-    BYTES("E\0\0\0\x2dSERROR\0C25006\0RPreventCommandIfReadOnly\0\0"),
-    BYTES("E\0\0\0\x13SERROR\0C40001\0\0"),
-    BYTES("N\0\0\0\x0fSNOTICE\0M\0\0"),
-    BYTES("S\0\0\0\x08"
-          "a\0b\0"),
-    BYTES("1\0\0\0\4"
-          "2\0\0\0\4T\0\0\0\6\0\0D\0\0\0\6\0\0C\0\0\0\x0dSELECT 1\0Z\0\0\0\5I"),
-    BYTES("T\0\0\0\6\0\0D\0\0\0\6\0\0C\0\0\0\x0dSELECT 1\0Z\0\0\0\5I"),
-    BYTES("C\0\0\0\x0dSELECT 1\0Z\0\0\0\5I"),
-};
-
 static void client_repeats(struct shell *sh, struct proto_span message, uint32_t times)
 {
-    for (uint32_t i = 0; i < times && !sh->gone; i++)
+    for (uint32_t i = 0; i < times && !sh->gone; i++) {
+        note_client(sh, message);
         execute(sh, core_client_data(&sh->session, message, sh->now_ns));
+    }
+}
+
+/* A server that does what is expected of it, up to its next ReadyForQuery. */
+static void server_answers(struct shell *sh, uint8_t how)
+{
+    static const struct proto_span parsed = BYTES("1\0\0\0\4");
+    static const struct proto_span bound = BYTES("2\0\0\0\4");
+    static const struct proto_span closed = BYTES("3\0\0\0\4");
+    static const struct proto_span described = BYTES("T\0\0\0\6\0\0");
+    static const struct proto_span complete = BYTES("C\0\0\0\x0dSELECT 1\0");
+    static const struct proto_span parameters = BYTES("t\0\0\0\6\0\0");
+    static const struct proto_span statuses[] = {BYTES("Z\0\0\0\5I"), BYTES("Z\0\0\0\5T"),
+                                                 BYTES("Z\0\0\0\5E")};
+    for (int i = 0; i < 64 && !sh->gone; i++) {
+        struct core_backend *b = sh->session.backend;
+        if (b == NULL || b->expect_head == b->expect_tail)
+            return;
+        const struct core_expect *e = &b->expect[b->expect_head & (b->expect_capacity - 1)];
+        const uint8_t kind = e->kind;
+        struct proto_span says = complete;
+        if (kind == CORE_EXPECT_PARSE)
+            says = parsed;
+        else if (kind == CORE_EXPECT_BIND)
+            says = bound;
+        else if (kind == CORE_EXPECT_CLOSE)
+            says = closed;
+        else if (kind == CORE_EXPECT_DESCRIBE)
+            says = (how & 4) != 0 && !e->seen_t ? parameters : described;
+        else if (kind == CORE_EXPECT_SYNC || (kind == CORE_EXPECT_QUERY && i % 2 == 1))
+            says = statuses[how % 3];
+        server_says(sh, 0, says);
+        if (says.base[0] == 'Z')
+            return;
+    }
+}
+
+/* One of a server's messages, with one byte of it wrong. */
+static void server_errs(struct shell *sh)
+{
+    uint8_t bytes[256];
+    const struct proto_span right =
+        servers_say[take_byte(sh) % (sizeof(servers_say) / sizeof(servers_say[0]))];
+    assert(right.size <= sizeof(bytes));
+    memcpy(bytes, right.base, right.size);
+    bytes[take_byte(sh) % right.size] ^= take_byte(sh);
+    server_says(sh, 0, (struct proto_span){bytes, right.size});
+}
+
+/* The client asks for a cancel; it is on its way to the server until cancels_end(). */
+static void cancel(struct shell *sh)
+{
+    static const struct proto_error_text error = {
+        .severity = "ERROR", .sqlstate = "57014", .message = "cancelled"};
+    struct core_session *s = &sh->session;
+    switch (core_cancel(s)) {
+    case CORE_CANCEL_NOTHING:
+        break;
+    case CORE_CANCEL_WAIT:
+        execute(sh, core_refused(s, &error, sh->now_ns));
+        break;
+    case CORE_CANCEL_SERVER:
+        s->backend->cancels = 1;
+        break;
+    }
+}
+
+static void cancels_end(struct shell *sh, bool may_come)
+{
+    for (uint32_t i = 0; i < BACKENDS_MAX; i++) {
+        struct core_backend *b = sh->backends[i];
+        if (b == NULL || b->cancels == 0)
+            continue;
+        b->cancels = 0;
+        b->broken = b->broken || may_come;
+        if (b->session != NULL)
+            execute(sh, core_client_drained(b->session, sh->now_ns));
+        else if (b->broken)
+            forget(sh, b);
+    }
 }
 
 static void turn_topology(struct shell *sh, uint8_t how)
@@ -314,15 +369,27 @@ static void step(struct shell *sh)
     struct core_session *s = &sh->session;
     const uint8_t op = take_byte(sh);
     sh->now_ns += 1000;
-    switch (op % 10) {
+    switch (op % 14) {
     case 0:
-        execute(sh, core_client_data(s, take_bytes(sh), sh->now_ns));
+        client_repeats(sh, take_bytes(sh), 1);
+        break;
+    case 10:
+        server_answers(sh, op / 14);
+        break;
+    case 11:
+        server_errs(sh);
+        break;
+    case 12:
+        cancel(sh);
+        break;
+    case 13:
+        cancels_end(sh, op > 128);
         break;
     case 1:
         server_says(sh, op, take_bytes(sh));
         break;
     case 2:
-        grant(sh, op / 10);
+        grant(sh, op / 14);
         break;
     case 3:
         execute(sh, core_client_drained(s, sh->now_ns));
@@ -349,7 +416,7 @@ static void step(struct shell *sh)
                     servers_say[take_byte(sh) % (sizeof(servers_say) / sizeof(servers_say[0]))]);
         break;
     default:
-        turn_topology(sh, op / 10 * 3 + take_byte(sh));
+        turn_topology(sh, op / 14 * 3 + take_byte(sh));
         break;
     }
 }
@@ -390,7 +457,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     (void)take_byte(sh);
     if (data[0] & 4) { /* past the log-in */
         static const struct proto_span start = BYTES("\0\0\0\x10\0\3\0\0user\0u\0\0");
-        execute(sh, core_client_data(&sh->session, start, sh->now_ns));
+        client_repeats(sh, start, 1);
         grant(sh, 0);
         execute(sh, core_client_drained(&sh->session, sh->now_ns));
     }
