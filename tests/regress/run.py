@@ -171,6 +171,12 @@ def make_parts(suite, mode, arguments):
     return [part for part in parts if part.name in chosen]
 
 
+def forget_prepared(cluster):
+    """A prepared transaction that a test left behind would be in the next part's way."""
+    for gid, database in cluster.primary.psql("select gid, database from pg_prepared_xacts"):
+        cluster.primary.psql("rollback prepared %s", database, (gid,))
+
+
 def run_suite(suite, mode, arguments):
     """Runs the suite once; returns {test: text of its output}."""
     output = os.path.join(suite.directory, "out", mode)
@@ -186,6 +192,7 @@ def run_suite(suite, mode, arguments):
                 with Shufflers(peer) if mode == "shuffled" else contextlib.nullcontext():
                     failed += part.run(suite, cluster, peer.port, where)
                 results.update(part.results(where))
+                forget_prepared(cluster)
         seconds = time.monotonic() - began
     print(f"{mode}: {len(results)} tests in {seconds:.0f} s, {len(failed)} not as PostgreSQL's "
           f"expected files say{': ' if failed else ''}{' '.join(sorted(failed))}", flush=True)
