@@ -149,7 +149,7 @@ const struct config_option config_options[] = {
     {S, "transaction_timeout", CONFIG_DURATION, "s", "0", "0", "720h", NULL, RELOAD, NOW,
      "A client whose transaction lasts longer is disconnected; 0: never.",
      S_AT(transaction_timeout_ns)},
-    {S, "shutdown_timeout", CONFIG_DURATION, "s", "60s", "0", "24h", NULL, RELOAD, NOW,
+    {S, "shutdown_timeout", CONFIG_DURATION, "s", "50s", "0", "24h", NULL, RELOAD, NOW,
      "Time that SIGTERM gives to open transactions before they are cut off; 0: no limit.",
      S_AT(shutdown_timeout_ns)},
     {S, "max_db_connections", CONFIG_INTEGER, "", "0", "0", "1000000", NULL, RELOAD, NOW,

@@ -36,6 +36,15 @@ static void databases_init(struct worker *w)
     }
 }
 
+/* Pinned sessions leave at least one connection to the others. */
+static void pins_limit(struct group *g)
+{
+    const struct config_database *d = &g->worker->config->databases[g->database];
+    const uint64_t share = d->pool_size * d->pin_limit_permille / 1000;
+    const uint64_t spare = d->pool_size > 1 ? d->pool_size - 1 : d->pool_size;
+    g->core.pins_max = share < spare ? share : spare;
+}
+
 void worker_topology_refresh(struct worker *w)
 {
     if (topology_generation(w->reader.box) == w->topology.generation)
@@ -56,8 +65,10 @@ void worker_topology_refresh(struct worker *w)
     if (config_changed) {
         struct group *g;
         databases_init(w);
-        TAILQ_FOREACH (g, &w->groups, link)
+        TAILQ_FOREACH (g, &w->groups, link) {
             auth_group_password(w, g);
+            pins_limit(g);
+        }
     }
     w->core.trial_ok = 0;
     for (uint32_t i = 0; i < w->topology.nodes_count; i++)
@@ -127,10 +138,8 @@ struct group *worker_group(struct worker *w, uint32_t database, const char *clie
     for (int list = 0; list < GROUP_LISTS; list++)
         TAILQ_INIT(&g->waiters[list]);
     pool_init(&g->pools[0], g, 0);
-    const uint64_t share = d->pool_size * d->pin_limit_permille / 1000;
-    const uint64_t spare = d->pool_size > 1 ? d->pool_size - 1 : d->pool_size;
     g->core.pins_used = &g->pools[0].shared->pins_used;
-    g->core.pins_max = share < spare ? share : spare;
+    pins_limit(g);
     TAILQ_INSERT_TAIL(&w->groups, g, link);
     return g;
 }

@@ -321,3 +321,29 @@ def test_errors_are_counted_by_class(proxy):
     assert counted("switchgear_client_errors_total", "53") == 1, "ours"
     wait_until(lambda: counted("switchgear_server_errors_total", "22") == 2, 5, "the server's")
     assert counted("switchgear_server_errors_total", "53") == 0
+
+
+def test_clients_of_a_database_with_its_own_user_share_one_pool(cluster, proxy):
+    p = proxy(database={**OWNER, "pool_size": 1}, users={"alice": "a", "bob": "b"})
+    alice = p.connect(user="alice", password="a")
+    bob = p.connect(user="bob", password="b")
+    pids = {one(c, "select pg_backend_pid() from txid_current()") for c in (alice, bob)}
+    assert len(pids) == 1
+    assert {r["user"] for r in p.admin("SHOW POOLS") if r["database"] == APP_DATABASE} == {"app"}
+    assert {r["user"] for r in p.admin("SHOW CLIENTS") if r["database"] == APP_DATABASE} == {
+        "alice", "bob"}
+    assert database_row(p)["force_user"] == "app"
+
+
+def database_row(p):
+    return [row for row in p.admin("SHOW DATABASES") if row["name"] == APP_DATABASE][0]
+
+
+def test_a_smaller_pin_limit_holds_after_a_reload(proxy):
+    p = proxy(database={"pool_size": 10, "pin_limit": "50%"})
+    kept = [p.connect() for _ in range(2)]
+    rows_of(kept[0], "listen something")
+    p.admin("SET database.app.pin_limit = '10%'")
+    with pytest.raises(psycopg2.Error) as caught:
+        rows_of(kept[1], "listen something")
+    assert caught.value.pgcode == "53300" and "pin_limit" in str(caught.value)
