@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "proxy_admin_internal.h"
+#include "proxy_tls_bytes.h"
 #include "proxy_worker.h"
 
 void admin_show_pools(const struct admin_show_context *x, struct table *t)
@@ -226,6 +227,7 @@ static void admin_row(const struct admin_client *c, struct snapshot_row *ret)
     snprintf(ret->database, sizeof ret->database, "%s", c->database);
     snprintf(ret->application, sizeof ret->application, "%s", c->application);
     snprintf(ret->address, sizeof ret->address, "%s", c->address);
+    tls_bytes_describe(c->ssl, ret->tls, sizeof ret->tls);
 }
 
 static void show_client(const struct snapshot_row *r, struct table *t)

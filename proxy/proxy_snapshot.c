@@ -6,18 +6,12 @@
 #include <time.h>
 
 #include "proxy_pool_internal.h"
+#include "proxy_tls_bytes.h"
 
 /* Unix time of a moment of the monotonic clock. */
 static uint64_t unix_seconds(uint64_t moment_ns, uint64_t now_ns)
 {
     return (uint64_t)time(NULL) - (now_ns - moment_ns) / 1000000000u;
-}
-
-/* As PgBouncer writes it. */
-static void tls_text(const SSL *ssl, char *buf, size_t buf_size)
-{
-    if (ssl != NULL && SSL_is_init_finished(ssl))
-        (void)snprintf(buf, buf_size, "%s/%s", SSL_get_version(ssl), SSL_get_cipher_name(ssl));
 }
 
 static const char *client_state(const struct client *c)
@@ -49,7 +43,7 @@ static void describe_client(const struct client *c, struct snapshot_row *row, ui
     if (c->core.pin != ROUTER_REASON_NONE)
         (void)snprintf(row->pin, sizeof(row->pin), "%s",
                        router_reason_text((enum router_reason)c->core.pin));
-    tls_text(c->ssl, row->tls, sizeof(row->tls));
+    tls_bytes_describe(c->ssl, row->tls, sizeof(row->tls));
     row->id = c->core.id;
     row->connect_time_s = unix_seconds(c->accepted_ns, now_ns);
     row->request_time_s = c->core.sent_ns != 0 ? unix_seconds(c->core.sent_ns, now_ns) : 0;
@@ -83,7 +77,7 @@ static void describe_server(const struct server *v, struct snapshot_row *row, ui
     row->connect_time_s = unix_seconds(v->started_ns, now_ns);
     row->request_time_s = unix_seconds(v->since_ns, now_ns);
     row->remote_pid = v->conn != NULL ? (uint32_t)PQbackendPID(v->conn) : 0;
-    tls_text(v->ssl, row->tls, sizeof(row->tls));
+    tls_bytes_describe(v->ssl, row->tls, sizeof(row->tls));
 }
 
 static struct snapshot_row *next_row(struct mail_snapshot *mail, uint32_t *capacity)

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <openssl/err.h>
+#include <stdio.h>
 #include <string.h>
 
 /* What a call that did not succeed means, in errno. False: the peer has ended the connection. */
@@ -125,6 +126,13 @@ ssize_t tls_bytes_receive(SSL *ssl, uint8_t *buf, size_t size, bool *ret_more)
     }
     *ret_more = true;
     return (ssize_t)received;
+}
+
+void tls_bytes_describe(const SSL *ssl, char *buf, size_t buf_size)
+{
+    const bool on = ssl != NULL && SSL_is_init_finished(ssl);
+    (void)snprintf(buf, buf_size, "%s%s%s", on ? SSL_get_version(ssl) : "", on ? "/" : "",
+                   on ? SSL_get_cipher_name(ssl) : "");
 }
 
 void tls_bytes_end(SSL *ssl)

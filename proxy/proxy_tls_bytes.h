@@ -24,6 +24,9 @@ ssize_t tls_bytes_send(SSL *ssl, const struct proto_span *spans, uint32_t count,
  * will not tell of what there is. */
 ssize_t tls_bytes_receive(SSL *ssl, uint8_t *buf, size_t size, bool *ret_more);
 
+/* Version/cipher, as PgBouncer writes it; "" for NULL, or before the handshake is done. */
+void tls_bytes_describe(const SSL *ssl, char *buf, size_t buf_size);
+
 /* Says goodbye, once; the descriptor is not closed. */
 void tls_bytes_end(SSL *ssl);
 
