@@ -11,7 +11,9 @@
 enum { CAP_DATABASE, CAP_USER, CAP_NODE, CAPS };
 
 #define BLOCKED_GOOD_NS UINT64_C(300000000) /* who is held up says so again at each tick */
-#define BLOCKED_LEAD_NS UINT64_C(50000000)  /* ... and must have waited this much longer */
+/* ... and must have waited this much longer: a connection that is closed for it costs a log-in, and
+ * to a replica the wait for a probe */
+#define BLOCKED_LEAD_NS UINT64_C(500000000)
 #define ASK_AGAIN_NS UINT64_C(5000000)
 
 struct limit {
@@ -141,12 +143,24 @@ static void say_blocked(struct shared_cap *cap, uint64_t since_ns, uint64_t now_
     ck_pr_store_64(&cap->blocked_seen_ns, now_ns);
 }
 
+/* Somebody else under this limit has waited for longer, by more than chance. */
+static bool is_overtaken(const struct limit *l, uint64_t own_since_ns, uint64_t now_ns)
+{
+    const uint64_t since_ns = ck_pr_load_64(&l->cap->blocked_since_ns);
+    const uint64_t seen_ns = ck_pr_load_64(&l->cap->blocked_seen_ns);
+    const bool good = seen_ns > now_ns || now_ns - seen_ns < BLOCKED_GOOD_NS;
+    return l->max != 0 && since_ns != 0 && good && since_ns + BLOCKED_LEAD_NS < own_since_ns;
+}
+
 /* ---- connections ---- */
 
 bool limits_take(struct pool *pool, uint64_t pool_max, uint64_t since_ns, uint64_t now_ns)
 {
     struct limit limits[CAPS];
     limits_of(pool, limits);
+    for (int i = 0; i < CAPS; i++)
+        if (is_overtaken(&limits[i], since_ns != 0 ? since_ns : now_ns, now_ns))
+            return false; /* what is free is for them */
     if (!count_up(&pool->shared->budget_used, pool_max))
         return false;
     int full = caps_take(limits);
@@ -174,14 +188,6 @@ void limits_give(struct pool *pool)
     }
     if (capped)
         workers_wake(pool->group->worker->proxy); /* any pool may open one now */
-}
-
-static bool is_overtaken(const struct limit *l, uint64_t own_since_ns, uint64_t now_ns)
-{
-    const uint64_t since_ns = ck_pr_load_64(&l->cap->blocked_since_ns);
-    const uint64_t seen_ns = ck_pr_load_64(&l->cap->blocked_seen_ns);
-    const bool good = seen_ns > now_ns || now_ns - seen_ns < BLOCKED_GOOD_NS;
-    return l->max != 0 && since_ns != 0 && good && since_ns + BLOCKED_LEAD_NS < own_since_ns;
 }
 
 bool limits_must_close(const struct pool *pool, uint64_t now_ns)
