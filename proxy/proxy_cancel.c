@@ -413,9 +413,13 @@ static bool pass_on(struct worker *w, uint32_t instance, uint32_t pid, struct pr
 
 /* ---- a request ---- */
 
-static bool post_to_owner(const struct worker *w, const struct cancel_name *name,
-                          struct proto_span key, const struct cancel_ticket *t)
+static bool to_owner(struct worker *w, const struct cancel_name *name, struct proto_span key,
+                     const struct cancel_ticket *t)
 {
+    if (name->worker == w->index) {
+        cancel_session(w, name->slot, key, t);
+        return true;
+    }
     struct mail_cancel *mail = calloc(1, sizeof(*mail));
     if (mail == NULL)
         return false;
@@ -440,15 +444,14 @@ void cancel_requested(struct client *c)
     const bool passed_on = key.size % 2 == 1;
     key.size -= passed_on ? 1 : 0;
     c->cancelling = true;
-    if (pid > INT32_MAX ||
-        (key.size != CORE_CANCEL_KEY_SIZE && key.size != CORE_CANCEL_KEY_SIZE_MAX)) {
-        answer(w, &ticket); /* no key of ours, nor of a peer of ours */
-    } else if (name.instance != w->config->switchgear.instance_id) {
-        if (passed_on || !pass_on(w, name.instance, pid, key, &ticket))
-            answer(w, &ticket);
-    } else if (name.worker == w->index) {
-        cancel_session(w, name.slot, key, &ticket);
-    } else if (name.worker >= w->proxy->workers_count || !post_to_owner(w, &name, key, &ticket)) {
+    const bool ours = /* or a peer's */
+        pid <= INT32_MAX &&
+        (key.size == CORE_CANCEL_KEY_SIZE || key.size == CORE_CANCEL_KEY_SIZE_MAX);
+    bool taken = false;
+    if (ours && name.instance != w->config->switchgear.instance_id)
+        taken = !passed_on && pass_on(w, name.instance, pid, key, &ticket);
+    else if (ours && name.worker < w->proxy->workers_count)
+        taken = to_owner(w, &name, key, &ticket);
+    if (!taken)
         answer(w, &ticket);
-    }
 }

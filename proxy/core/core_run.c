@@ -127,7 +127,7 @@ static size_t dispose(struct core_session *s, struct proto_span in, const struct
     s->odd = batch->odd;
     const bool answer =
         (batch->all_local && s->class.local != ROUTER_LOCAL_EMPTY) || own_deallocate(s, batch);
-    const bool pipelined = batch->flushes && batch->binds &&
+    const bool pipelined = batch->flushes && (batch->binds || batch->executes) &&
                            s->class.verdict == ROUTER_VERDICT_READ && s->block == CORE_NO_BLOCK;
     if (batch->needs_server && sync_before(s, answer, pipelined, a))
         return 0;

@@ -375,6 +375,14 @@ static void what_is_refused_is_learned_and_not_what_follows_it(void **state)
 
 /* ---- pins ---- */
 
+/* What comes before its Sync follows it there, whatever it is. */
+static void an_execute_of_nothing_that_was_bound_goes_to_the_primary(void **state)
+{
+    struct story *st = *state;
+    story_client(st, "E() Q(INSERT INTO t VALUES (1))");
+    story_expect(st, "primary: E H Q(INSERT INTO t VALUES (1))\n");
+}
+
 static void discard_all_unpins(void **state)
 {
     struct story *st = *state;
@@ -598,6 +606,7 @@ int main(void)
         STORY(a_server_that_dies_within_a_message_takes_its_client_along),
         STORY(a_refusal_is_learned_and_replayed_on_the_primary),
         STORY(what_is_refused_is_learned_and_not_what_follows_it),
+        STORY(an_execute_of_nothing_that_was_bound_goes_to_the_primary),
         STORY(discard_all_unpins),
         STORY(nothing_is_pinned_to_a_replica),
         STORY(late_copy_data_is_dropped),
