@@ -4,6 +4,7 @@
  * read as it is sent, and counts when its CommandComplete has come; what a transaction or a
  * savepoint takes back is taken back here too.
  */
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "core_internal.h"
@@ -372,6 +373,32 @@ void core_follow_completed(struct core_backend *b, struct core_expect *e, struct
         completed_unread(s, body);
         return;
     }
+}
+
+/* SET DateStyle may name only half of it, and keeps the other half of what there was: made again
+ * elsewhere it would be another value. What the server says that it is now stands for all of it. */
+void core_follow_reported(struct core_session *s, const struct proto_parameter *parameter)
+{
+    static const char allowed[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz, ";
+    char value[32];
+    char text[sizeof(value) + 32];
+    const struct proto_span name = core_span("DateStyle");
+    if (s->settings == NULL || s->settings_off || s->preflight ||
+        parameter->name.size != name.size ||
+        memcmp(parameter->name.base, name.base, name.size) != 0 ||
+        parameter->value.size >= sizeof(value) || !core_settings_has(s->settings, "datestyle"))
+        return;
+    memcpy(value, parameter->value.base, parameter->value.size);
+    value[parameter->value.size] = '\0';
+    if (strspn(value, allowed) != parameter->value.size)
+        return;
+    (void)snprintf(text, sizeof(text), "SET datestyle = '%s'", value);
+    const struct core_setting one = {"datestyle", text, ROUTER_SETTING_PARSES};
+    struct core_settings *next = core_settings_with(s->worker, s->settings, &one, false);
+    if (next == NULL)
+        return;
+    remember(s);
+    replace(s, next);
 }
 
 void core_follow_ready(struct core_session *s)

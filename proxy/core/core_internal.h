@@ -285,6 +285,8 @@ void core_follow_executed(struct core_session *s, struct core_expect *e);
 /* Its CommandComplete. `body`: of that message. */
 void core_follow_completed(struct core_backend *b, struct core_expect *e, struct proto_span body,
                            struct core_actions *a);
+/* A ParameterStatus of its server. */
+void core_follow_reported(struct core_session *s, const struct proto_parameter *parameter);
 /* A ReadyForQuery that the client gets, its status in b->status. */
 void core_follow_ready(struct core_session *s);
 void core_follow_attach(struct core_session *s);

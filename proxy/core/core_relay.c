@@ -473,8 +473,11 @@ static enum verdict on_message(struct core_backend *b, uint8_t type, struct prot
         return on_error(b, body, now_ns, a);
     case 'S': {
         struct proto_parameter parameter;
-        return proto_parameter_read(body, &parameter) == PROTO_OK ? on_parameter(b, message)
-                                                                  : VERDICT_BAD;
+        if (proto_parameter_read(body, &parameter) != PROTO_OK)
+            return VERDICT_BAD;
+        if (s != NULL)
+            core_follow_reported(s, &parameter);
+        return on_parameter(b, message);
     }
     case 'N': {
         const struct core_expect *e = core_expect_head(b);

@@ -540,3 +540,23 @@ def test_start_up_options_as_drivers_send_them(proxy):
                                 ("geqo", b"off"), ("extra_float_digits", b"2")):
                 m = a.run(query(HOME + f"select current_setting('{name}')"))
                 assert next(body for kind, body in m if kind == "D")[6:] == value
+
+
+def test_half_a_datestyle_keeps_its_other_half_wherever_it_is_made_again(tight):
+    a = tight.connect(options="-c datestyle=postgres,mdy")
+    b = tight.connect(options="-c datestyle=german")
+    for c in (a, b):  # psycopg2 has said SET datestyle TO 'ISO'
+        rows_of(c, "reset datestyle")
+    for statement, wanted in (("set datestyle to dmy", "Postgres, DMY"),
+                              ("set datestyle to iso", "ISO, DMY"),
+                              ("reset datestyle", "Postgres, MDY"),
+                              ("set datestyle to ymd", "Postgres, YMD")):
+        rows_of(a, statement)
+        assert one(b, HOME + "show datestyle") == "German, DMY"
+        assert one(a, HOME + "show datestyle") == wanted
+    rows_of(a, "begin")
+    rows_of(a, "set local datestyle to sql")
+    assert one(a, "show datestyle") == "SQL, YMD"
+    rows_of(a, "rollback")
+    assert one(b, HOME + "show datestyle") == "German, DMY"
+    assert one(a, HOME + "show datestyle") == "Postgres, YMD"
