@@ -117,7 +117,9 @@ static enum verdict on_plain(struct core_backend *b, uint8_t type, struct proto_
         return execute ? answer(b, type, true) : VERDICT_BAD;
     case 'G':
     case 'W':
-        if (!query && !execute)
+        /* a replica has no table that it could copy into; what the client has sent already may be a
+         * write, and would go there as data */
+        if ((!query && !execute) || (type == 'G' && b->is_replica))
             return VERDICT_BAD;
         start_copy_in(b);
         return answer(b, type, false);

@@ -375,6 +375,17 @@ static void what_is_refused_is_learned_and_not_what_follows_it(void **state)
 
 /* ---- pins ---- */
 
+static void a_replica_that_asks_for_data_is_not_believed(void **state)
+{
+    struct story *st = *state;
+    story_client(st, "Q(SELECT 1) Q(INSERT INTO t VALUES (1))");
+    st->log_size = 0;
+    story_server(st, 1, "G");
+    st->log[st->log_size] = '\0';
+    assert_non_null(strstr(st->log, "close replica"));
+    assert_null(strstr(st->log, "replica: Q(INSERT"));
+}
+
 /* What comes before its Sync follows it there, whatever it is. */
 static void an_execute_of_nothing_that_was_bound_goes_to_the_primary(void **state)
 {
@@ -607,6 +618,7 @@ int main(void)
         STORY(a_refusal_is_learned_and_replayed_on_the_primary),
         STORY(what_is_refused_is_learned_and_not_what_follows_it),
         STORY(an_execute_of_nothing_that_was_bound_goes_to_the_primary),
+        STORY(a_replica_that_asks_for_data_is_not_believed),
         STORY(discard_all_unpins),
         STORY(nothing_is_pinned_to_a_replica),
         STORY(late_copy_data_is_dropped),
