@@ -7,14 +7,14 @@ set -eu
 
 BUILD="gcc libc6-dev make meson ninja-build pkg-config libuv1-dev libpq-dev libssl-dev libck-dev libinih-dev
 libpg-query-dev libprotobuf-c-dev re2c libxxhash-dev libmicrohttpd-dev libcjson-dev libcmocka-dev"
-TEST="clang python3 python3-pytest python3-psycopg2 python3-psycopg python3-asyncpg postgresql
+TEST="clang openssl python3 python3-pytest python3-psycopg2 python3-psycopg python3-asyncpg postgresql
 postgresql-contrib valgrind"
 DRIVERS="openssl python3-psycopg2 python3-psycopg python3-asyncpg python3-sqlalchemy python3-django
 default-jdk-headless libpostgresql-jdbc-java golang-go golang-github-lib-pq-dev ruby ruby-pg php-cli php-pgsql
 perl libdbd-pg-perl odbc-postgresql unixodbc-dev"
 CHECK="clang clang-format clang-tidy python3"
 REGRESS="gcc libc6-dev libpq-dev postgresql postgresql-contrib python3 python3-psycopg2 bzip2 dpkg"
-BENCH="haproxy pgbouncer postgresql postgresql-contrib python3 python3-psycopg2"
+BENCH="haproxy openssl pgbouncer postgresql postgresql-contrib python3 python3-psycopg2"
 
 # The names that dpkg does not know as installed, in one question.
 not_installed()

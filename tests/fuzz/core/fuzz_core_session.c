@@ -456,6 +456,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                                           .routes = sh->routes};
     sh->group = (struct core_group){.database = &sh->database, .user = "u"};
     core_session_init(&sh->session, &sh->worker, NULL);
+    if ((data[0] & 12) == 8) /* a start-up packet is refused, SSLRequest is not */
+        sh->session.tls = CORE_TLS_REQUIRED;
     (void)take_byte(sh);
     if (data[0] & 4) { /* past the log-in */
         static const struct proto_span start = BYTES("\0\0\0\x10\0\3\0\0user\0u\0\0");

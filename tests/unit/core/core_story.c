@@ -261,8 +261,8 @@ static void say_sink(struct story *st, const char *whom, const struct core_sink 
     say(st, "%s:", whom);
     for (size_t pos = 0; pos < size;) {
         struct proto_header h;
-        if (size - pos == 1 && all[pos] == 'N') { /* no encryption here */
-            say(st, " no");
+        if (size - pos == 1 && (all[pos] == 'N' || all[pos] == 'S')) { /* encryption? */
+            say(st, all[pos] == 'N' ? " no" : " yes");
             break;
         }
         if (proto_header_peek((struct proto_span){all + pos, size - pos}, UINT32_MAX - 4, &h) !=
@@ -323,6 +323,8 @@ static struct core_actions *one(struct story *st, struct core_actions *a)
         drop(st, b);
         b = NULL;
     }
+    if (a->start_tls)
+        say(st, "tls\n");
     if (a->cancel_request) {
         uint32_t pid;
         const struct proto_span key = core_login_cancel(&st->session, &pid);

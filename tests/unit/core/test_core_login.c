@@ -82,6 +82,52 @@ static void encryption_is_refused_once(void **state)
     story_expect(st, "client: E(FATAL 08P01)\nclose client\n");
 }
 
+static void encryption_is_granted_where_it_is_offered(void **state)
+{
+    struct story *st = *state;
+    st->session.tls = CORE_TLS_OFFERED;
+    story_client_bytes(st, PACKET("\0\0\0\x08\x04\xd2\x16\x30"));
+    story_client_bytes(st, PACKET("\0\0\0\x08\x04\xd2\x16\x2f"));
+    story_expect(st, "client: no\nclient: yes\ntls\n");
+    assert_int_equal(st->session.tls, CORE_TLS_ON);
+    story_client_bytes(st, start, sizeof(start));
+    story_expect(st, "client: R(0)\nclient: K Z(I)\nrelease primary\n");
+}
+
+static void nothing_clear_may_lie_behind_the_request_for_tls(void **state)
+{
+    struct story *st = *state;
+    uint8_t bytes[8 + sizeof(start)] = "\0\0\0\x08\x04\xd2\x16\x2f";
+    memcpy(bytes + 8, start, sizeof(start));
+    st->session.tls = CORE_TLS_OFFERED;
+    story_client_bytes(st, bytes, sizeof(bytes));
+    story_expect(st, "client: E(FATAL 08P01)\nclose client\n");
+}
+
+static void there_is_no_encryption_inside_tls(void **state)
+{
+    struct story *st = *state;
+    st->session.tls = CORE_TLS_ON; /* it began with it */
+    story_client_bytes(st, PACKET("\0\0\0\x08\x04\xd2\x16\x30"));
+    story_expect(st, "client: E(FATAL 08P01)\nclose client\n");
+}
+
+static void who_has_to_use_tls_is_told_so(void **state)
+{
+    struct story *st = *state;
+    st->session.tls = CORE_TLS_REQUIRED;
+    story_client_bytes(st, start, sizeof(start));
+    story_expect(st, "client: E(FATAL 28000)\nclose client\n");
+}
+
+static void a_cancel_request_needs_no_tls(void **state)
+{
+    struct story *st = *state;
+    st->session.tls = CORE_TLS_REQUIRED;
+    story_client_bytes(st, PACKET("\0\0\0\x10\x04\xd2\x16\x2e\0\0\0\7\0\0\0\x09"));
+    story_expect(st, "cancel 7, key of 4\n");
+}
+
 static void nothing_may_lie_behind_an_encryption_request(void **state)
 {
     struct story *st = *state;
@@ -489,6 +535,11 @@ int main(void)
         STORY(a_client_need_not_wait_for_its_welcome),
         STORY(encryption_is_refused_once),
         STORY(nothing_may_lie_behind_an_encryption_request),
+        STORY(encryption_is_granted_where_it_is_offered),
+        STORY(nothing_clear_may_lie_behind_the_request_for_tls),
+        STORY(there_is_no_encryption_inside_tls),
+        STORY(who_has_to_use_tls_is_told_so),
+        STORY(a_cancel_request_needs_no_tls),
         STORY(a_cancel_request_gets_no_answer),
         STORY(a_cancel_key_may_have_256_bytes),
         STORY(an_unknown_option_is_negotiated),
