@@ -193,9 +193,8 @@ def test_plain_bytes_behind_an_ssl_request_end_the_connection(trusting):
     for behind in (startup(APP_USER, APP_DATABASE), b"x", query("select 1")):
         with Wire(trusting.port) as w:
             w.send(struct.pack("!II", 8, SSL_REQUEST) + behind)
-            answer = w.recv()
-            assert answer is None or answer[0] == "E", answer
-            assert w.closed_within(5)
+            assert w.recv_bytes(1) in (None, b"E")
+            assert w.closed_within(2)  # sooner than client_login_timeout
 
 
 def test_tls_after_a_refused_gss_request(trusting, certificates):

@@ -138,6 +138,7 @@ class Certificates:
 def client_context(certificates, version=None, alpn=True, client=None):
     """For Python's ssl, which can do what no driver would."""
     context = ssl.create_default_context(cafile=certificates.ca)
+    context.options &= ~getattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", 0)  # a bare EOF is an error
     if version:
         context.minimum_version = context.maximum_version = version
     if alpn:
