@@ -180,6 +180,7 @@ def forget_prepared(cluster):
 def run_suite(suite, mode, arguments):
     """Runs the suite once; returns {test: text of its output}."""
     output = os.path.join(suite.directory, "out", mode)
+    before = read_results(suite, mode) if arguments.part or arguments.tests else {}
     shutil.rmtree(output, ignore_errors=True)
     os.makedirs(output)
     results, failed = {}, []
@@ -197,8 +198,18 @@ def run_suite(suite, mode, arguments):
     print(f"{mode}: {len(results)} tests in {seconds:.0f} s, {len(failed)} not as PostgreSQL's "
           f"expected files say{': ' if failed else ''}{' '.join(sorted(failed))}", flush=True)
     with open(os.path.join(output, "results.json"), "w", encoding="utf-8") as f:
-        json.dump(results, f)
+        json.dump({**before, **results}, f)
     return results
+
+
+def read_results(suite, mode):
+    """Of the last run: {} when there was none."""
+    try:
+        path = os.path.join(suite.directory, "out", mode, "results.json")
+        with open(path, encoding="utf-8") as f:
+            return json.load(f)
+    except OSError:
+        return {}
 
 
 @contextlib.contextmanager
@@ -240,10 +251,15 @@ def explained(mode):
     return {name for name, modes in rows if mode in re.split(r",\s*", modes.strip())}
 
 
+def is_wanted(test, suite, mode, arguments):
+    """Was this test of the direct run to be run in `mode` too?"""
+    part = test.split("/")[0] if "/" in test else "regress"
+    return part in [p.name for p in make_parts(suite, mode, arguments)] and (
+        not arguments.tests or test in ["test_setup", *arguments.tests])
+
+
 def judge(suite, mode, direct, through):
     """Says what differs; True when all of it is explained."""
-    if len(through) < len(direct):  # not all were asked for
-        direct = {name: text for name, text in direct.items() if name in through}
     different = compare(suite, mode, direct, through)
     expected = explained(mode)
     print(f"{mode}: {len(direct)} tests compared, {len(different)} differ from the direct run"
@@ -269,12 +285,14 @@ def main():
     if "direct" in modes:
         direct = run_suite(suite, "direct", arguments)
     else:
-        with open(os.path.join(suite.directory, "out/direct/results.json"), encoding="utf-8") as f:
-            direct = json.load(f)
+        direct = read_results(suite, "direct")
     good = bool(direct)
     for mode in modes:
         if mode != "direct":
-            good = judge(suite, mode, direct, run_suite(suite, mode, arguments)) and good
+            through = run_suite(suite, mode, arguments)
+            wanted = {name: text for name, text in direct.items()
+                      if is_wanted(name, suite, mode, arguments)}
+            good = judge(suite, mode, wanted, through) and good
     return 0 if good else 1
 
 
