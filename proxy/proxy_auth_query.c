@@ -210,10 +210,9 @@ static void refuse_waiters(struct auth_query *q, struct auth_entry *e)
     struct auth_refusal refusal;
     auth_refuse(&refusal, "57P03", "the user could not be looked up");
     refusal.text.hint = "The log of the proxy says why auth_query failed.";
-    e->expires_ns = 0; /* not remembered */
+    e->expires_ns = 0; /* not remembered: the next tick frees it */
     entry_move(q, e, ENTRY_ANSWERED);
     tell_waiters(e, &refusal);
-    entry_free(q, e);
 }
 
 /* ---- asking ---- */
@@ -265,6 +264,7 @@ static void dispatch(struct auth_query *q)
         return;
     q->dispatching = true;
     while ((e = TAILQ_FIRST(&q->wanted)) != NULL) {
+        assert(e->state == ENTRY_WANTED);
         e->to.node = node_choose(w, e);
         if (e->to.node == ROUTER_NODE_NONE) {
             refuse_waiters(q, e);
@@ -470,14 +470,14 @@ void auth_query_destroy(struct worker *w)
 {
     struct auth_query *q = w->auth_query;
     struct auth_entry *e;
+    struct auth_entry *next;
     if (q == NULL)
         return;
-    TAILQ_FOREACH (e, &q->others, in_order)
-        if (e->state == ENTRY_ASKED)
-            e->state = ENTRY_ANSWERED; /* its connection was closed by auth_query_stop() */
-    while ((e = TAILQ_FIRST(&q->others)) != NULL)
+    TAILQ_EACH_SAFE (e, &q->others, in_order, next) {
+        e->state = ENTRY_ANSWERED; /* if it was asked: its connection is closed already */
         entry_free(q, e);
-    while ((e = TAILQ_FIRST(&q->wanted)) != NULL)
+    }
+    TAILQ_EACH_SAFE (e, &q->wanted, in_order, next)
         entry_free(q, e);
     free(q);
     w->auth_query = NULL;
