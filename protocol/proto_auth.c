@@ -419,7 +419,11 @@ bool proto_password_check(const struct proto_hashes *h, const char *stored, stru
     struct proto_scram_secret said;
     bool same = false;
 
-    const bool is_scram = proto_scram_secret_read(text, &secret);
+    bool is_scram = proto_scram_secret_read(text, &secret);
+    if (secret.iterations > PROTO_PASSWORD_ITERATIONS_MAX) {
+        secret = *mock;
+        is_scram = false;
+    }
     proto_scram_secret_make(h, password, secret.salt, secret.salt_size, secret.iterations, &said);
     if (is_scram)
         same =

@@ -17,7 +17,8 @@ enum {
     PROTO_SCRAM_NONCE_SIZE = 18, /* raw random bytes that the caller passes in */
     PROTO_SCRAM_MESSAGE_SIZE_MAX = 1024,
     PROTO_SCRAM_ITERATIONS = 4096,
-    PROTO_SCRAM_BINDING_SIZE_MAX = 64, /* tls-server-end-point: a hash, SHA-512 at the most */
+    PROTO_PASSWORD_ITERATIONS_MAX = 100000, /* of a secret that a clear-text password is held to */
+    PROTO_SCRAM_BINDING_SIZE_MAX = 64,      /* tls-server-end-point: a hash, SHA-512 at the most */
     PROTO_MD5_INPUT_SIZE_MAX = 16384,
 };
 
@@ -102,7 +103,9 @@ enum proto_status proto_scram_final(const struct proto_hashes *h, struct proto_s
 /*
  * Is `password`, sent in clear text, the one of `stored` (a SCRAM secret, "md5" + 32 hex digits, or
  * NULL: no such user; a clear-text password is to be made a SCRAM secret first)? Costs one PBKDF2,
- * whatever `stored` is. `mock` is what proto_scram_secret_mock() made.
+ * whatever `stored` is; one with more than PROTO_PASSWORD_ITERATIONS_MAX matches nothing, as users
+ * choose them and the caller's thread would be gone for minutes. `mock` is what
+ * proto_scram_secret_mock() made.
  */
 bool proto_password_check(const struct proto_hashes *h, const char *stored, struct proto_span user,
                           struct proto_span password, const struct proto_scram_secret *mock);

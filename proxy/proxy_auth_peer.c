@@ -35,7 +35,7 @@ static void look_up(uv_work_t *work)
     struct auth_peer *peer = work->data;
     struct passwd entry;
     struct passwd *found = NULL;
-    char buf[4096];
+    char buf[16384];
     if (getpwuid_r(peer->uid, &entry, buf, sizeof(buf), &found) == 0 && found != NULL &&
         strlen(entry.pw_name) < sizeof(peer->name))
         (void)snprintf(peer->name, sizeof(peer->name), "%s", entry.pw_name);

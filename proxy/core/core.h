@@ -37,10 +37,11 @@ enum {
     CORE_ID_WORKER_SHIFT = 48,
     CORE_BEGIN_SIZE_MAX = 4096, /* a longer BEGIN (a comment in it?) goes to the primary as it is */
     CORE_EXPECT_MAX = 16384,    /* replies outstanding on one backend; then the client waits */
-    CORE_CANCEL_KEY_SIZE = 4,   /* of a client that speaks protocol 3.0 */
-    CORE_CANCEL_KEY_SIZE_MAX = 32, /* ... 3.2 */
-    CORE_PROTOCOL_MINOR = 2,       /* the newest that is spoken */
-    CORE_HASHES_MAX = 4,           /* statements of one batch that can be learned from */
+    CORE_HOLD_UNPROVEN = 80 * 1024, /* bytes that somebody may send ahead who has proven nothing */
+    CORE_CANCEL_KEY_SIZE = 4,       /* of a client that speaks protocol 3.0 */
+    CORE_CANCEL_KEY_SIZE_MAX = 32,  /* ... 3.2 */
+    CORE_PROTOCOL_MINOR = 2,        /* the newest that is spoken */
+    CORE_HASHES_MAX = 4,            /* statements of one batch that can be learned from */
 };
 
 /* ---- memory: blocks borrowed from the worker ---- */

@@ -408,5 +408,7 @@ struct core_actions *core_resume(struct core_session *s, uint64_t now_ns)
 
 bool core_client_paused(const struct core_session *s)
 {
-    return s->hold != NULL && s->hold->size - s->hold->start > s->worker->limits.hold_max;
+    static_assert(CORE_USER < CORE_ADMIT, "what comes before the proof comes first");
+    const uint32_t max = s->phase < CORE_ADMIT ? CORE_HOLD_UNPROVEN : s->worker->limits.hold_max;
+    return s->hold != NULL && s->hold->size - s->hold->start > max;
 }

@@ -86,6 +86,10 @@ static void fuzz_exchange(struct proto_span in)
 {
     static const uint8_t random[PROTO_SCRAM_NONCE_SIZE] = {0};
     struct proto_scram s = {0};
+    if ((in.size & 1) != 0) { /* TLS */
+        s.binding_size = 32;
+        s.plus = in.base[0] == 'p';
+    }
     const uint8_t *newline = memchr(in.base, '\n', in.size);
     const size_t first_size = newline != NULL ? (size_t)(newline - in.base) : in.size;
     proto_scram_secret_make(&hashes, in, random, 16, 4096, &s.secret);

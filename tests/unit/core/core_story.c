@@ -351,7 +351,7 @@ static struct core_actions *one(struct story *st, struct core_actions *a)
     }
     if (want)
         return NULL;
-    if (a->login_want_user)
+    if (a->login_want_user && !st->nobody_answers)
         return core_login_user(&st->session, &st->answer, st->now_ns);
     if (a->again_server && b != NULL)
         return core_server_data(b, (struct proto_span){0}, st->now_ns);

@@ -32,6 +32,7 @@ struct story {
     bool gone;
     bool nobody_grants;                         /* wishes for a backend are logged and stay open */
     bool nobody_drains;                         /* the client does not take what it is sent */
+    bool nobody_answers;                        /* who a user is stays open */
     struct core_login_answer answer;            /* for whoever logs in */
     struct core_backend *backends[STORY_NODES]; /* 0: primary, 1 and 2: replicas */
     char log[STORY_LOG_SIZE];

@@ -494,6 +494,18 @@ static void whoever_is_not_admitted_hears_why(void **state)
     story_expect(st, "client: R(0) E(FATAL 3D000)\nclose client\n");
 }
 
+static void whoever_has_proven_nothing_may_send_little_ahead(void **state)
+{
+    struct story *st = *state;
+    static const uint8_t bytes[CORE_HOLD_UNPROVEN];
+    st->nobody_answers = true;
+    story_client_bytes(st, start, sizeof(start));
+    story_client_bytes(st, bytes, sizeof(bytes));
+    assert_false(core_client_paused(&st->session));
+    story_client_bytes(st, bytes, 1);
+    assert_true(core_client_paused(&st->session));
+}
+
 static void plus_is_offered_with_tls_only(void **state)
 {
     struct story *st = *state;
@@ -567,6 +579,7 @@ int main(void)
         STORY(an_empty_stored_password_lets_nobody_in),
         STORY(a_stranger_has_no_group_before_its_proof),
         STORY(whoever_is_not_admitted_hears_why),
+        STORY(whoever_has_proven_nothing_may_send_little_ahead),
         STORY(plus_is_offered_with_tls_only),
         STORY(plus_is_not_taken_without_tls),
         STORY(a_client_that_leaves_at_the_password_gets_no_answer),
