@@ -86,6 +86,35 @@ static void apply_backend(struct worker *w, const struct core_actions *a, uint64
     }
 }
 
+/* What a step of a log-in asked for. */
+struct login_wish {
+    bool start_tls, user, proven, link;
+};
+
+/* False: nothing. */
+static bool login_goes_on(struct worker *w, struct client *c, const struct login_wish *wish,
+                          uint64_t now_ns)
+{
+    if (wish->start_tls) {
+        if (c->out != NULL || !client_io_start_tls(c, (struct proto_span){0}))
+            client_close(c, "no TLS");
+    } else if (wish->user && c->lacks_header) {
+        preface_refuse(c);
+    } else if (wish->user) {
+        if (!c->counted)
+            ck_pr_inc_64(&w->proxy->client_count);
+        c->counted = true;
+        auth_login(c, now_ns);
+    } else if (wish->proven) {
+        auth_proven(c, now_ns);
+    } else if (wish->link) {
+        replication_open(w, c, now_ns);
+    } else {
+        return false;
+    }
+    return true;
+}
+
 /* One round; what comes next is returned, or NULL. */
 static struct core_actions *apply_once(struct worker *w, struct client *c, struct core_actions *a,
                                        uint64_t now_ns)
@@ -108,7 +137,7 @@ static struct core_actions *apply_once(struct worker *w, struct client *c, struc
     }
     /* the actions are the worker's only ones: keep what is needed before the next step */
     const bool want = a->want, again = a->again, again_server = a->again_server;
-    const bool settle = a->settle, want_link = a->want_link;
+    const bool settle = a->settle;
     struct core_backend *b = a->backend;
     const bool kept = b != NULL && a->close_backend == CORE_KEEP && !a->release && !a->drain;
     const uint8_t close_client = a->close_client;
@@ -116,8 +145,10 @@ static struct core_actions *apply_once(struct worker *w, struct client *c, struc
         pool_forget_waiter(c);
     if (a->login_done)
         client_logged_in(c);
-    const bool login_want_user = a->login_want_user, login_proven = a->login_proven;
-    const bool start_tls = a->start_tls;
+    const struct login_wish login = {.start_tls = a->start_tls,
+                                     .user = a->login_want_user,
+                                     .proven = a->login_proven,
+                                     .link = a->want_link};
     const bool cancels = a->cancel_request;
     apply_backend(w, a, now_ns);
     if (cancels)
@@ -126,26 +157,8 @@ static struct core_actions *apply_once(struct worker *w, struct client *c, struc
         return again_server && kept ? core_server_data(b, (struct proto_span){0}, now_ns) : NULL;
     if (c->closing)
         return NULL;
-    if (start_tls) {
-        if (c->out != NULL || !client_io_start_tls(c, (struct proto_span){0}))
-            client_close(c, "no TLS");
+    if (login_goes_on(w, c, &login, now_ns))
         return NULL;
-    }
-    if (login_want_user && c->lacks_header) {
-        preface_refuse(c);
-        return NULL;
-    }
-    if (login_want_user) {
-        if (!c->counted)
-            ck_pr_inc_64(&w->proxy->client_count);
-        c->counted = true;
-        auth_login(c, now_ns);
-        return NULL;
-    }
-    if (login_proven) {
-        auth_proven(c, now_ns);
-        return NULL;
-    }
     if (close_client == CORE_CLOSE_NOW) {
         client_close(c, "ended");
         return NULL;
@@ -156,10 +169,6 @@ static struct core_actions *apply_once(struct worker *w, struct client *c, struc
     }
     if (want) {
         pool_want(w, c, now_ns);
-        return NULL;
-    }
-    if (want_link) {
-        replication_open(w, c, now_ns);
         return NULL;
     }
     if (again_server && kept)
