@@ -88,15 +88,13 @@ static void options_add(struct core_login *l, const char *text)
 /* As in libpq's `options`: this connection is made for its client alone. */
 static void option_add(struct core_login *l, const char *name, const char *value)
 {
-    char piece[3] = {0};
+    char piece[3] = {'\\'};
     options_add(l, "-c ");
     options_add(l, name);
     options_add(l, "=");
     for (const char *c = value; *c != '\0'; c++) {
-        const bool plain = strchr(" \t\n\v\f\r\\", *c) == NULL;
-        piece[0] = plain ? *c : '\\';
-        piece[1] = plain ? '\0' : *c;
-        options_add(l, piece);
+        piece[1] = *c;
+        options_add(l, strchr(" \t\n\v\f\r\\", *c) != NULL ? piece : piece + 1);
     }
     options_add(l, " ");
 }
@@ -161,11 +159,11 @@ static void copy_text(struct proto_span from, char *to, size_t to_size)
 static bool take_options(struct core_session *s, const struct proto_startup *p,
                          struct core_actions *a)
 {
-    char buf[8192];
     char message[256];
     const struct proto_span options = proto_startup_find(p, "options");
     if (options.base == NULL)
         return true;
+    char buf[8192] = {0};
     switch (proto_options_split(options, buf, sizeof(buf), on_setting, s->login)) {
     case PROTO_OK:
         return true;
