@@ -92,6 +92,10 @@ enum config_consistency { /* the order of enum router_level */
                           CONFIG_GLOBAL,
                           CONFIG_PRIMARY
 };
+enum config_transaction_reads {
+    CONFIG_TRANSACTION_READS_PRIMARY,
+    CONFIG_TRANSACTION_READS_UNTIL_WRITE
+};
 enum config_fallback { CONFIG_FALLBACK_PRIMARY, CONFIG_FALLBACK_FAIL };
 enum config_proxy_protocol { CONFIG_PROXY_OFF, CONFIG_PROXY_V2 };
 enum config_log_format { CONFIG_LOG_TEXT, CONFIG_LOG_JSON };
@@ -177,7 +181,7 @@ struct config_database {
     int pool_mode;
     uint64_t pool_size;
     uint32_t pin_limit_permille;
-    int transaction_reads; /* 0 primary, 1 until_write */
+    int transaction_reads; /* enum config_transaction_reads */
     uint64_t min_pool_size;
     uint64_t reserve_pool_size;
     uint64_t max_db_connections;

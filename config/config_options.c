@@ -253,8 +253,9 @@ const struct config_option config_options[] = {
      "min_pool_size of this database; auto: that of [switchgear].", D_AT(min_pool_size)},
     {D, "pin_limit", CONFIG_SHARE, "%", "80%", "0%", "100%", NULL, RELOAD, NOW,
      "Share of a pool that pinned sessions may hold.", D_AT(pin_limit_permille)},
-    {D, "transaction_reads", CONFIG_ENUM, "", "primary", NULL, NULL, transaction_reads, RELOAD,
-     LATER, "Where reads of a READ COMMITTED block that was not declared read-only go.",
+    {D, "transaction_reads", CONFIG_ENUM, "", "primary", NULL, NULL, transaction_reads, RELOAD, NOW,
+     "Where reads of a READ COMMITTED block that was not declared read-only go; until_write: to a "
+     "replica, and the block moves to the primary before its first write.",
      D_AT(transaction_reads)},
     {D, "reserve_pool_size", CONFIG_INTEGER, "", "auto", "0", "10000", NULL, RELOAD, NOW,
      "reserve_pool_size of this database; auto: that of [switchgear].", D_AT(reserve_pool_size)},

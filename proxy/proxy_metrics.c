@@ -143,6 +143,8 @@ static void write_workers(struct metrics *m, const struct stats_worker *w)
          "Times that settings were sent ahead of a statement."},
         {"switchgear_begins_deferred", METRICS_COUNTER, w->begins_deferred,
          "BEGINs that were answered before a server was chosen."},
+        {"switchgear_blocks_moved", METRICS_COUNTER, w->blocks_moved,
+         "Blocks that began on a replica and moved to the primary at their first write."},
         {"switchgear_local_answers", METRICS_COUNTER, w->local_answers,
          "Statements that the proxy answered itself."},
         {"switchgear_reads_missed", METRICS_COUNTER, w->reads_missed,

@@ -27,6 +27,7 @@ static void databases_init(struct worker *w)
             .level = (uint8_t)d->consistency,
             .pool_mode = (uint8_t)d->pool_mode,
             .fallback_allowed = d->read_fallback == CONFIG_FALLBACK_PRIMARY,
+            .until_write = d->transaction_reads == CONFIG_TRANSACTION_READS_UNTIL_WRITE,
             .reads = &w->proxy->reads[i],
             .max_lag_ns = d->max_lag_ns,
             .routes = w->database_stats[i].routes,
@@ -169,6 +170,7 @@ static void publish_core_counters(struct worker *w)
     shared_set(&to->parses_injected, from->parses_injected);
     shared_set(&to->preflights, from->preflights);
     shared_set(&to->begins_deferred, from->begins_deferred);
+    shared_set(&to->blocks_moved, from->blocks_moved);
     shared_set(&to->local_answers, from->local_answers);
     shared_set(&to->reads_missed, from->reads_missed);
     shared_set(&to->errors_made, from->errors_made);

@@ -315,6 +315,24 @@ static enum router_begin modes_of(const struct router_tree *tree, uint32_t list)
     return begin;
 }
 
+/* REPEATABLE READ and above: all its statements see one moment of one node. */
+static bool declares_snapshot(const struct router_tree *tree, uint32_t list)
+{
+    if (list == ROUTER_TREE_NONE)
+        return false;
+    for (uint32_t i = list + 1; i < tree->nodes[list].end; i = tree->nodes[i].end) {
+        const uint32_t option = router_tree_field(tree, i, "DefElem");
+        const uint32_t arg =
+            option != ROUTER_TREE_NONE ? router_tree_field(tree, option, "arg") : ROUTER_TREE_NONE;
+        if (arg == ROUTER_TREE_NONE)
+            return true;
+        if (router_name_is(router_tree_text(tree, option, "defname"), "transaction_isolation") &&
+            !router_name_starts(router_tree_constant(tree, arg), "read "))
+            return true;
+    }
+    return false;
+}
+
 static bool name_is_any_case(struct router_name name, const char *text)
 {
     return name.size == strlen(text) && strncasecmp(name.base, text, name.size) == 0;
@@ -367,7 +385,8 @@ static void on_set(struct context *c)
     }
     follow_set(c);
     f->changes_seed = f->changes_seed || name_is_any_case(name, "seed");
-    decide(c, is_true(c, "is_local") ? ROUTER_VERDICT_TRANSACTION : ROUTER_VERDICT_SESSION,
+    c->s->sets_local = is_true(c, "is_local");
+    decide(c, c->s->sets_local ? ROUTER_VERDICT_TRANSACTION : ROUTER_VERDICT_SESSION,
            ROUTER_REASON_SET);
 }
 
@@ -382,7 +401,9 @@ static void on_transaction(struct context *c)
     struct router_statement *s = c->s;
     s->is_transaction = true;
     if (router_name_is(kind, "TRANS_STMT_BEGIN") || router_name_is(kind, "TRANS_STMT_START")) {
-        s->begin = (uint8_t)modes_of(c->tree, router_tree_field(c->tree, c->node, "options"));
+        const uint32_t options = router_tree_field(c->tree, c->node, "options");
+        s->begin = (uint8_t)modes_of(c->tree, options);
+        s->snapshot = declares_snapshot(c->tree, options);
         decide(c, ROUTER_VERDICT_TRANSACTION, ROUTER_REASON_BEGIN);
     } else if (router_name_is(kind, "TRANS_STMT_COMMIT")) {
         s->ends = !is_true(c, "chain");

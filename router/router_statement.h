@@ -18,6 +18,8 @@ struct router_statement {
     bool rolls_back;
     bool unpins;
     bool resets;
+    bool snapshot;
+    bool sets_local;
     uint16_t releases;
     bool set_read_only;
     bool is_transaction; /* BEGIN, COMMIT, SAVEPOINT ... */

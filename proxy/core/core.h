@@ -215,6 +215,7 @@ struct core_database {
     uint8_t level;     /* enum router_level */
     uint8_t pool_mode; /* enum config_pool_mode */
     bool fallback_allowed;
+    bool until_write;     /* transaction_reads: plain blocks begin on a replica */
     const uint8_t *reads; /* enum router_reads, shared with the supervisor, read relaxed */
     uint64_t max_lag_ns;
     uint64_t *routes;          /* [CORE_ROUTE_COUNTERS] */
@@ -267,6 +268,8 @@ struct core_session {
     struct core_login *login;      /* until CORE_QUERY */
     struct core_block *begin_text; /* CORE_DEFERRED: the client's own words */
 
+    struct core_block *block_log; /* of a movable block: SET LOCAL and savepoints, each with NUL */
+    struct core_block *log_pending; /* one that is not answered yet */
     struct core_settings *settings; /* what the client has set, as far as servers have answered */
     struct core_settings *settings_before; /* ... when the transaction that changed them began */
     struct core_block *savepoints;         /* ... and at each savepoint; core_follow.c */
@@ -319,6 +322,9 @@ struct core_session {
     bool streaming;       /* ... and it is too long to be planned: its end is not known yet */
     bool preflight;       /* settings are being sent; the batch follows */
     bool preflight_alone; /* ... no batch does: the client reset what it had brought along */
+    bool movable;         /* the block is open on a replica and has not written: core_move.c */
+    bool stays;           /* the block begins on the primary, or has moved there */
+    bool loggable;        /* the batch at the front could be said again there */
     bool ready_held;      /* ... and its ReadyForQuery waits for that */
     bool settings_off;    /* the backend's settings are not `settings` */
     bool settings_off_before;
@@ -421,6 +427,7 @@ struct core_limits {
 struct core_counters {
     uint64_t statements, batches, reads_missed, retries, learned, misroutes;
     uint64_t parses_injected, closes_injected, preflights, begins_deferred, local_answers;
+    uint64_t blocks_moved;     /* from a replica to the primary, at their first write */
     uint64_t settings_refused; /* by a replica: the primary took over */
     uint64_t errors_made, pins[ROUTER_REASON_COUNT];
     uint64_t server_errors[CORE_ERROR_CLASSES];

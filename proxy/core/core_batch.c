@@ -197,12 +197,16 @@ static bool scan_message(struct core_session *s, struct proto_header h, struct p
             bind.portal.size > CORE_NAME_SIZE_MAX)
             return false;
         batch->names = batch->names || bind.statement.size > 0;
-        batch->needs_server = batch->binds = true;
+        batch->needs_server = batch->binds = batch->bound = true;
+        batch->opens = batch->opens || bind.portal.size > 0;
         if (!bound_class(s, names, bind.statement, true, batch, &class))
             return true;
         break;
     case 'E':
         batch->needs_server = batch->executes = true;
+        batch->opens = batch->opens || !batch->bound || body.size < 4 ||
+                       proto_load_u32(body.base + body.size - 4) != 0; /* max_rows */
+        batch->bound = false;
         batch->executes_unbound = batch->executes_unbound || !batch->binds;
         return true;
     case 'D':
@@ -339,6 +343,7 @@ enum core_batch_status core_batch_scan(struct core_session *s, struct proto_span
         pos += PROTO_HEADER_SIZE + h.body_size;
         ret->messages++;
     }
+    ret->opens = ret->opens || ret->bound || ret->flushes;
     if (first) /* no statement in it: at most a portal's; where there is none, any node says so */
         ret->class = (struct router_class){.verdict = ret->needs_server ? ROUTER_VERDICT_READ
                                                                         : ROUTER_VERDICT_LOCAL,

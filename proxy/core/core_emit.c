@@ -43,6 +43,11 @@ static void emit_query(struct core_session *s, struct proto_span message, bool b
     if (s->class.changes || s->class.ends || s->class.rolls_back || s->class.unread ||
         s->class.moves_database)
         follow_query(s, e, message, a);
+    if (s->movable && s->loggable) {
+        struct proto_span text = {0};
+        (void)proto_query_read(core_span_skip(message, PROTO_HEADER_SIZE), &text);
+        core_move_sent(s, text);
+    }
     core_sink_append(&a->server, message);
     if (message.base[0] == 'Q')
         drop_unnamed(s);

@@ -89,8 +89,11 @@ bool core_replay(struct core_session *s, uint8_t avoid_node, enum router_reason 
     const bool learned = reason == ROUTER_REASON_LEARNED;
     if (learned ? s->replay_on_primary : s->retried)
         return false; /* once for each reason */
-    if (!is_whole(s))
+    if (!is_whole(s) || (s->movable && b->status == 'E'))
         return false;
+    if (s->movable && s->block == CORE_OPEN)
+        core_move_defer(s);
+    s->movable = false;
     core_not_in_flight(s, b->node);
     core_expect_undo(b, core_expect_count(b));
     forget_names(s);

@@ -409,6 +409,12 @@ void core_follow_ready(struct core_session *s)
         transaction_over(s, !failed);
 }
 
+void core_follow_over(struct core_session *s)
+{
+    if (core_follow_pending(s))
+        transaction_over(s, true);
+}
+
 /* ---- coming and going ---- */
 
 void core_follow_attach(struct core_session *s)

@@ -110,10 +110,9 @@ void core_inject_parse(struct core_actions *a, struct proto_span name, struct pr
     core_sink_append(&a->server, types); /* up to 256 kB: not through the scratch */
 }
 
-void core_emit_begin(struct core_session *s, struct core_actions *a)
+/* A statement that has no rows for anybody. */
+static void inject_statement(struct core_session *s, struct core_actions *a, struct proto_span text)
 {
-    assert(s->block == CORE_DEFERRED);
-    const struct proto_span text = core_block_span(s->begin_text);
     struct proto_writer w = core_sink_writer(&a->server);
     proto_write_parse(&w, core_span(""), text, core_span(""));
     proto_write_bind_empty(&w, core_span(""), core_span(""));
@@ -122,10 +121,24 @@ void core_emit_begin(struct core_session *s, struct core_actions *a)
     (void)core_expect_push(s->backend, CORE_EXPECT_PARSE, CORE_SWALLOW);
     (void)core_expect_push(s->backend, CORE_EXPECT_BIND, CORE_SWALLOW);
     (void)core_expect_push(s->backend, CORE_EXPECT_EXECUTE, CORE_SWALLOW);
+}
+
+void core_emit_begin(struct core_session *s, struct core_actions *a)
+{
+    assert(s->block == CORE_DEFERRED);
+    inject_statement(s, a, core_block_span(s->begin_text));
+    for (struct proto_span log = core_block_span(s->block_log); log.size > 0;) {
+        const size_t size = strlen((const char *)log.base);
+        inject_statement(s, a, (struct proto_span){.base = log.base, .size = size});
+        log = core_span_skip(log, size + 1);
+    }
     s->backend->unnamed_id = 0;
     s->unsynced = true;
     s->block = CORE_OPEN;
-    core_block_give(s->worker, &s->begin_text);
+    if (!s->movable) {
+        core_block_give(s->worker, &s->begin_text);
+        core_block_give(s->worker, &s->block_log);
+    }
     s->worker->counters.begins_deferred++;
 }
 

@@ -96,6 +96,8 @@ struct core_batch {
     bool executes_unbound;  /* an Execute comes before any Bind */
     bool names;             /* a statement's name is in it */
     bool odd;               /* a message of it is malformed, or a name too long */
+    bool bound;             /* a Bind is not executed yet */
+    bool opens;             /* a portal may outlive the batch, or its end is not known */
     bool drops_unnamed;     /* the unnamed statement will not be what it is */
     bool parse_class_valid; /* its first message is an unnamed Parse, s->parse_class its class */
     uint32_t hashes_count;
@@ -289,6 +291,8 @@ void core_follow_completed(struct core_backend *b, struct core_expect *e, struct
 void core_follow_reported(struct core_session *s, const struct proto_parameter *parameter);
 /* A ReadyForQuery that the client gets, its status in b->status. */
 void core_follow_ready(struct core_session *s);
+/* The transaction is over, and has changed nothing. */
+void core_follow_over(struct core_session *s);
 void core_follow_attach(struct core_session *s);
 void core_follow_detach(struct core_session *s);
 void core_follow_deinit(struct core_session *s);
@@ -298,6 +302,30 @@ static inline bool core_follow_pending(const struct core_session *s)
 }
 /* What the names of statements that are parsed now are mixed with. False: with nothing. */
 bool core_follow_salt(const struct core_session *s, uint8_t ret[CORE_DIGEST_SIZE]);
+
+/* ---- core_move.c: blocks that begin on a replica and move to the primary ---- */
+
+/* May this deferred block begin on a replica, though it may write later? */
+bool core_move_eligible(const struct core_session *s);
+/* Is it something that can be said again on the primary: a savepoint, SET LOCAL? */
+bool core_move_logs(const struct core_session *s, const struct core_batch *batch);
+/* Of a block that is open on a replica: must this be sent to the primary, and the block with it? */
+bool core_move_needed(const struct core_session *s, const struct core_batch *batch);
+/* All replies are in: leaves the replica; the block is a deferred one again. */
+void core_move(struct core_session *s, struct core_actions *a);
+/* The same, where the replica is lost or refused. */
+void core_move_defer(struct core_session *s);
+/* True when nothing runs in a movable block: its replica may vanish. */
+static inline bool core_may_defer(const struct core_session *s)
+{
+    return s->movable && s->block == CORE_OPEN && s->backend->status == 'T' &&
+           core_expect_count(s->backend) == 0 && !s->emitting && !s->unsynced &&
+           s->pin == ROUTER_REASON_NONE;
+}
+/* A statement that logs is on its way; a ReadyForQuery for the client; the block is over. */
+void core_move_sent(struct core_session *s, struct proto_span text);
+void core_move_ready(struct core_session *s);
+void core_move_over(struct core_session *s);
 
 /* ---- core_route.c ---- */
 

@@ -61,7 +61,7 @@ void core_session_deinit(struct core_session *s)
     core_block_give(s->worker, &s->unnamed);
     core_names_clear(s);
     core_login_free(s);
-    core_block_give(s->worker, &s->begin_text);
+    core_move_over(s);
     core_follow_deinit(s);
     if (s->profile != NULL)
         core_profile_release(s->worker, s->profile);

@@ -167,6 +167,7 @@ static void on_ready_for_client(struct core_backend *b, uint64_t now_ns, struct 
     s->progress_ns = now_ns;
     const bool in_block = s->block == CORE_OPEN;
     s->block = b->status == 'I' ? CORE_NO_BLOCK : CORE_OPEN;
+    core_move_ready(s);
     core_follow_ready(s);
     s->copy_in = false;
     if (b->is_replica) {
@@ -378,7 +379,8 @@ static enum verdict take_error(struct core_backend *b, const struct proto_error 
     if (fatal && core_expect_count(b) > 0 &&
         core_replay(s, b->node, ROUTER_REASON_RETRY, now_ns, a))
         return VERDICT_STOP;
-    if (fatal && (s->preflight || (core_expect_count(b) == 0 && !core_is_bound(s))))
+    const bool idle = core_expect_count(b) == 0 && (!core_is_bound(s) || core_may_defer(s));
+    if (fatal && (s->preflight || idle))
         return VERDICT_SWALLOW; /* nothing of the client's is there: another will do */
     if (s->preflight) {
         preflight_failed(s, error, a);

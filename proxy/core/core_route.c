@@ -18,6 +18,7 @@ void core_request_fill(const struct core_session *s, const struct router_class *
     /* who keeps one server for good needs one that can do everything */
     const bool primary_only =
         s->replay_on_primary || db->pool_mode == 0 || (flags & ROUTER_SETTING_PRIMARY) != 0;
+    const bool may_move = deferred && core_move_eligible(s);
     *ret = (struct router_request){
         .class = *class,
         .shard = db->shard,
@@ -26,7 +27,7 @@ void core_request_fill(const struct core_session *s, const struct router_class *
         .reads = __atomic_load_n(db->reads, __ATOMIC_RELAXED),
         .fallback_allowed = db->fallback_allowed,
         .begins_read_only = read_only,
-        .in_plain_block = deferred && !read_only && s->begin == ROUTER_BEGIN_PLAIN,
+        .in_plain_block = deferred && !read_only && s->begin == ROUTER_BEGIN_PLAIN && !may_move,
         .in_write_block = deferred && s->begin == ROUTER_BEGIN_WRITE,
         .floor_node = s->floor_node,
         .avoid_node = s->avoid_node,
@@ -37,6 +38,8 @@ void core_request_fill(const struct core_session *s, const struct router_class *
                                : 0,
         .max_lag_ns = s->max_lag_ns != 0 ? s->max_lag_ns : db->max_lag_ns,
     };
+    if (may_move && s->loggable)
+        ret->class.verdict = ROUTER_VERDICT_READ; /* it does not keep the block from a replica */
 }
 
 void core_route_count(struct core_session *s, enum router_target target, uint8_t node,
@@ -70,7 +73,7 @@ void core_route_attached(struct core_session *s, const struct router_class *clas
 {
     const struct core_backend *b = s->backend;
     enum router_reason reason = (enum router_reason) class->reason;
-    if (b->is_replica && s->block == CORE_OPEN)
+    if (b->is_replica && s->block == CORE_OPEN && !s->movable)
         reason = ROUTER_REASON_READ_ONLY_TRANSACTION;
     else if (class->verdict == ROUTER_VERDICT_READ && !b->is_replica)
         reason = s->block == CORE_OPEN && s->dirty_block ? ROUTER_REASON_IN_WRITE_TRANSACTION

@@ -20,6 +20,7 @@ static void defer_begin(struct core_session *s, struct proto_span in, uint64_t n
         (struct proto_span){in.base + PROTO_HEADER_SIZE, s->batch_size - PROTO_HEADER_SIZE}, &text);
     core_block_append(s->worker, &s->begin_text, text);
     s->begin = s->class.begin;
+    s->stays = s->class.snapshot;
     s->block = CORE_DEFERRED;
     core_route_count(s, ROUTER_TARGET_PROXY, ROUTER_NODE_NONE, ROUTER_VERDICT_TRANSACTION,
                      ROUTER_REASON_BEGIN, now_ns);
@@ -56,7 +57,8 @@ static bool answer_deferred(struct core_session *s, uint64_t now_ns, struct core
         s->block = CORE_NO_BLOCK;
         s->begin = ROUTER_BEGIN_NONE;
         s->level_local = 0xff;
-        core_block_give(s->worker, &s->begin_text);
+        core_follow_over(s);
+        core_move_over(s);
     } else {
         return false;
     }
@@ -117,6 +119,14 @@ static void refuse_block(struct core_session *s, uint64_t now_ns, struct core_ac
     core_ready_write(s, a);
 }
 
+/* The release rule, but for the open block. */
+static bool is_idle(const struct core_session *s)
+{
+    const struct core_backend *b = s->backend;
+    return s->client_pending == 0 && core_expect_count(b) == 0 && b->body_left == 0 &&
+           !b->fatal_seen && b->hold == NULL && b->cancels == 0;
+}
+
 /* A whole batch is at the front. Returns the bytes that were dealt with; 0 with s->emitting: send
  * it; 0 without: it has to wait. */
 static size_t dispose(struct core_session *s, struct proto_span in, const struct core_batch *batch,
@@ -131,6 +141,17 @@ static size_t dispose(struct core_session *s, struct proto_span in, const struct
                            s->class.verdict == ROUTER_VERDICT_READ && s->block == CORE_NO_BLOCK;
     if (batch->needs_server && sync_before(s, answer, pipelined, a))
         return 0;
+    s->loggable = s->group->database->until_write && core_move_logs(s, batch);
+    if (s->movable && s->block == CORE_OPEN && s->backend != NULL) {
+        const bool moves = s->backend->status != 'E' && core_move_needed(s, batch);
+        const bool reads = batch->class.verdict == ROUTER_VERDICT_READ || !batch->needs_server;
+        if ((moves || !reads) && !is_idle(s))
+            return 0; /* what is in flight may have to be replayed on the primary */
+        if (moves && s->backend->status == 'T')
+            core_move(s, a);
+    }
+    if (s->block == CORE_DEFERRED && batch->opens)
+        s->stays = true;
     core_pin_ask(s);
     core_sequence_ask(s);
     core_block_ask(s);
@@ -199,6 +220,14 @@ static size_t too_long(struct core_session *s, uint64_t now_ns, struct core_acti
     s->batch_size = 0;
     s->parse_class_valid = false;
     s->hashes_count = 0;
+    s->loggable = false;
+    if (s->movable && s->block == CORE_OPEN && s->backend != NULL) {
+        s->streaming = is_idle(s);
+        if (!s->streaming)
+            return 0;
+        if (s->backend->status == 'T')
+            core_move(s, a);
+    }
     if (s->backend == NULL) {
         core_want(s, now_ns, a);
         return 0;

@@ -50,7 +50,13 @@ void core_start_batch(struct core_session *s, uint64_t now_ns)
                                  (s->settings->flags & ROUTER_SETTING_READ_ONLY) != 0 ||
                                  class->begin == ROUTER_BEGIN_READ_ONLY;
     assert(!b->is_replica || class->verdict == ROUTER_VERDICT_READ ||
-           class->verdict == ROUTER_VERDICT_LOCAL || read_only_block || core_is_bound(s));
+           class->verdict == ROUTER_VERDICT_LOCAL || read_only_block || core_is_bound(s) ||
+           s->loggable);
+    assert(!b->is_replica || !s->movable || class->verdict == ROUTER_VERDICT_READ ||
+           class->verdict == ROUTER_VERDICT_LOCAL || class->verdict == ROUTER_VERDICT_TRANSACTION ||
+           b->status == 'E');
+    if (b->is_replica && s->block == CORE_DEFERRED && core_move_eligible(s))
+        s->movable = true;
     const bool first = core_expect_count(b) == 0;
     if (class->writes && !b->is_replica) {
         if (!s->dirty_block)
@@ -68,12 +74,14 @@ void core_start_batch(struct core_session *s, uint64_t now_ns)
     s->releases = class->alone && s->block == CORE_NO_BLOCK ? class->releases : 0;
     s->rolls_back = class->rolls_back;
     if (class->forgets_statements || class->unpins || s->releases != 0 ||
-        moves_settings(s, class) ||
+        moves_settings(s, class) || (s->movable && s->loggable) ||
         (b->is_replica &&
          (class->ends || class->rolls_back || class->has_transaction || s->streaming)))
         s->barrier = true;
-    const bool can_replay = class->verdict == ROUTER_VERDICT_READ && s->block == CORE_NO_BLOCK &&
-                            s->pin == ROUTER_REASON_NONE && !s->streaming && b->status == 'I';
+    const bool at_start = s->block == CORE_NO_BLOCK && b->status == 'I';
+    const bool can_replay = class->verdict == ROUTER_VERDICT_READ &&
+                            (at_start || (s->movable && b->status != 'E')) &&
+                            s->pin == ROUTER_REASON_NONE && !s->streaming;
     if (first) {
         assert(s->kept == NULL);
         s->sent_ns = now_ns;

@@ -198,7 +198,10 @@ void core_fail_unsent(struct core_session *s, const struct proto_error_text *err
 void core_server_lost_for(struct core_session *s, uint64_t now_ns, struct core_actions *a)
 {
     struct core_backend *b = s->backend;
-    const bool bound = core_is_bound(s);
+    const bool deferred = core_may_defer(s);
+    if (deferred)
+        core_move_defer(s);
+    const bool bound = !deferred && core_is_bound(s);
     const bool alone = s->preflight_alone && !bound; /* the client has had its answer */
     const bool running = !alone && (core_expect_count(b) > 0 || s->emitting || s->stream_left > 0);
     const bool unsent =

@@ -317,10 +317,9 @@ static void what_has_no_effect_yet_is_said(void **state)
     struct story *s = *state;
     story_read_and_finish(s, STORY_LOGIN "instance_id = 7\nquery_timeout = 0\n"
                                          "[node a]\nzone = x\n[database d]\npool_mode = statement\n"
-                                         "transaction_reads = until_write\npin_limit = 10%\n");
+                                         "pin_limit = 10%\n");
     story_warning(s, 6, "zone is accepted, but has no effect yet");
-    story_warning(s, 9, "transaction_reads is accepted");
-    assert_int_equal(s->problems.count, 2);
+    assert_int_equal(s->problems.count, 1);
     assert_int_equal(s->problems.errors, 0);
 }
 

@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: PostgreSQL
+ *
+ * core_move: transaction_reads = until_write. A block that declared nothing begins on a replica,
+ * and moves once to the primary, before its first statement that is not a read. To move is to be a
+ * deferred block again: its BEGIN goes ahead of the statement once more, and behind it what the
+ * block has left for itself since, SET LOCAL and savepoints.
+ *
+ * While a block may move, nothing of it may live on the replica that cannot be said again: no
+ * cursor, no portal that is still to be executed, no setting of the session.
+ */
+#include <stdlib.h>
+
+#include "core_internal.h"
+#include "core_settings.h"
+
+enum { LOG_SIZE_MAX = 8192 };
+
+bool core_move_eligible(const struct core_session *s)
+{
+    return s->group->database->until_write && s->block == CORE_DEFERRED &&
+           s->begin == ROUTER_BEGIN_PLAIN && !s->stays &&
+           s->group->database->pool_mode != CORE_POOL_SESSION && s->pin == ROUTER_REASON_NONE &&
+           (s->settings->flags & (ROUTER_SETTING_PRIMARY | ROUTER_SETTING_READ_ONLY)) == 0 &&
+           !core_settings_has(s->settings, "default_transaction_isolation");
+}
+
+bool core_move_logs(const struct core_session *s, const struct core_batch *batch)
+{
+    const struct router_class *c = &batch->class;
+    return batch->simple && c->alone && c->verdict == ROUTER_VERDICT_TRANSACTION &&
+           (c->reason == ROUTER_REASON_SAVEPOINT || c->sets_local) &&
+           core_block_span(s->block_log).size + batch->size <= LOG_SIZE_MAX;
+}
+
+bool core_move_needed(const struct core_session *s, const struct core_batch *batch)
+{
+    const struct router_class *c = &batch->class;
+    if (!batch->needs_server)
+        return false;
+    if (batch->opens)
+        return true;
+    if (c->verdict == ROUTER_VERDICT_READ || c->verdict == ROUTER_VERDICT_LOCAL)
+        return false;
+    return c->verdict != ROUTER_VERDICT_TRANSACTION || !(c->ends || c->rolls_back || s->loggable);
+}
+
+void core_move_defer(struct core_session *s)
+{
+    assert(s->movable && s->block == CORE_OPEN && s->begin_text != NULL);
+    s->block = CORE_DEFERRED;
+    s->movable = false;
+    core_block_give(s->worker, &s->log_pending);
+}
+
+void core_move(struct core_session *s, struct core_actions *a)
+{
+    struct core_backend *b = s->backend;
+    assert(b->is_replica && core_expect_count(b) == 0 && b->status == 'T');
+    core_move_defer(s);
+    s->stays = true;
+    core_detach(s); /* the shell rolls back what is left of the block there */
+    a->backend = b;
+    a->release = !b->broken;
+    a->close_backend = b->broken ? CORE_CLOSE_NOW : CORE_KEEP;
+    s->worker->counters.blocks_moved++;
+}
+
+void core_move_sent(struct core_session *s, struct proto_span text)
+{
+    core_block_give(s->worker, &s->log_pending);
+    core_block_append(s->worker, &s->log_pending, text);
+    core_block_append(s->worker, &s->log_pending, (struct proto_span){(const uint8_t *)"", 1});
+}
+
+void core_move_ready(struct core_session *s)
+{
+    if (s->backend->status == 'I') {
+        core_move_over(s);
+        return;
+    }
+    if (s->log_pending != NULL && !s->group_failed)
+        core_block_append(s->worker, &s->block_log, core_block_span(s->log_pending));
+    core_block_give(s->worker, &s->log_pending);
+}
+
+void core_move_over(struct core_session *s)
+{
+    s->movable = s->stays = s->loggable = false;
+    core_block_give(s->worker, &s->begin_text);
+    core_block_give(s->worker, &s->block_log);
+    core_block_give(s->worker, &s->log_pending);
+}
