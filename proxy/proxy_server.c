@@ -253,7 +253,7 @@ static void on_server_event(uv_poll_t *poll, int status, int events)
         if (poll->data != v) // NOLINT
             return;
         if (!ended) {
-            if (v->ssl != NULL)
+            if (v->ssl != NULL)          // NOLINT
                 server_events_update(v); /* v->unread */
             return;
         }

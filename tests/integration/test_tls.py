@@ -172,6 +172,24 @@ def test_only_a_good_certificate_of_the_authority_gets_in(proxy, certificates, m
     assert "certificate has expired" in p.log_text() or "certificate verify" in p.log_text()
 
 
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_a_resumed_session_still_has_its_certificate(proxy, certificates, version):
+    p = proxy(switchgear=tls.switchgear(certificates, "verify-full", auth_type="cert"),
+              database=SERVER_SIDE)
+    context = client_context(certificates, version, client="app")
+    with TlsWire(p.port, context) as first:
+        assert types(first.login(APP_USER, APP_DATABASE)).endswith("Z")
+        session = first.socket.session
+    for user, end in ((APP_USER, "Z"), ("somebody", "E")):
+        with TlsWire(p.port, context, session=session) as again:
+            assert again.socket.session_reused
+            assert types(again.login(user, APP_DATABASE)).endswith(end)
+    p.admin("RELOAD")  # another authority may be in force from here on
+    with TlsWire(p.port, context, session=session) as late:
+        assert not late.socket.session_reused
+        assert types(late.login(APP_USER, APP_DATABASE)).endswith("Z")
+
+
 def s_client(p, *arguments):
     return subprocess.run(
         ["openssl", "s_client", "-starttls", "postgres", "-connect", f"127.0.0.1:{p.port}",
@@ -485,14 +503,14 @@ def client_hello(certificates):
 
 
 def test_a_flood_of_handshakes_does_not_stall_the_other_clients(proxy, certificates):
-    certificates.openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30", "-keyout",
+    certificates.openssl("req", "-x509", "-newkey", "rsa:3072", "-nodes", "-days", "30", "-keyout",
                          certificates.key("slow"), "-out", certificates.cert("slow"), "-subj",
                          "/CN=localhost")
     p = proxy(switchgear=tls.switchgear(certificates, "allow", "slow", workers=1),
               database=SERVER_SIDE)
     calm = p.connect()
     hello = client_hello(certificates)
-    flood = [socket.create_connection(("127.0.0.1", p.port)) for _ in range(400)]
+    flood = [socket.create_connection(("127.0.0.1", p.port)) for _ in range(600)]
     for s in flood:
         s.sendall(struct.pack("!II", 8, SSL_REQUEST))
         assert s.recv(1) == b"S"
@@ -516,7 +534,7 @@ def test_a_flood_of_handshakes_does_not_stall_the_other_clients(proxy, certifica
         s.close()
     assert answered == len(flood)
     # all handshakes together take as long as the flood; a statement waits for a few of them
-    assert max(waits) < max(0.1, took / 4), (max(waits), took)
+    assert max(waits) < max(0.15, took / 4), (max(waits), took)
     assert len(waits) > 10
 
 

@@ -87,8 +87,8 @@ static void small_spans_leave_as_one_record(void **state)
 {
     struct pair *p = *state;
     struct proto_span spans[100];
-    for (int i = 0; i < 100; i++)
-        spans[i] = (struct proto_span){p->out + i * 50, i % 10 == 0 ? 0 : 50};
+    for (size_t i = 0; i < 100; i++)
+        spans[i] = (struct proto_span){&p->out[i * 50], i % 10 == 0 ? 0 : 50};
     assert_int_equal(tls_bytes_send(p->ssl[0], spans, 100, p->gather), 90 * 50);
     size_t taken = 0;
     assert_int_equal(SSL_read_ex(p->ssl[1], p->in, BUF_SIZE, &taken), 1);
