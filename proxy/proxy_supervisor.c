@@ -240,6 +240,15 @@ static struct config *load(const struct run *run, struct config_problems *proble
     return c;
 }
 
+static void log_warnings(const struct config_problems *problems)
+{
+    for (uint32_t i = 0; i < problems->count; i++)
+        if (problems->items[i].warning)
+            log_warning("reload_warning", "file=\"%s\" line=%u warning=\"%s\"",
+                        problems->items[i].file, problems->items[i].line,
+                        problems->items[i].message);
+}
+
 static bool reload(struct supervisor *s, char *error, size_t error_size)
 {
     struct run *run = run_of(s);
@@ -270,6 +279,7 @@ static bool reload(struct supervisor *s, char *error, size_t error_size)
         SSL_CTX_free(tls);
         s->reloads_failed++;
     } else {
+        log_warnings(&problems);
         auth_prepare(p, next, p->config);
         run->retired[run->retired_count++] = p->config;
         p->config = next;

@@ -347,7 +347,10 @@ def test_a_reload_changes_the_certificate_and_drops_nobody(secure, certificates)
         reload(secure, client_tls_key_file=certificates.key("proxy"))
     assert shown(secure, certificates) == after  # a failed reload changes nothing
     assert one(old, "select repeat('x', 100000)") == "x" * 100000
-    reload(secure, client_tls_key_file=certificates.key("proxy2"), client_tls_sslmode="disable")
+    reload(secure, client_tls_cert_file=certificates.cert("expired-proxy"),
+           client_tls_key_file=certificates.key("expired-proxy"))
+    assert "has expired" in secure.log_text()  # a warning, not a refusal
+    reload(secure, client_tls_sslmode="disable")
     assert one(old, "select 1") == 1 and old.info.ssl_in_use
     assert not secure.connect(sslmode="prefer").info.ssl_in_use
 
