@@ -26,15 +26,17 @@ model Row {
 }
 `;
 
-// The command downloads its engines unless told where they are; generating a client needs none.
+// The command downloads its engines unless told where they are; generating a client needs none. It
+// installs packages of its own unless it finds a project that has them.
 function generate() {
-    const directory = path.join(TEMP, 'prisma');
-    fs.mkdirSync(directory, {recursive: true});
+    const directory = fs.mkdtempSync(path.join(TEMP, 'prisma-'));
+    fs.writeFileSync(path.join(directory, 'package.json'), '{"name": "drive", "private": true}');
+    fs.symlinkSync(path.join(__dirname, 'node_modules'), path.join(directory, 'node_modules'));
     fs.writeFileSync(path.join(directory, 'schema.prisma'), SCHEMA);
     const cli = path.join(__dirname, 'node_modules', 'prisma', 'build', 'index.js');
     execFileSync(process.execPath, [cli, 'generate', '--no-hints', '--schema',
                                     path.join(directory, 'schema.prisma')], {
-        cwd: __dirname, stdio: 'ignore',
+        cwd: directory, stdio: 'ignore',
         env: {...process.env, CHECKPOINT_DISABLE: '1', PRISMA_HIDE_UPDATE_MESSAGE: '1',
               PRISMA_QUERY_ENGINE_LIBRARY: '/bin/true', PRISMA_SCHEMA_ENGINE_BINARY: '/bin/true'}});
     return require(path.join(directory, 'client')).PrismaClient;
