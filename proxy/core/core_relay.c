@@ -224,7 +224,8 @@ static enum verdict on_ready(struct core_backend *b, struct proto_span body, uin
     if (!ours && s != NULL)
         on_ready_for_client(b, now_ns, a);
     enum verdict v = answer(b, 'Z', true);
-    if (v == VERDICT_FORWARD && s->settings_off && core_expect_count(b) == 0 && may_mend(s)) {
+    if (v == VERDICT_FORWARD && s != NULL && s->settings_off && core_expect_count(b) == 0 &&
+        may_mend(s)) {
         s->ready_held = true; /* until its start-up settings are there again */
         v = VERDICT_SWALLOW;
     }
