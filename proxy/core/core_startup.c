@@ -50,8 +50,9 @@ static void settings_add(struct core_login *l, const char *name, const char *val
         l->settings_failed = true;
         return;
     }
-    for (size_t i = 0; i <= size; i++)
-        lower[i] = (char)(name[i] >= 'A' && name[i] <= 'Z' ? name[i] + ('a' - 'A') : name[i]);
+    memcpy(lower, name, size + 1);
+    for (char *c = lower; *c != '\0'; c++)
+        *c = (char)(*c >= 'A' && *c <= 'Z' ? *c + ('a' - 'A') : *c);
     if (literal_write(lower, quoted_name, sizeof(quoted_name)) == 0 ||
         literal_write(value, quoted_value, sizeof(quoted_value)) == 0) {
         l->settings_failed = true;

@@ -296,8 +296,6 @@ script("DISCARD ALL drops statements", (30,), P("a", "select 1") + S, Q("discard
        B("", "a") + E() + S, P("a", "select 2") + B("", "a") + E() + S)
 script("DISCARD PLANS keeps statements", (30,), P("a", "select 1") + S, Q("discard plans"),
        B("", "a") + E() + S)
-script("SQL's EXECUTE of a protocol statement", (30,), P("st", "select 7") + S, Q("execute st"),
-       Q("deallocate st"), Q("execute st"), misses="SQL's EXECUTE of a protocol statement")
 script("a protocol Bind of SQL's PREPARE", (30,), Q("prepare st as select 7"), B("", "st") + E() + S,
        C("S", "st") + S, Q("execute st"))
 script("DEALLOCATE in a transaction that is rolled back", (30,), P("st", "select 1") + S, Q("begin"),

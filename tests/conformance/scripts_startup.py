@@ -22,8 +22,8 @@ def login(name, items, *words, version=VERSION_3, then=()):
     script(name, items, Turn(packet(*words, version=version)), *then, raw=True)
 
 
-def refused(name, items, data, misses=None):
-    script(name, items, Turn(data, until="$"), raw=True, ends=True, misses=misses)
+def refused(name, items, data):
+    script(name, items, Turn(data, until="$"), raw=True, ends=True)
 
 
 # ---- start-up packets that are good ----

@@ -28,13 +28,13 @@ class Turn:
 class Script:
     """parameters: of the start-up packet; raw: the first turn is the first packet; ends: the last
     turn ends the connection; cuts: False where it is too long to be cut; alone: no other client may
-    come in between; modes: in which it must be the same; misses: what the proxy lacks for it."""
+    come in between; modes: in which it must be the same."""
 
     def __init__(self, name, items, turns, parameters=None, raw=False, ends=False, cuts=True,
-                 alone=False, misses=None, modes=MODES):
+                 alone=False, modes=MODES):
         self.name, self.items, self.turns = name, items, turns
         self.parameters, self.raw, self.ends = parameters or {}, raw, ends
-        self.cuts, self.alone, self.misses = cuts, alone or raw or modes != MODES, misses
+        self.cuts, self.alone = cuts, alone or raw or modes != MODES
         self.modes = modes
 
 
