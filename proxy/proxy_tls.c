@@ -149,6 +149,14 @@ static const char *cipher_list(const char *text)
 static const char suites_default[] =
     "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256";
 
+/* OpenSSL's macro takes no const text. */
+static bool set_groups(SSL_CTX *ctx, const char *list)
+{
+    char text[1024];
+    const int size = snprintf(text, sizeof(text), "%s", list);
+    return size >= 0 && (size_t)size < sizeof(text) && SSL_CTX_set1_groups_list(ctx, text) == 1;
+}
+
 static bool set_ciphers(SSL_CTX *ctx, const struct config *config, struct config_problems *problems)
 {
     const struct config_switchgear *c = &config->switchgear;
@@ -167,7 +175,7 @@ static bool set_ciphers(SSL_CTX *ctx, const struct config *config, struct config
         complain(&suites, "is no list of cipher suites of TLS 1.3");
         good = false;
     }
-    if (strcmp(groups.value, "auto") != 0 && SSL_CTX_set1_groups_list(ctx, groups.value) != 1) {
+    if (strcmp(groups.value, "auto") != 0 && !set_groups(ctx, groups.value)) {
         complain(&groups, "is no list of groups that OpenSSL knows, such as X25519:prime256v1");
         good = false;
     }
