@@ -127,6 +127,25 @@ static bool is_idle(const struct core_session *s)
            !b->fatal_seen && b->hold == NULL && b->cancels == 0;
 }
 
+/* transaction_reads = until_write: a block that is open on a replica leaves it before what is not a
+ * read. False: the batch has to wait. */
+static bool take_place(struct core_session *s, const struct core_batch *batch,
+                       struct core_actions *a)
+{
+    s->loggable = s->group->database->until_write && core_move_logs(s, batch);
+    if (s->movable && s->block == CORE_OPEN && s->backend != NULL) {
+        const bool moves = s->backend->status != 'E' && core_move_needed(s, batch);
+        const bool reads = batch->class.verdict == ROUTER_VERDICT_READ || !batch->needs_server;
+        if ((moves || !reads) && !is_idle(s))
+            return false; /* what is in flight may have to be replayed on the primary */
+        if (moves && s->backend->status == 'T')
+            core_move(s, a);
+    }
+    if (s->block == CORE_DEFERRED && batch->opens)
+        s->stays = true;
+    return true;
+}
+
 /* A whole batch is at the front. Returns the bytes that were dealt with; 0 with s->emitting: send
  * it; 0 without: it has to wait. */
 static size_t dispose(struct core_session *s, struct proto_span in, const struct core_batch *batch,
@@ -141,17 +160,8 @@ static size_t dispose(struct core_session *s, struct proto_span in, const struct
                            s->class.verdict == ROUTER_VERDICT_READ && s->block == CORE_NO_BLOCK;
     if (batch->needs_server && sync_before(s, answer, pipelined, a))
         return 0;
-    s->loggable = s->group->database->until_write && core_move_logs(s, batch);
-    if (s->movable && s->block == CORE_OPEN && s->backend != NULL) {
-        const bool moves = s->backend->status != 'E' && core_move_needed(s, batch);
-        const bool reads = batch->class.verdict == ROUTER_VERDICT_READ || !batch->needs_server;
-        if ((moves || !reads) && !is_idle(s))
-            return 0; /* what is in flight may have to be replayed on the primary */
-        if (moves && s->backend->status == 'T')
-            core_move(s, a);
-    }
-    if (s->block == CORE_DEFERRED && batch->opens)
-        s->stays = true;
+    if (!take_place(s, batch, a))
+        return 0;
     core_pin_ask(s);
     core_sequence_ask(s);
     core_block_ask(s);

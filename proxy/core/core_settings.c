@@ -258,7 +258,7 @@ static uint32_t write_query(struct proto_writer *w, const char *reset,
 {
     char text[CORE_SETTINGS_TEXT_MAX + 256];
     size_t size = strlen(reset);
-    memcpy(text, reset, size);
+    memcpy(text, reset, size + 1);
     for (uint32_t i = 0; i < count; i++) {
         const size_t one = strlen(items[i].text);
         assert(size + one + 1 < sizeof(text));
