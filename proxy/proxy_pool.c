@@ -163,7 +163,10 @@ static void refuse_waiters(struct pool *pool, uint64_t now_ns)
             pool_enqueue(c);
             continue;
         }
-        worker_apply(g->worker, c, core_refused(&c->core, &error, now_ns), now_ns);
+        struct core_actions *a = core_turned_away(&c->core, now_ns);
+        if (a == NULL)
+            a = core_refused(&c->core, &error, now_ns);
+        worker_apply(g->worker, c, a, now_ns);
     }
 }
 

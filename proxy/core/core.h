@@ -495,6 +495,9 @@ struct core_actions *core_granted(struct core_session *s, struct core_backend *b
 /* The wait is over without a backend: the batch fails with this error. FATAL closes the client. */
 struct core_actions *core_refused(struct core_session *s, const struct proto_error_text *error,
                                   uint64_t now_ns);
+/* The replica that it waits for does not let its user in, or has not got its database yet: the
+ * primary is asked. NULL: it was the primary, or a log-in that waits for any node. */
+struct core_actions *core_turned_away(struct core_session *s, uint64_t now_ns);
 /* The client asks for a cancel. What the shell has to do: nothing; take the session out of the
  * queue (core_refused() with 57014); cancel what runs on session->backend. */
 enum core_cancel { CORE_CANCEL_NOTHING, CORE_CANCEL_WAIT, CORE_CANCEL_SERVER };

@@ -154,6 +154,19 @@ struct core_actions *core_redecide(struct core_session *s, uint64_t now_ns)
     return a;
 }
 
+struct core_actions *core_turned_away(struct core_session *s, uint64_t now_ns)
+{
+    assert(s->waiting);
+    const uint8_t node = s->choice.node;
+    if (s->phase != CORE_QUERY || s->replay_on_primary || node == ROUTER_NODE_NONE ||
+        s->worker->topology->nodes[node].role != ROUTER_ROLE_REPLICA)
+        return NULL;
+    struct core_actions *a = core_actions_begin(s->worker);
+    s->replay_on_primary = true;
+    core_want(s, now_ns, a);
+    return a;
+}
+
 struct core_actions *core_refused(struct core_session *s, const struct proto_error_text *error,
                                   uint64_t now_ns)
 {

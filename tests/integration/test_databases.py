@@ -76,3 +76,16 @@ def test_a_database_that_was_missing_can_be_used_soon_after_it_was_made(maker):
 
     wait_until(can_be_used, 10, "the database can be used", 0.3)
     assert time.monotonic() - began < 8, "server_login_retry is 15 s"
+
+
+def test_a_read_in_a_database_that_replicas_do_not_have_yet_uses_the_primary(cluster, maker):
+    for replica in cluster.replicas:
+        replica.pause_replay()
+    rows_of(maker.connect(), "create database passing strategy wal_log")
+    deadline = time.monotonic() + 3  # until the lag sends reads to the primary anyway
+    while time.monotonic() < deadline:
+        c = psycopg2.connect(maker.dsn(database="passing", options="?sslmode=disable"))
+        c.autocommit = True
+        assert one(c, "select 1") == 1
+        c.close()
+        time.sleep(0.1)
