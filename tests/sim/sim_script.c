@@ -494,6 +494,20 @@ static void last_route(struct model *m)
     unit_ends(m, false, true);
 }
 
+/* A setting, and an error behind it before the Sync: it takes the setting back. */
+static void setting_and_error(struct model *m, enum sim_kind kind)
+{
+    struct sim_client *c = m->c;
+    const int number = c->numbers++;
+    parse(m, SIM_NAMES, kind, number);
+    bind_execute(m, SIM_NAMES, kind, number, false);
+    parse(m, SIM_NAMES, SIM_ERROR, c->numbers);
+    bind_execute(m, SIM_NAMES, SIM_ERROR, c->numbers++, false);
+    send_message(c, 'S', "", 0);
+    synced(m);
+    unit_ends(m, false, false);
+}
+
 /* Something that changes or shows a setting, in either protocol. */
 static void setting(struct model *m, bool in_block)
 {
@@ -515,6 +529,8 @@ static void setting(struct model *m, bool in_block)
         kinds[sim_below(sizeof(kinds) / sizeof(kinds[0]) - (in_block ? 0 : 1))];
     if (sim_chance(60))
         simple(m, kind);
+    else if (sim_chance(20) && kind != SIM_SHOW && kind != SIM_SHOW_APPLICATION)
+        setting_and_error(m, kind);
     else
         extended_control(m, kind);
 }
