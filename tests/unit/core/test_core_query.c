@@ -497,6 +497,19 @@ static void a_grant_that_comes_too_late_for_its_read_is_given_back(void **state)
     assert_int_equal(st->session.choice.node, 0);
 }
 
+/* The replica has not got the user or the database yet: nobody else is asked than the primary. */
+static void a_read_that_a_replica_does_not_let_in_asks_the_primary(void **state)
+{
+    struct story *st = *state;
+    st->nobody_grants = true;
+    story_client(st, "Q(SELECT 1)");
+    assert_int_equal(st->session.choice.node, 1);
+    story_execute(st, core_turned_away(&st->session, st->now_ns));
+    assert_true(st->session.waiting);
+    assert_int_equal(st->session.choice.node, 0);
+    assert_null(core_turned_away(&st->session, st->now_ns));
+}
+
 static void a_client_out_of_its_mind_gets_08P01(void **state)
 {
     struct story *st = *state;
@@ -626,6 +639,7 @@ int main(void)
         STORY(sync_during_copy_in_gives_one_ready),
         STORY(a_batch_without_a_backend_fails_alone),
         STORY(a_grant_that_comes_too_late_for_its_read_is_given_back),
+        STORY(a_read_that_a_replica_does_not_let_in_asks_the_primary),
         STORY(a_client_out_of_its_mind_gets_08P01),
         STORY(an_unknown_message_gets_08P01),
         STORY(a_sync_cannot_be_large),
