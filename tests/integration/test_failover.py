@@ -153,7 +153,7 @@ def test_a_write_whose_primary_is_killed_has_an_unknown_outcome(cluster, proxy):
         while not errors or i == 0:
             i += 1
             try:
-                rows_of(c, f"insert into log (note) select 'w{number}-{i}' from pg_sleep(0.02) "
+                rows_of(c, f"insert into log (note) select 'w{number}-{i}' from pg_sleep(0.3) "
                            f"/*w{number}-{i}x*/")
                 done.append(f"w{number}-{i}")
             except psycopg2.Error as error:
@@ -165,7 +165,7 @@ def test_a_write_whose_primary_is_killed_has_an_unknown_outcome(cluster, proxy):
         thread.start()
     # The writes are slow, so that the kill finds some of them running: idle connections that die are
     # replaced without a word.
-    wait_until(lambda: len(done) >= 12, 20, "all four write")
+    wait_until(lambda: len(done) >= 4, 20, "all four write")
     cluster.primary.kill9()
     time.sleep(0.2)
     cluster.primary.start()
