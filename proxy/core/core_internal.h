@@ -171,6 +171,18 @@ void core_write_error(struct core_session *s, const struct proto_error_text *tex
 void core_fatal_text(struct core_session *s, const struct proto_error_text *text,
                      struct core_actions *a);
 
+/* ---- core_relay.c, core_relay_error.c ---- */
+
+/* What becomes of a server's message. */
+enum core_verdict {
+    CORE_VERDICT_FORWARD,
+    CORE_VERDICT_SWALLOW,
+    CORE_VERDICT_BAD,  /* it is no protocol */
+    CORE_VERDICT_STOP, /* the session has left this backend */
+};
+enum core_verdict core_relay_error(struct core_backend *b, struct proto_span body, uint64_t now_ns,
+                                   struct core_actions *a);
+
 /* ---- core_deallocate.c ---- */
 
 /* In front of a Bind: of a DEALLOCATE of a name that only we know? Then the server gets it. */

@@ -7,14 +7,10 @@
  * was no read" (learn, replay on the primary); a dying node's FATAL (replay elsewhere if nothing
  * that counts was forwarded).
  */
-#include <stdio.h>
-
 #include "core_internal.h"
 #include "core_settings.h"
 
 enum { INSPECT_MAX = 16 * 1024 * 1024 }; /* an error may quote a whole statement */
-
-enum verdict { VERDICT_FORWARD, VERDICT_SWALLOW, VERDICT_BAD, VERDICT_STOP };
 
 static bool counts_for_replay(uint8_t type)
 {
@@ -31,7 +27,7 @@ static void batch_answered(struct core_session *s, uint32_t kept_size)
 }
 
 /* The head's action, once the message was found to be what the head expects. */
-static enum verdict answer(struct core_backend *b, uint8_t type, bool pop)
+static enum core_verdict answer(struct core_backend *b, uint8_t type, bool pop)
 {
     struct core_session *s = b->session;
     struct core_expect *e = core_expect_head(b);
@@ -42,23 +38,23 @@ static enum verdict answer(struct core_backend *b, uint8_t type, bool pop)
     if (pop)
         core_expect_pop(b);
     if (action == CORE_REPLACE_ERROR)
-        return VERDICT_BAD; /* it was to fail */
+        return CORE_VERDICT_BAD; /* it was to fail */
     if (action == CORE_SWALLOW || s == NULL)
-        return VERDICT_SWALLOW;
+        return CORE_VERDICT_SWALLOW;
     if (type == 'Z') {
         batch_answered(s, kept_size);
-        return VERDICT_FORWARD;
+        return CORE_VERDICT_FORWARD;
     }
     if (!counts_for_replay(type)) {
         s->rows_forwarded = true;
-        return VERDICT_FORWARD;
+        return CORE_VERDICT_FORWARD;
     }
     s->forwarded++;
     if (s->replay_swallow > 0) {
         s->replay_swallow--;
-        return VERDICT_SWALLOW;
+        return CORE_VERDICT_SWALLOW;
     }
-    return VERDICT_FORWARD;
+    return CORE_VERDICT_FORWARD;
 }
 
 static void start_copy_in(struct core_backend *b)
@@ -81,57 +77,57 @@ static void start_copy_in(struct core_backend *b)
 }
 
 /* Messages of which the type alone says enough. */
-static enum verdict on_plain(struct core_backend *b, uint8_t type, struct proto_span body,
-                             struct core_actions *a)
+static enum core_verdict on_plain(struct core_backend *b, uint8_t type, struct proto_span body,
+                                  struct core_actions *a)
 {
     struct core_expect *e = core_expect_head(b);
     if (e == NULL)
-        return VERDICT_BAD;
+        return CORE_VERDICT_BAD;
     const bool query = e->kind == CORE_EXPECT_QUERY;
     const bool execute = e->kind == CORE_EXPECT_EXECUTE;
     switch (type) {
     case '1':
-        return e->kind == CORE_EXPECT_PARSE ? answer(b, type, true) : VERDICT_BAD;
+        return e->kind == CORE_EXPECT_PARSE ? answer(b, type, true) : CORE_VERDICT_BAD;
     case '2':
-        return e->kind == CORE_EXPECT_BIND ? answer(b, type, true) : VERDICT_BAD;
+        return e->kind == CORE_EXPECT_BIND ? answer(b, type, true) : CORE_VERDICT_BAD;
     case '3':
-        return e->kind == CORE_EXPECT_CLOSE ? answer(b, type, true) : VERDICT_BAD;
+        return e->kind == CORE_EXPECT_CLOSE ? answer(b, type, true) : CORE_VERDICT_BAD;
     case 't':
         e->seen_t = true;
-        return e->kind == CORE_EXPECT_DESCRIBE ? answer(b, type, false) : VERDICT_BAD;
+        return e->kind == CORE_EXPECT_DESCRIBE ? answer(b, type, false) : CORE_VERDICT_BAD;
     case 'n':
-        return e->kind == CORE_EXPECT_DESCRIBE ? answer(b, type, true) : VERDICT_BAD;
+        return e->kind == CORE_EXPECT_DESCRIBE ? answer(b, type, true) : CORE_VERDICT_BAD;
     case 'T':
         if (e->kind == CORE_EXPECT_DESCRIBE)
             return answer(b, type, true);
-        return query ? answer(b, type, false) : VERDICT_BAD;
+        return query ? answer(b, type, false) : CORE_VERDICT_BAD;
     case 'C':
         if (e->follow != CORE_FOLLOW_NOTHING)
             core_follow_completed(b, e, body, a);
-        return query || execute ? answer(b, type, execute) : VERDICT_BAD;
+        return query || execute ? answer(b, type, execute) : CORE_VERDICT_BAD;
     case 'I':
-        return query || execute ? answer(b, type, execute) : VERDICT_BAD;
+        return query || execute ? answer(b, type, execute) : CORE_VERDICT_BAD;
     case 's':
         if (e->follow != CORE_FOLLOW_NOTHING && b->session != NULL && !b->is_replica)
             core_pin_force(b->session, ROUTER_PIN_SET); /* its end will come to another Execute */
-        return execute ? answer(b, type, true) : VERDICT_BAD;
+        return execute ? answer(b, type, true) : CORE_VERDICT_BAD;
     case 'G':
     case 'W':
         /* a replica has no table that it could copy into; what the client has sent already may be a
          * write, and would go there as data */
         if ((!query && !execute) || (type == 'G' && b->is_replica))
-            return VERDICT_BAD;
+            return CORE_VERDICT_BAD;
         start_copy_in(b);
         return answer(b, type, false);
     case 'D':
     case 'H':
     case 'd':
     case 'c':
-        return query || execute ? answer(b, type, false) : VERDICT_BAD;
+        return query || execute ? answer(b, type, false) : CORE_VERDICT_BAD;
     case 'V':
-        return query ? answer(b, type, false) : VERDICT_BAD;
+        return query ? answer(b, type, false) : CORE_VERDICT_BAD;
     default:
-        return VERDICT_BAD;
+        return CORE_VERDICT_BAD;
     }
 }
 
@@ -210,228 +206,30 @@ static bool may_mend(const struct core_session *s)
            s->stream_left == 0 && !s->unsynced && b->body_left == 0 && s->phase == CORE_QUERY;
 }
 
-static enum verdict on_ready(struct core_backend *b, struct proto_span body, uint64_t now_ns,
-                             struct core_actions *a)
+static enum core_verdict on_ready(struct core_backend *b, struct proto_span body, uint64_t now_ns,
+                                  struct core_actions *a)
 {
     struct core_expect *e = core_expect_head(b);
     uint8_t status;
     if (e == NULL || (e->kind != CORE_EXPECT_QUERY && e->kind != CORE_EXPECT_SYNC) ||
         proto_ready_read(body, &status) != PROTO_OK)
-        return VERDICT_BAD;
+        return CORE_VERDICT_BAD;
     b->status = status;
     const bool ours = e->action == CORE_SWALLOW;
     struct core_session *s = b->session;
     if (!ours && s != NULL)
         on_ready_for_client(b, now_ns, a);
-    enum verdict v = answer(b, 'Z', true);
-    if (v == VERDICT_FORWARD && s != NULL && s->settings_off && core_expect_count(b) == 0 &&
+    enum core_verdict v = answer(b, 'Z', true);
+    if (v == CORE_VERDICT_FORWARD && s != NULL && s->settings_off && core_expect_count(b) == 0 &&
         may_mend(s)) {
         s->ready_held = true; /* until its start-up settings are there again */
-        v = VERDICT_SWALLOW;
+        v = CORE_VERDICT_SWALLOW;
     }
     if (ours && core_expect_count(b) == 0) {
         b->resetting = false;
         if (s != NULL && s->preflight)
             b->preflight_done = true;
     }
-    return v;
-}
-
-void core_learn(struct core_session *s)
-{
-    struct core_worker *w = s->worker;
-    for (uint32_t i = 0; i < s->hashes_count; i++) {
-        router_cache_learn(w->cache, &s->hashes[i]);
-        core_stmts_learn(w->stmts, &s->hashes[i]);
-    }
-    struct core_unnamed *u = s->unnamed_id != 0 ? (void *)s->unnamed->data : NULL;
-    for (uint32_t i = 0; u != NULL && i < s->hashes_count; i++) {
-        if (u->hash.low != s->hashes[i].low || u->hash.high != s->hashes[i].high)
-            continue;
-        u->class.verdict = ROUTER_VERDICT_WRITE;
-        u->class.reason = ROUTER_REASON_LEARNED;
-        u->class.writes = true;
-    }
-    w->counters.learned++;
-}
-
-/* What was sent behind the failed message will be skipped by the server: forget it, undone. */
-static void skip_to_sync(struct core_backend *b, struct core_actions *a)
-{
-    struct core_session *s = b->session;
-    const uint32_t count = core_expect_count(b);
-    bool query_skipped = false;
-    uint32_t skipped = 0;
-    for (; skipped < count; skipped++) {
-        const struct core_expect *e = core_expect_at(b, skipped);
-        if (e->kind == CORE_EXPECT_SYNC)
-            break;
-        if (e->kind == CORE_EXPECT_QUERY && e->action == CORE_FORWARD) {
-            query_skipped = query_skipped || e->behind_begin;
-            s->syncs--;
-        }
-    }
-    core_expect_undo(b, skipped);
-    if (query_skipped && skipped < count) {
-        /* our BEGIN failed, and with it batches that the client takes for several */
-        core_fatal(s, "08006", "the transaction could not be started", NULL, a);
-        return;
-    }
-    if (query_skipped) { /* behind our BEGIN a Query is skipped too: a Sync of ours ends it */
-        struct proto_writer w = core_sink_writer(&a->server);
-        proto_write_sync(&w);
-        core_sink_commit(&a->server, &w);
-        (void)core_expect_push(b, CORE_EXPECT_SYNC, CORE_FORWARD);
-        s->syncs++;
-        s->unsynced = s->executed = false;
-    } else if (skipped == count) { /* the client's Sync is still to come */
-        s->skipping = true;
-        s->emitting = s->streaming = false;
-        s->batch_left = 0;
-    }
-}
-
-static void preflight_failed(struct core_session *s, const struct proto_error *error,
-                             struct core_actions *a)
-{
-    struct core_backend *b = s->backend;
-    char message[512];
-    char sqlstate[6] = "XX000";
-    if (error->sqlstate.size == 5)
-        memcpy(sqlstate, error->sqlstate.base, 5);
-    (void)snprintf(message, sizeof(message), "%.*s", (int)error->message.size,
-                   (const char *)error->message.base);
-    if (s->phase == CORE_QUERY && !s->preflight_alone && !core_is_bound(s)) {
-        if (b->preflight_error != NULL)
-            return;
-        core_block_append(s->worker, &b->preflight_error, core_span(sqlstate));
-        core_block_append(s->worker, &b->preflight_error, core_span(message));
-        return; /* its ReadyForQuery comes first */
-    }
-    s->preflight = false;
-    b->broken = true;
-    char detail[512];
-    (void)snprintf(detail, sizeof(detail), "%.*s", (int)error->detail.size,
-                   (const char *)error->detail.base);
-    const struct proto_error_text text = {
-        .severity = "FATAL",
-        .sqlstate = sqlstate,
-        .message = message,
-        .detail = detail[0] != '\0' ? detail : NULL,
-        .hint = s->phase == CORE_QUERY
-                    ? "The server refused to make a setting again that it had made."
-                    : NULL};
-    core_fatal_text(s, &text, a);
-}
-
-static void judge(struct core_backend *b, const char *sqlstate, const char *routine,
-                  struct core_actions *a)
-{
-    a->outcome = breaker_judge(BREAKER_EVENT_SQLSTATE, sqlstate, routine, b->is_replica);
-    a->has_outcome = true;
-    a->outcome_node = b->node;
-    a->outcome_generation = b->generation;
-    if (a->outcome.misroute)
-        b->worker->counters.misroutes++;
-}
-
-static void span_copy(struct proto_span span, char *buf, size_t buf_size)
-{
-    const size_t size = span.size < buf_size - 1 ? span.size : buf_size - 1;
-    if (size > 0)
-        memcpy(buf, span.base, size);
-    buf[size] = '\0';
-}
-
-/* "cached plan must not change result type": the connection knows the statement from before a table
- * changed, from another client perhaps. It is parsed again, on another connection. */
-static bool replan(struct core_backend *b, const char *sqlstate, const char *routine,
-                   uint64_t now_ns, struct core_actions *a)
-{
-    struct core_session *s = b->session;
-    if (strcmp(sqlstate, "0A000") != 0 || strcmp(routine, "RevalidateCachedQuery") != 0 ||
-        s->group->database->pool_mode == CORE_POOL_SESSION)
-        return false;
-    b->broken = true; /* it would fail there for the next client too */
-    s->replan = true;
-    return core_replay(s, ROUTER_NODE_NONE, ROUTER_REASON_RETRY, now_ns, a);
-}
-
-/* What becomes of an error whose fields were read. */
-static enum verdict take_error(struct core_backend *b, const struct proto_error *error,
-                               const char *sqlstate, uint64_t now_ns, struct core_actions *a)
-{
-    struct core_session *s = b->session;
-    char routine[64];
-    span_copy(error->routine, routine, sizeof(routine));
-    judge(b, sqlstate, routine, a);
-    const bool fatal =
-        error->severity.size == 5 && (memcmp(error->severity.base, "FATAL", 5) == 0 ||
-                                      memcmp(error->severity.base, "PANIC", 5) == 0);
-    if (fatal)
-        b->fatal_seen = b->broken = true;
-    if (s == NULL) {
-        if (b->draining && !fatal)
-            core_drain_error(b);
-        else
-            b->broken = true;
-        return VERDICT_SWALLOW;
-    }
-    if (fatal && core_expect_count(b) > 0 &&
-        core_replay(s, b->node, ROUTER_REASON_RETRY, now_ns, a))
-        return VERDICT_STOP;
-    const bool idle = core_expect_count(b) == 0 && (!core_is_bound(s) || core_may_defer(s));
-    if (fatal && (s->preflight || idle))
-        return VERDICT_SWALLOW; /* nothing of the client's is there: another will do */
-    if (s->preflight) {
-        preflight_failed(s, error, a);
-        return VERDICT_SWALLOW;
-    }
-    struct core_expect *e = core_expect_head(b);
-    if (fatal || e == NULL)
-        return e == NULL && !fatal ? VERDICT_BAD : VERDICT_FORWARD;
-    if (b->is_replica && s->replayable && !s->rows_forwarded &&
-        breaker_is_refusal(sqlstate, routine)) {
-        core_learn(s);
-        if (core_replay(s, ROUTER_NODE_NONE, ROUTER_REASON_LEARNED, now_ns, a))
-            return VERDICT_STOP;
-    }
-    if (replan(b, sqlstate, routine, now_ns, a))
-        return VERDICT_STOP;
-    if (b->is_replica && strcmp(sqlstate, "40001") == 0 &&
-        core_replay(s, b->node, ROUTER_REASON_RETRY, now_ns, a))
-        return VERDICT_STOP;
-    s->error_seen = s->group_failed = true;
-    s->rows_forwarded = true;
-    const bool late = s->timed_out && strcmp(sqlstate, "57014") == 0;
-    if (late)
-        core_own_error_write(s, CORE_OWN_QUERY_TIMEOUT, "", &a->client);
-    s->timed_out = false;
-    if (e->kind == CORE_EXPECT_QUERY || e->kind == CORE_EXPECT_SYNC)
-        return late ? VERDICT_SWALLOW : VERDICT_FORWARD;
-    const bool replace = e->action == CORE_REPLACE_ERROR;
-    if (replace)
-        core_own_error_write(s, (enum core_own_error)e->fake, e->name != NULL ? e->name : "",
-                             &a->client);
-    s->copy_in = false;
-    skip_to_sync(b, a);
-    return replace || late ? VERDICT_SWALLOW : VERDICT_FORWARD;
-}
-
-static enum verdict on_error(struct core_backend *b, struct proto_span body, uint64_t now_ns,
-                             struct core_actions *a)
-{
-    struct proto_error error;
-    char sqlstate[6];
-    if (proto_error_read(body, &error) != PROTO_OK)
-        return VERDICT_BAD;
-    span_copy(error.sqlstate, sqlstate, sizeof(sqlstate));
-    const uint32_t class = core_error_class(sqlstate);
-    if (class < CORE_ERROR_CLASSES)
-        b->worker->counters.server_errors[class]++;
-    const enum verdict v = take_error(b, &error, sqlstate, now_ns, a);
-    if (v == VERDICT_FORWARD)
-        core_count_error(b->session, sqlstate);
     return v;
 }
 
@@ -453,21 +251,21 @@ static bool is_hidden(const struct core_session *s, struct proto_span body)
 }
 
 /* ParameterStatus: during a log-in's preflight it becomes part of the welcome. */
-static enum verdict on_parameter(struct core_backend *b, struct proto_span message)
+static enum core_verdict on_parameter(struct core_backend *b, struct proto_span message)
 {
     struct core_session *s = b->session;
     if (s == NULL)
-        return VERDICT_SWALLOW;
+        return CORE_VERDICT_SWALLOW;
     if (!s->preflight || s->preflight_alone)
-        return is_hidden(s, core_span_skip(message, PROTO_HEADER_SIZE)) ? VERDICT_SWALLOW
-                                                                        : VERDICT_FORWARD;
+        return is_hidden(s, core_span_skip(message, PROTO_HEADER_SIZE)) ? CORE_VERDICT_SWALLOW
+                                                                        : CORE_VERDICT_FORWARD;
     if (s->login != NULL)
         core_login_parameter(s, message);
-    return VERDICT_SWALLOW;
+    return CORE_VERDICT_SWALLOW;
 }
 
-static enum verdict on_message(struct core_backend *b, uint8_t type, struct proto_span message,
-                               uint64_t now_ns, struct core_actions *a)
+static enum core_verdict on_message(struct core_backend *b, uint8_t type, struct proto_span message,
+                                    uint64_t now_ns, struct core_actions *a)
 {
     const struct proto_span body = core_span_skip(message, PROTO_HEADER_SIZE);
     struct core_session *s = b->session;
@@ -475,11 +273,11 @@ static enum verdict on_message(struct core_backend *b, uint8_t type, struct prot
     case 'Z':
         return on_ready(b, body, now_ns, a);
     case 'E':
-        return on_error(b, body, now_ns, a);
+        return core_relay_error(b, body, now_ns, a);
     case 'S': {
         struct proto_parameter parameter;
         if (proto_parameter_read(body, &parameter) != PROTO_OK)
-            return VERDICT_BAD;
+            return CORE_VERDICT_BAD;
         if (s != NULL)
             core_follow_reported(s, &parameter);
         return on_parameter(b, message);
@@ -487,10 +285,10 @@ static enum verdict on_message(struct core_backend *b, uint8_t type, struct prot
     case 'N': {
         const struct core_expect *e = core_expect_head(b);
         const bool hidden = s == NULL || (e != NULL && e->action != CORE_FORWARD);
-        return hidden ? VERDICT_SWALLOW : VERDICT_FORWARD;
+        return hidden ? CORE_VERDICT_SWALLOW : CORE_VERDICT_FORWARD;
     }
     case 'A':
-        return s == NULL ? VERDICT_SWALLOW : VERDICT_FORWARD;
+        return s == NULL ? CORE_VERDICT_SWALLOW : CORE_VERDICT_FORWARD;
     default:
         return on_plain(b, type, body, a);
     }
@@ -574,15 +372,15 @@ static size_t relay(struct core_backend *b, struct proto_span in, uint64_t now_n
         const size_t here = rest.size < size ? rest.size : size;
         const struct proto_span message = {.base = rest.base, .size = here};
         const struct core_session *served = b->session;
-        const enum verdict v = on_message(b, h.type, message, now_ns, a);
-        if (v == VERDICT_BAD) {
+        const enum core_verdict v = on_message(b, h.type, message, now_ns, a);
+        if (v == CORE_VERDICT_BAD) {
             no_protocol(b, now_ns, a);
             return in.size;
         }
-        if (v == VERDICT_STOP)
+        if (v == CORE_VERDICT_STOP)
             return in.size;
         assert(b->session == served);
-        const bool forward = v == VERDICT_FORWARD && b->session->phase != CORE_DOOMED;
+        const bool forward = v == CORE_VERDICT_FORWARD && b->session->phase != CORE_DOOMED;
         size_t taken = here;
         if (h.type == 'D' && here == size)
             taken += more_rows(core_span_skip(rest, size));

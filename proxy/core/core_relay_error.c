@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: PostgreSQL
+ *
+ * core_relay_error: a server's ErrorResponse. What it says of the node and of our verdict, whether
+ * the batch may be tried elsewhere, what the server skips behind it, and whether the client sees
+ * it.
+ */
+#include <stdio.h>
+
+#include "core_internal.h"
+
+void core_learn(struct core_session *s)
+{
+    struct core_worker *w = s->worker;
+    for (uint32_t i = 0; i < s->hashes_count; i++) {
+        router_cache_learn(w->cache, &s->hashes[i]);
+        core_stmts_learn(w->stmts, &s->hashes[i]);
+    }
+    struct core_unnamed *u = s->unnamed_id != 0 ? (void *)s->unnamed->data : NULL;
+    for (uint32_t i = 0; u != NULL && i < s->hashes_count; i++) {
+        if (u->hash.low != s->hashes[i].low || u->hash.high != s->hashes[i].high)
+            continue;
+        u->class.verdict = ROUTER_VERDICT_WRITE;
+        u->class.reason = ROUTER_REASON_LEARNED;
+        u->class.writes = true;
+    }
+    w->counters.learned++;
+}
+
+/* What was sent behind the failed message will be skipped by the server: forget it, undone. */
+static void skip_to_sync(struct core_backend *b, struct core_actions *a)
+{
+    struct core_session *s = b->session;
+    const uint32_t count = core_expect_count(b);
+    bool query_skipped = false;
+    uint32_t skipped = 0;
+    for (; skipped < count; skipped++) {
+        const struct core_expect *e = core_expect_at(b, skipped);
+        if (e->kind == CORE_EXPECT_SYNC)
+            break;
+        if (e->kind == CORE_EXPECT_QUERY && e->action == CORE_FORWARD) {
+            query_skipped = query_skipped || e->behind_begin;
+            s->syncs--;
+        }
+    }
+    core_expect_undo(b, skipped);
+    if (query_skipped && skipped < count) {
+        /* our BEGIN failed, and with it batches that the client takes for several */
+        core_fatal(s, "08006", "the transaction could not be started", NULL, a);
+        return;
+    }
+    if (query_skipped) { /* behind our BEGIN a Query is skipped too: a Sync of ours ends it */
+        struct proto_writer w = core_sink_writer(&a->server);
+        proto_write_sync(&w);
+        core_sink_commit(&a->server, &w);
+        (void)core_expect_push(b, CORE_EXPECT_SYNC, CORE_FORWARD);
+        s->syncs++;
+        s->unsynced = s->executed = false;
+    } else if (skipped == count) { /* the client's Sync is still to come */
+        s->skipping = true;
+        s->emitting = s->streaming = false;
+        s->batch_left = 0;
+    }
+}
+
+static void preflight_failed(struct core_session *s, const struct proto_error *error,
+                             struct core_actions *a)
+{
+    struct core_backend *b = s->backend;
+    char message[512];
+    char sqlstate[6] = "XX000";
+    if (error->sqlstate.size == 5)
+        memcpy(sqlstate, error->sqlstate.base, 5);
+    (void)snprintf(message, sizeof(message), "%.*s", (int)error->message.size,
+                   (const char *)error->message.base);
+    if (s->phase == CORE_QUERY && !s->preflight_alone && !core_is_bound(s)) {
+        if (b->preflight_error != NULL)
+            return;
+        core_block_append(s->worker, &b->preflight_error, core_span(sqlstate));
+        core_block_append(s->worker, &b->preflight_error, core_span(message));
+        return; /* its ReadyForQuery comes first */
+    }
+    s->preflight = false;
+    b->broken = true;
+    char detail[512];
+    (void)snprintf(detail, sizeof(detail), "%.*s", (int)error->detail.size,
+                   (const char *)error->detail.base);
+    const struct proto_error_text text = {
+        .severity = "FATAL",
+        .sqlstate = sqlstate,
+        .message = message,
+        .detail = detail[0] != '\0' ? detail : NULL,
+        .hint = s->phase == CORE_QUERY
+                    ? "The server refused to make a setting again that it had made."
+                    : NULL};
+    core_fatal_text(s, &text, a);
+}
+
+static void judge(struct core_backend *b, const char *sqlstate, const char *routine,
+                  struct core_actions *a)
+{
+    a->outcome = breaker_judge(BREAKER_EVENT_SQLSTATE, sqlstate, routine, b->is_replica);
+    a->has_outcome = true;
+    a->outcome_node = b->node;
+    a->outcome_generation = b->generation;
+    if (a->outcome.misroute)
+        b->worker->counters.misroutes++;
+}
+
+static void span_copy(struct proto_span span, char *buf, size_t buf_size)
+{
+    const size_t size = span.size < buf_size - 1 ? span.size : buf_size - 1;
+    if (size > 0)
+        memcpy(buf, span.base, size);
+    buf[size] = '\0';
+}
+
+/* "cached plan must not change result type": the connection knows the statement from before a table
+ * changed, from another client perhaps. It is parsed again, on another connection. */
+static bool replan(struct core_backend *b, const char *sqlstate, const char *routine,
+                   uint64_t now_ns, struct core_actions *a)
+{
+    struct core_session *s = b->session;
+    if (strcmp(sqlstate, "0A000") != 0 || strcmp(routine, "RevalidateCachedQuery") != 0 ||
+        s->group->database->pool_mode == CORE_POOL_SESSION)
+        return false;
+    b->broken = true; /* it would fail there for the next client too */
+    s->replan = true;
+    return core_replay(s, ROUTER_NODE_NONE, ROUTER_REASON_RETRY, now_ns, a);
+}
+
+/* What becomes of an error whose fields were read. */
+static enum core_verdict take_error(struct core_backend *b, const struct proto_error *error,
+                                    const char *sqlstate, uint64_t now_ns, struct core_actions *a)
+{
+    struct core_session *s = b->session;
+    char routine[64];
+    span_copy(error->routine, routine, sizeof(routine));
+    judge(b, sqlstate, routine, a);
+    const bool fatal =
+        error->severity.size == 5 && (memcmp(error->severity.base, "FATAL", 5) == 0 ||
+                                      memcmp(error->severity.base, "PANIC", 5) == 0);
+    if (fatal)
+        b->fatal_seen = b->broken = true;
+    if (s == NULL) {
+        if (b->draining && !fatal)
+            core_drain_error(b);
+        else
+            b->broken = true;
+        return CORE_VERDICT_SWALLOW;
+    }
+    if (fatal && core_expect_count(b) > 0 &&
+        core_replay(s, b->node, ROUTER_REASON_RETRY, now_ns, a))
+        return CORE_VERDICT_STOP;
+    const bool idle = core_expect_count(b) == 0 && (!core_is_bound(s) || core_may_defer(s));
+    if (fatal && (s->preflight || idle))
+        return CORE_VERDICT_SWALLOW; /* nothing of the client's is there: another will do */
+    if (s->preflight) {
+        preflight_failed(s, error, a);
+        return CORE_VERDICT_SWALLOW;
+    }
+    struct core_expect *e = core_expect_head(b);
+    if (fatal || e == NULL)
+        return e == NULL && !fatal ? CORE_VERDICT_BAD : CORE_VERDICT_FORWARD;
+    if (b->is_replica && s->replayable && !s->rows_forwarded &&
+        breaker_is_refusal(sqlstate, routine)) {
+        core_learn(s);
+        if (core_replay(s, ROUTER_NODE_NONE, ROUTER_REASON_LEARNED, now_ns, a))
+            return CORE_VERDICT_STOP;
+    }
+    if (replan(b, sqlstate, routine, now_ns, a))
+        return CORE_VERDICT_STOP;
+    if (b->is_replica && strcmp(sqlstate, "40001") == 0 &&
+        core_replay(s, b->node, ROUTER_REASON_RETRY, now_ns, a))
+        return CORE_VERDICT_STOP;
+    s->error_seen = s->group_failed = true;
+    s->rows_forwarded = true;
+    const bool late = s->timed_out && strcmp(sqlstate, "57014") == 0;
+    if (late)
+        core_own_error_write(s, CORE_OWN_QUERY_TIMEOUT, "", &a->client);
+    s->timed_out = false;
+    if (e->kind == CORE_EXPECT_QUERY || e->kind == CORE_EXPECT_SYNC)
+        return late ? CORE_VERDICT_SWALLOW : CORE_VERDICT_FORWARD;
+    const bool replace = e->action == CORE_REPLACE_ERROR;
+    if (replace)
+        core_own_error_write(s, (enum core_own_error)e->fake, e->name != NULL ? e->name : "",
+                             &a->client);
+    s->copy_in = false;
+    skip_to_sync(b, a);
+    return replace || late ? CORE_VERDICT_SWALLOW : CORE_VERDICT_FORWARD;
+}
+
+enum core_verdict core_relay_error(struct core_backend *b, struct proto_span body, uint64_t now_ns,
+                                   struct core_actions *a)
+{
+    struct proto_error error;
+    char sqlstate[6];
+    if (proto_error_read(body, &error) != PROTO_OK)
+        return CORE_VERDICT_BAD;
+    span_copy(error.sqlstate, sqlstate, sizeof(sqlstate));
+    const uint32_t class = core_error_class(sqlstate);
+    if (class < CORE_ERROR_CLASSES)
+        b->worker->counters.server_errors[class]++;
+    const enum core_verdict v = take_error(b, &error, sqlstate, now_ns, a);
+    if (v == CORE_VERDICT_FORWARD)
+        core_count_error(b->session, sqlstate);
+    return v;
+}
