@@ -139,7 +139,9 @@ def test_half_a_message_that_was_left_ends_its_backend(cluster, lone):
 
 
 def test_a_goodbye_behind_a_write_does_not_cancel_it(cluster, lone):
-    """As PostgreSQL: what was sent before Terminate is executed."""
+    """As PostgreSQL: a statement that was begun before Terminate is executed to its end. (One that
+    still waits for a connection when its client leaves is dropped.)"""
+    rows_of(lone.connect(), "update t set v = v + 1 where id = 33")  # a connection is there
     w = wire(lone)
     w.send(query("insert into log (note) select 'last will' from pg_sleep(0.3)"), message("X"))
     w.socket.close()
