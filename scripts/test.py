@@ -182,7 +182,7 @@ class Build:
 
     def pytest(self, folder, marker=None):
         began = time.monotonic()
-        name = f"{folder}{' core' if marker else ''} ({self.label})"
+        name = f"{folder}{', ' + marker if marker else ''} ({self.label})"
         say(f"\n== {name}")
         junit, log = self.path(f"{folder}.junit.xml"), self.path(f"{folder}.log")
         if os.path.exists(junit):
@@ -293,7 +293,7 @@ def main():
         build["asan"].chaos()
     if what in ("all", "tsan") and build["tsan"].compile():
         build["tsan"].unit("unit", "sim")
-        build["tsan"].integration()
+        build["tsan"].integration("not one_session")
     if what in ("all", "fuzz") and build["fuzz"].compile():
         build["fuzz"].fuzz()
     return tally.summary()

@@ -73,6 +73,7 @@ def report(world):
 
 
 @pytest.mark.invariant
+@pytest.mark.invariant
 def test_a_crowd_of_ten_kinds_leaves_nothing_behind(cluster, proxy):
     print(f"CHAOS_SEED={SEED}")
     cluster.primary.psql(crowd.SCHEMA, APP_DATABASE)

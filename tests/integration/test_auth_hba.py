@@ -12,6 +12,8 @@ from cluster import APP_DATABASE, APP_PASSWORD, APP_USER, wait_until
 from proxy import ADMIN_PASSWORD, ADMIN_USER, one
 from wire import Wire, error_fields, first_error, message, startup, types
 
+pytestmark = pytest.mark.one_session
+
 SERVER_SIDE = {"user": APP_USER, "password": APP_PASSWORD}
 MYSELF = pwd.getpwuid(os.getuid()).pw_name
 

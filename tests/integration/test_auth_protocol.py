@@ -16,6 +16,8 @@ from cluster import APP_DATABASE, APP_PASSWORD, APP_USER, wait_until
 from proxy import Load, binary_path, one, rows_of
 from wire import SSL_REQUEST, Wire, first_error, startup, types
 
+pytestmark = pytest.mark.one_session
+
 WRONG_PASSWORDS = int(os.environ.get("WRONG_PASSWORDS", "1000"))
 SERVER_SIDE = {"user": APP_USER, "password": APP_PASSWORD}
 

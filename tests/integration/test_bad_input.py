@@ -15,6 +15,8 @@ from proxy import ini_text, one, run_binary
 from wire import (GSS_REQUEST, SSL_REQUEST, VERSION_3, Wire, bind, cstring, execute, first_error,
                   message, parse, query, startup, sync, types)
 
+pytestmark = pytest.mark.one_session
+
 
 @pytest.fixture
 def open_gear(proxy):

@@ -39,6 +39,7 @@ def test_a_cancel_stops_the_running_statement(gear, sql):
     assert one(c, "select 1") == 1
 
 
+@pytest.mark.invariant
 @pytest.mark.core
 def test_a_cancel_hits_no_other_client(gear):
     connections = [gear.connect() for _ in range(6)]
@@ -50,6 +51,7 @@ def test_a_cancel_hits_no_other_client(gear):
     assert [s.error for s in sleepers] == [None, None, None, "57014", None, None]
 
 
+@pytest.mark.invariant
 def test_late_cancels_never_hit_the_next_client(proxy):
     """Cancels race the ends of short statements; the other clients share the same two backends."""
     p = proxy(database={"pool_size": 2})

@@ -181,6 +181,7 @@ def test_a_timeout_of_asyncpg_cancels(gear):
 
 # ---- nobody else's statement ----
 
+@pytest.mark.invariant
 def test_random_cancels_never_hit_another_client(proxy):
     """Everybody cancels at random, and two server connections serve them all: each client is hit
     only while it has asked for it."""

@@ -9,6 +9,8 @@ import pytest
 from cluster import APP_USER, wait_until
 from proxy import one, rows_of
 
+pytestmark = pytest.mark.one_session
+
 ANY = {"database *": {"shards": "main", "pool_size": 10}}
 
 

@@ -10,6 +10,8 @@ from proxy import Proxy, one, rows_of
 from relay import LyingRelay
 from wire import Wire, message, query, types
 
+pytestmark = pytest.mark.one_session
+
 MARK = "/*lie*/"
 ROW = message("T", struct.pack("!h", 1) + b"x\0" + struct.pack("!ihihih", 0, 0, 25, -1, -1, 0))
 DONE = message("C", b"SELECT 0\0")
@@ -91,6 +93,7 @@ def test_nonsense_ends_the_server_and_reaches_nobody_else(lying, deceived, name)
                "no connection is left in use")
 
 
+@pytest.mark.invariant
 @pytest.mark.parametrize("late", [message("D", struct.pack("!hi", 1, 3) + b"abc"), READY,
                                   message("1"), b"\0" * 40])
 def test_what_a_server_says_behind_its_ready_reaches_no_other_client(lying, deceived, late):

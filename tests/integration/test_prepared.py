@@ -10,6 +10,8 @@ from proxy import one, rows_of
 from wire import (Wire, bind, close, describe, execute, first_error, message, parse, query, sync,
                   types)
 
+pytestmark = pytest.mark.one_session
+
 
 @pytest.fixture
 def open_gear(proxy):

@@ -13,6 +13,8 @@ from proxy import one
 from test_cancel_keys import TRUST, cancel_packet, start_up
 from wire import SSL_REQUEST, Wire, first_error, query, startup, types
 
+pytestmark = pytest.mark.one_session
+
 SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
 BALANCER = "127.0.0.2"  # it connects from here; everybody else comes from 127.0.0.1
 

@@ -12,6 +12,8 @@ from cluster import APP_DATABASE, APP_USER, wait_until
 from proxy import last_route, one, rows_of
 from wire import Wire, bind, execute, parse, query, sync, types
 
+pytestmark = pytest.mark.one_session
+
 HOME = "/* switchgear: route=primary */ "
 
 
@@ -82,6 +84,7 @@ def test_a_session_with_settings_reads_from_replicas(cluster, session):
     assert last_route(session)["role"] == "replica"
 
 
+@pytest.mark.invariant
 @pytest.mark.core
 @pytest.mark.invariant
 def test_search_path_never_leaks_not_even_through_a_prepared_statement(proxy, roles):
@@ -110,6 +113,7 @@ def test_search_path_never_leaks_not_even_through_a_prepared_statement(proxy, ro
         blue.close()
 
 
+@pytest.mark.invariant
 @pytest.mark.core
 @pytest.mark.invariant
 def test_a_role_never_leaks(tight, roles):
@@ -127,6 +131,7 @@ def test_a_role_never_leaks(tight, roles):
     assert nobody_is_pinned(tight)
 
 
+@pytest.mark.invariant
 @pytest.mark.invariant
 def test_session_authorization_never_leaks(proxy, roles):
     p = proxy(database={"pool_size": 1}, users={"chief": "chief-secret"})

@@ -12,6 +12,8 @@ from cluster import APP_DATABASE, APP_USER, wait_until
 from proxy import Load, one
 from wire import startup
 
+pytestmark = pytest.mark.one_session
+
 COUNT = 10000
 TIMEOUT_S = 4
 

@@ -12,6 +12,8 @@ from cluster import wait_until
 from proxy import one, rows_of, run_binary
 from test_tls import BIG, BIG_ROWS, big_line
 
+pytestmark = pytest.mark.one_session
+
 
 def set_ssl(cluster, certificates, on):
     """Turns TLS on or off at every node; new connections are asked again."""

@@ -8,6 +8,8 @@ from cluster import APP_DATABASE, APP_USER, wait_until
 from proxy import last_route, one, rows_of
 from wire import Wire, bind, execute, parse, query, sync, types
 
+pytestmark = pytest.mark.one_session
+
 
 @pytest.fixture(name="gear2")
 def a_proxy_that_begins_on_replicas(proxy):
@@ -165,6 +167,7 @@ def test_a_block_survives_the_replica_that_it_read_from(cluster, gear2):
     rows_of(c, "commit")
 
 
+@pytest.mark.invariant
 def test_a_write_of_ones_own_is_read_in_the_next_block(gear2):
     c = gear2.connect(autocommit=False)
     for value in range(20):
