@@ -56,6 +56,7 @@ static void skip_to_sync(struct core_backend *b, struct core_actions *a)
         s->syncs++;
         s->unsynced = s->executed = false;
     } else if (skipped == count) { /* the client's Sync is still to come */
+        s->unsynced = true;        /* also behind a Query: the server has skipped it */
         s->skipping = true;
         s->emitting = s->streaming = false;
         s->batch_left = 0;

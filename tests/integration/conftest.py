@@ -26,7 +26,7 @@ _proxies = []  # all that were started
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "core: the small part that `make test-quick` runs")
-    config.addinivalue_line("markers", "one_session: of one session's bytes: not run under TSan")
+    config.addinivalue_line("markers", "one_session: of one session's bytes: run under ASan only")
     config.addinivalue_line("markers", "invariant: what must never happen: a failure is final")
     if config.option.collectonly:
         return

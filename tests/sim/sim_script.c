@@ -414,6 +414,16 @@ static void extended_control(struct model *m, enum sim_kind kind)
     unit_ends(m, false, false);
 }
 
+/* A simple Query behind an error, before the Sync: the server does not even look at it. */
+static void skipped_query(struct model *m)
+{
+    char text[256];
+    const size_t size =
+        sim_sql_write(SIM_READ, m->c->index, m->c->numbers++, 0, text, sizeof(text));
+    assert(m->failed);
+    send_query(m->c, text, size);
+}
+
 /* Something with a named statement. */
 static void named(struct model *m)
 {
@@ -422,6 +432,8 @@ static void named(struct model *m)
     if (sim_chance(10)) { /* what follows is skipped */
         parse(m, SIM_NAMES, SIM_ERROR, c->numbers);
         bind_execute(m, SIM_NAMES, SIM_ERROR, c->numbers++, false);
+        for (uint32_t i = sim_below(3); m->failed && i > 0; i--)
+            skipped_query(m);
     }
     if (m->names[name].exists && sim_chance(15))
         close_name(m, name);

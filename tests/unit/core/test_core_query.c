@@ -268,6 +268,30 @@ static void an_error_behind_a_flush_skips_to_sync(void **state)
                      "replica: S\nclient: Z(I)\nrelease replica\n");
 }
 
+static void a_query_that_the_server_skipped_leaves_it_waiting_for_sync(void **state)
+{
+    struct story *st = *state;
+    story_client(st, "P(|nonsense) Q(SELECT 1)");
+    story_server(st, 0, "E(42601)");
+    story_expect(st, "primary: P(|nonsense) H Q(SELECT 1)\nclient: E(42601)\n");
+    story_client(st, "Q(SELECT 2)");
+    story_expect(st, ""); /* skipped too, and the connection is not given back */
+    story_client(st, "S");
+    story_server(st, 0, "Z(I)");
+    story_expect(st, "primary: S\nclient: Z(I)\nrelease primary\n");
+}
+
+static void a_connection_in_which_a_query_was_skipped_is_not_given_back_as_it_is(void **state)
+{
+    struct story *st = *state;
+    story_client(st, "P(|nonsense) Q(SELECT 1)");
+    story_server(st, 0, "E(42601)");
+    story_expect(st, "primary: P(|nonsense) H Q(SELECT 1)\nclient: E(42601)\n");
+    story_leave(st);
+    story_expect(st, "drain primary\nprimary: S\n");
+    story_server(st, 0, "Z(I)");
+}
+
 /* ---- replay ---- */
 
 static void a_read_is_replayed_when_its_node_dies_before_a_row(void **state)
@@ -621,6 +645,8 @@ int main(void)
         STORY(an_unknown_portal_is_the_servers_to_refuse),
         STORY(flush_is_answered_without_sync),
         STORY(an_error_behind_a_flush_skips_to_sync),
+        STORY(a_query_that_the_server_skipped_leaves_it_waiting_for_sync),
+        STORY(a_connection_in_which_a_query_was_skipped_is_not_given_back_as_it_is),
         STORY(a_read_is_replayed_when_its_node_dies_before_a_row),
         STORY(a_named_parse_is_replayed_too),
         STORY(what_was_answered_of_a_pipeline_is_not_replayed),
