@@ -275,10 +275,7 @@ static bool deny(struct core_session *s, uint8_t type, struct core_actions *a)
     s->pin_denied = s->sequence_denied = s->block_denied = false;
     if (type != 'Q')
         return false; /* the server skips the rest, up to the batch's own Sync */
-    struct proto_writer w = core_sink_writer(&a->server);
-    proto_write_sync(&w);
-    core_sink_commit(&a->server, &w);
-    (void)core_expect_push(s->backend, CORE_EXPECT_SYNC, CORE_FORWARD);
+    core_inject_sync(s->backend, a, CORE_FORWARD);
     s->syncs++;
     s->unsynced = s->executed = false;
     return true;

@@ -57,12 +57,8 @@ static void drain(struct core_session *s, struct core_actions *a)
     a->drain = true;
     a->cancel_backend = runs_for_nobody(s);
     swallow_all(b);
-    if (s->unsynced) { /* the server waits for the end of the batch */
-        struct proto_writer w = core_sink_writer(&a->server);
-        proto_write_sync(&w);
-        core_sink_commit(&a->server, &w);
-        (void)core_expect_push(b, CORE_EXPECT_SYNC, CORE_SWALLOW);
-    }
+    if (s->unsynced) /* the server waits for the end of the batch */
+        core_inject_sync(b, a, CORE_SWALLOW);
     b->draining = b->body_swallow = true;
     b->tainted = b->pinned_left = true; /* nobody has looked at what became of it */
 }

@@ -142,6 +142,15 @@ void core_emit_begin(struct core_session *s, struct core_actions *a)
     s->worker->counters.begins_deferred++;
 }
 
+void core_inject_sync(struct core_backend *b, struct core_actions *a,
+                      enum core_expect_action action)
+{
+    struct proto_writer w = core_sink_writer(&a->server);
+    proto_write_sync(&w);
+    core_sink_commit(&a->server, &w);
+    (void)core_expect_push(b, CORE_EXPECT_SYNC, action);
+}
+
 /* `stmt`: what it closes, if the backend's list gets it back when the server skips this. */
 void core_inject_close(struct core_session *s, struct core_actions *a, struct proto_span name,
                        struct core_stmt *stmt)

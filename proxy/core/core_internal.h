@@ -137,6 +137,9 @@ enum core_own_error {
 char *core_copy_name(struct proto_span name);
 void core_inject_parse(struct core_actions *a, struct proto_span name, struct proto_span text,
                        struct proto_span types);
+/* A Sync of ours. The session's books (syncs, unsynced) are the caller's. */
+void core_inject_sync(struct core_backend *b, struct core_actions *a,
+                      enum core_expect_action action);
 void core_inject_close(struct core_session *s, struct core_actions *a, struct proto_span name,
                        struct core_stmt *stmt);
 void core_list_in_backend(struct core_session *s, struct core_actions *a,

@@ -49,10 +49,7 @@ static void skip_to_sync(struct core_backend *b, struct core_actions *a)
         return;
     }
     if (query_skipped) { /* behind our BEGIN a Query is skipped too: a Sync of ours ends it */
-        struct proto_writer w = core_sink_writer(&a->server);
-        proto_write_sync(&w);
-        core_sink_commit(&a->server, &w);
-        (void)core_expect_push(b, CORE_EXPECT_SYNC, CORE_FORWARD);
+        core_inject_sync(b, a, CORE_FORWARD);
         s->syncs++;
         s->unsynced = s->executed = false;
     } else if (skipped == count) { /* the client's Sync is still to come */

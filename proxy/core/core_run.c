@@ -101,10 +101,7 @@ static bool sync_before(struct core_session *s, bool answer, bool pipelined, str
         return false;
     if (core_expect_count(b) > 0 || b->fatal_seen)
         return true;
-    struct proto_writer w = core_sink_writer(&a->server);
-    proto_write_sync(&w);
-    core_sink_commit(&a->server, &w);
-    (void)core_expect_push(b, CORE_EXPECT_SYNC, CORE_SWALLOW);
+    core_inject_sync(b, a, CORE_SWALLOW);
     s->unsynced = false;
     return true;
 }
@@ -117,6 +114,11 @@ static void refuse_block(struct core_session *s, uint64_t now_ns, struct core_ac
                      ROUTER_REASON_BEGIN, now_ns);
     core_own_error_write(s, CORE_OWN_NO_BLOCKS, "", &a->client);
     core_ready_write(s, a);
+}
+
+static bool is_answering(const struct core_session *s)
+{
+    return s->backend != NULL && (core_expect_count(s->backend) > 0 || s->backend->body_left > 0);
 }
 
 /* The release rule, but for the open block. */
@@ -166,7 +168,7 @@ static size_t dispose(struct core_session *s, struct proto_span in, const struct
     core_sequence_ask(s);
     core_block_ask(s);
     if (s->block_denied && batch->simple && !s->unsynced) {
-        if (s->backend != NULL && (core_expect_count(s->backend) > 0 || s->backend->body_left > 0))
+        if (is_answering(s))
             return 0;
         refuse_block(s, now_ns, a);
         return batch->size;
@@ -250,11 +252,6 @@ static size_t too_long(struct core_session *s, uint64_t now_ns, struct core_acti
     core_route_attached(s, &s->class, now_ns);
     core_start_batch(s, now_ns);
     return 0;
-}
-
-static bool is_answering(const struct core_session *s)
-{
-    return s->backend != NULL && (core_expect_count(s->backend) > 0 || s->backend->body_left > 0);
 }
 
 /* What is no message: what came before it is answered first. */
