@@ -11,7 +11,13 @@
 
 #include "config.h"
 
-enum { CONFIG_HBA_LINES_MAX = 4096, CONFIG_IDENT_LINES_MAX = 4096, CONFIG_INTERFACES_MAX = 64 };
+enum {
+    CONFIG_HBA_LINES_MAX = 4096,
+    CONFIG_HBA_FILES_MAX = 256, /* @file, in all lines and in the files themselves */
+    CONFIG_HBA_DEPTH_MAX = 10,
+    CONFIG_IDENT_LINES_MAX = 4096,
+    CONFIG_INTERFACES_MAX = 64
+};
 
 enum config_hba_type {
     CONFIG_HBA_LOCAL,
@@ -49,9 +55,16 @@ struct config_hba {
     const struct config_hba_address *address; /* NULL: local */
 };
 
+/* How files that a line names (@file) come in: their text, which free() takes. NULL: *ret_wrong
+ * says why, until the next call. */
+struct config_reader {
+    char *(*read)(void *arg, const char *path, size_t *ret_size, const char **ret_wrong);
+    void *arg;
+};
+
 /* Adds the lines of auth_hba_file to c->hba, and what is wrong with them to the problems. */
 void config_parse_hba(struct config *c, const char *file, const char *text, size_t size,
-                      struct config_problems *p);
+                      const struct config_reader *files, struct config_problems *p);
 /* Likewise auth_ident_file: MAP SYSTEM-USERNAME DATABASE-USERNAME a line. */
 void config_parse_ident(struct config *c, const char *file, const char *text, size_t size,
                         struct config_problems *p);

@@ -88,7 +88,7 @@ static const char *line_split(const char *line, const char *end, char *out, stru
         if (ret->words_count == CONFIG_LINE_WORDS_MAX)
             return "more than 256 words in one line: write several lines";
         if (!joined && ret->fields_count == CONFIG_LINE_FIELDS_MAX)
-            return "more than 32 fields in one line";
+            return "more than 32 fields in one line: write several lines";
         if (!joined)
             ret->fields[ret->fields_count++] = ret->words_count;
         if (!word_take(&at, end, &out, &ret->words[ret->words_count++]))

@@ -139,6 +139,22 @@ static const char *get_variable(void *arg, const char *name)
     return getenv(name);
 }
 
+static char *read_named(void *arg, const char *path, size_t *ret_size, const char **ret_wrong)
+{
+    (void)arg;
+    char *text = read_file(path, ret_size);
+    if (text == NULL)
+        *ret_wrong = strerror(errno);
+    return text;
+}
+
+static void parse_hba(struct config *c, const char *file, const char *text, size_t size,
+                      struct config_problems *p)
+{
+    static const struct config_reader files = {.read = read_named};
+    config_parse_hba(c, file, text, size, &files, p);
+}
+
 struct config *config_load(const struct config_input *source, struct config_problems *problems,
                            SSL_CTX **ret_tls)
 {
@@ -153,7 +169,7 @@ struct config *config_load(const struct config_input *source, struct config_prob
         config_set(c, source->assignments[i], problems);
     const struct config_switchgear *own = &c->switchgear;
     load_beside(c, source->path, own->auth_file, problems, config_parse_users);
-    load_beside(c, source->path, own->auth_hba_file, problems, config_parse_hba);
+    load_beside(c, source->path, own->auth_hba_file, problems, parse_hba);
     load_beside(c, source->path, own->auth_ident_file, problems, config_parse_ident);
     load_interfaces(c);
     check_library(c, source->path, problems);

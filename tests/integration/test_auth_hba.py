@@ -27,10 +27,10 @@ def refused(p, **parameters):
 @pytest.fixture
 def hba(proxy):
     """hba("host all all all trust") starts a proxy with that file."""
-    def make(text, ident="", switchgear=None, **options):
+    def make(text, ident="", switchgear=None, more=None, **options):
         return proxy(switchgear={"auth_type": "hba", "auth_hba_file": "hba.conf",
                                  "auth_ident_file": "ident.conf", **(switchgear or {})},
-                     files={"hba.conf": text, "ident.conf": ident}, **options)
+                     files={"hba.conf": text, "ident.conf": ident, **(more or {})}, **options)
     return make
 
 
@@ -112,6 +112,23 @@ def test_a_replaced_file_counts_from_the_reload_on(hba):
     p.admin("RELOAD")
     wait_until(lambda: "rejects" not in (refused_or_none(p) or ""), what="the new file counts")
     assert one(p.connect(password=""), "select 1") == 1
+
+
+def test_a_file_of_names_is_read_again_by_a_reload(hba):
+    p = hba("host all @names.txt all trust\n", database=SERVER_SIDE,
+            more={"names.txt": "first # and\n@others.txt\n", "others.txt": "second, third"})
+    for user in ("first", "second", "third"):
+        assert one(p.connect(user=user, password=""), "select 1") == 1
+    assert "no pg_hba.conf entry" in refused(p, user="fourth", password="")
+    p.write_config(files={"others.txt": "fourth"})
+    p.admin("RELOAD")
+    assert one(p.connect(user="fourth", password=""), "select 1") == 1
+    assert "no pg_hba.conf entry" in refused(p, user="second", password="")
+    p.write_config(files={"others.txt": "fourth @missing"})
+    with pytest.raises(psycopg2.Error) as caught:
+        p.admin("RELOAD")
+    assert "hba.conf:1" in str(caught.value) and "missing cannot be read" in p.log_text()
+    assert one(p.connect(user="fourth", password=""), "select 1") == 1
 
 
 def refused_or_none(p):

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: PostgreSQL
  *
- * fuzz_config_hba: any bytes as pg_hba.conf, the half behind a zero byte as pg_ident.conf; whatever
- * was taken is matched.
+ * fuzz_config_hba: any bytes as pg_hba.conf, the half behind a zero byte as pg_ident.conf and as
+ * every file that a line names; whatever was taken is matched.
  */
 #include "config_hba.h"
 
@@ -9,6 +9,23 @@
 #include <string.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+struct half {
+    const char *text; /* NULL: there is no second half */
+    size_t size;
+};
+
+static char *read_half(void *arg, const char *path, size_t *ret_size, const char **ret_wrong)
+{
+    const struct half *half = arg;
+    char *copy = half->text != NULL && path[0] != 'x' ? malloc(half->size + 1) : NULL;
+    *ret_wrong = "there is none";
+    if (copy == NULL)
+        return NULL;
+    memcpy(copy, half->text, half->size);
+    *ret_size = half->size;
+    return copy;
+}
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -25,9 +42,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     config_problems_init(&p);
     const uint8_t *zero = size > 0 ? memchr(data, '\0', size) : NULL;
     const size_t half = zero != NULL ? (size_t)(zero - data) : size;
-    config_parse_hba(c, "hba", (const char *)data, half, &p);
+    struct half second = {.text = zero != NULL ? (const char *)zero + 1 : NULL,
+                          .size = zero != NULL ? size - half - 1 : 0};
+    const struct config_reader files = {.read = read_half, .arg = &second};
+    config_parse_hba(c, "hba", (const char *)data, half, &files, &p);
     if (zero != NULL)
-        config_parse_ident(c, "ident", (const char *)zero + 1, size - half - 1, &p);
+        config_parse_ident(c, "ident", second.text, second.size, &p);
     config_interface_add(c, mask, mask);
     struct config_hba_request r = {.database = "app", .user = "zoe"};
     for (unsigned i = 0; i < 8; i++) {

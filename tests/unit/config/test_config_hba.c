@@ -7,9 +7,47 @@
 
 #include <arpa/inet.h>
 
+/* The files that lines name as @file. */
+static const struct {
+    const char *path, *text;
+} named_files[] = {
+    {"/etc/sg/users", "zoe, adam # two\n\n\"+staff\"\n@more/others\n"},
+    {"/etc/sg/more/others", "eve @/abs\n@none"},
+    {"/etc/sg/more/none", "# nobody\n"},
+    {"/abs", "all"},
+    {"/etc/sg/loop", "a @round"},
+    {"/etc/sg/round", "b @loop"},
+    {"/etc/sg/unclosed", "zoe\n\"eve\n"},
+    {"/etc/sg/roles", "zoe\n+staff\n"},
+    {"/etc/sg/databases", "app,sameuser\n"},
+};
+
+static char *read_named(void *arg, const char *path, size_t *ret_size, const char **ret_wrong)
+{
+    unsigned depth;
+    char next[32];
+    ++*(uint32_t *)arg;
+    *ret_wrong = "it is not there";
+    if (sscanf(path, "/etc/sg/deep%u", &depth) == 1) { /* each names the next one */
+        *ret_size = (size_t)snprintf(next, sizeof next, "@deep%u", depth + 1);
+        return strdup(next);
+    }
+    for (size_t i = 0; i < sizeof named_files / sizeof named_files[0]; i++) {
+        if (strcmp(named_files[i].path, path) != 0)
+            continue;
+        *ret_size = strlen(named_files[i].text);
+        return strdup(named_files[i].text);
+    }
+    return NULL;
+}
+
+static uint32_t files_read;
+static const struct config_reader files = {.read = read_named, .arg = &files_read};
+
 static void read_hba(struct story *s, const char *text)
 {
-    config_parse_hba(s->config, "hba.conf", text, strlen(text), &s->problems);
+    files_read = 0;
+    config_parse_hba(s->config, "/etc/sg/hba.conf", text, strlen(text), &files, &s->problems);
 }
 
 /* "10.1.2.3", "::1", or "local"; with "+tls" behind it: over TLS. The matching line, 0: none. */
@@ -100,6 +138,42 @@ static void names_may_be_expressions(void **state)
     assert_int_equal(line_of(s, "1.2.3.4", "shop_12", "/x"), 1);
     assert_int_equal(line_of(s, "1.2.3.4", "shop_x", "svc_a"), 0);
     assert_int_equal(line_of(s, "1.2.3.4", "shop_12", "xsvc_"), 0);
+}
+
+static void names_may_stand_in_files(void **state)
+{
+    struct story *s = *state;
+    read_hba(s, "host app @users all trust\n"
+                "host @databases zoe all md5\n"
+                "host \"@users\" @ all trust\n"
+                "host one @more/none all trust\n");
+    story_is_clean(s);
+    assert_int_equal(line_of(s, "1.2.3.4", "app", "+staff"), 1);
+    assert_int_equal(line_of(s, "1.2.3.4", "app", "eve"), 1);
+    assert_int_equal(line_of(s, "1.2.3.4", "app", "whoever"), 1); /* /abs says all */
+    assert_int_equal(line_of(s, "1.2.3.4", "zoe", "zoe"), 2);
+    assert_int_equal(line_of(s, "1.2.3.4", "app2", "zoe"), 0);
+    assert_int_equal(line_of(s, "1.2.3.4", "@users", "@"), 3);
+    assert_int_equal(line_of(s, "1.2.3.4", "one", "zoe"), 0); /* an empty file names nobody */
+}
+
+static void a_file_of_names_has_errors_of_its_own(void **state)
+{
+    struct story *s = *state;
+    read_hba(s, "host app @unclosed all trust\n");
+    story_only_error(s, 2, "a quote is opened and not closed");
+    assert_string_equal(s->problems.items[0].file, "/etc/sg/unclosed");
+}
+
+static void so_many_files_are_read_and_no_more(void **state)
+{
+    struct story *s = *state;
+    char text[32 * 300] = "";
+    for (uint32_t i = 0; i < 300; i++)
+        (void)snprintf(text + strlen(text), 32, "local all @/abs trust\n");
+    read_hba(s, text);
+    assert_int_equal(files_read, CONFIG_HBA_FILES_MAX);
+    story_error(s, CONFIG_HBA_FILES_MAX + 1, "more than 256 files are named");
 }
 
 static void replication_is_asked_for_by_name(void **state)
@@ -201,12 +275,22 @@ static void every_bad_line_is_named(void **state)
         {"host all all 10.0.0/8 trust", "is no address"},
         {"host all all 10.0.0.0/8 gss", "there is no method gss"},
         {"host all all 10.0.0.0/8 ident", "there is no method ident"},
+        {"host all all 10.0.0.0/8 sspi", "there is no method sspi"},
+        {"host all all 10.0.0.0/8 ldap ldapserver=x", "there is no method ldap"},
+        {"host all all 10.0.0.0/8 radius radiusservers=x", "there is no method radius"},
+        {"host all all 10.0.0.0/8 pam", "there is no method pam"},
+        {"host all all 10.0.0.0/8 bsd", "there is no method bsd"},
         {"host all all 10.0.0.0/8 peer", "only a local line"},
         {"host all all 10.0.0.0/8 cert", "only a hostssl line"},
         {"local all all cert", "only a hostssl line"},
         {"local all +staff trust", "members of a role cannot be looked up"},
         {"local samerole all trust", "members of a role cannot be looked up"},
-        {"local @names all trust", "names from a file (@file) are not supported"},
+        {"local all @missing trust", "@missing: /etc/sg/missing cannot be read: it is not there"},
+        {"local all @roles trust", "+staff: members of a role cannot be looked up"},
+        {"local all @loop trust", "the file /etc/sg/loop names itself"},
+        {"local all @hba.conf trust", "the file /etc/sg/hba.conf names itself"},
+        {"local all @deep1 trust", "@deep11: more than 10 files name each other"},
+        {"local all @ @deep1", "there is no method @deep1"},
         {"local /( all trust", "is no regular expression"},
         {"local /^a\\d$ all trust", "write [0-9]"},
         {"local all / trust", "1 to 256 bytes"},
@@ -256,7 +340,7 @@ static void zero_bytes_and_long_lines_are_errors(void **state)
     static char text[CONFIG_LINE_MAX + 100];
     memset(text, 'x', sizeof text);
     memcpy(text, "local\0all all trust\nlocal ", 26);
-    config_parse_hba(s->config, "hba.conf", text, sizeof text, &s->problems);
+    config_parse_hba(s->config, "hba.conf", text, sizeof text, &files, &s->problems);
     story_error(s, 1, "zero byte");
     story_error(s, 2, "too long");
     static char words[2048] = "local ";
@@ -398,6 +482,9 @@ int main(void)
         STORY(tls_chooses_between_hostssl_and_hostnossl),
         STORY(names_are_lists_keywords_or_quoted),
         STORY(names_may_be_expressions),
+        STORY(names_may_stand_in_files),
+        STORY(a_file_of_names_has_errors_of_its_own),
+        STORY(so_many_files_are_read_and_no_more),
         STORY(replication_is_asked_for_by_name),
         STORY(networks_have_bits_or_masks),
         STORY(samehost_and_samenet_are_this_machines),
