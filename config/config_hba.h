@@ -72,16 +72,31 @@ void config_parse_ident(struct config *c, const char *file, const char *text, si
 void config_interface_add(struct config *c, const uint8_t address[16], const uint8_t mask[16]);
 bool config_hba_wants_interfaces(const struct config *c);
 
+/* The name of a client's address: what a reverse lookup says, and a forward lookup of that leads
+ * back to the address. */
+enum config_hba_host {
+    CONFIG_HBA_HOST_UNKNOWN, /* not looked up yet */
+    CONFIG_HBA_HOST_NONE,
+    CONFIG_HBA_HOST_NAMED
+};
 struct config_hba_request {
     bool is_local; /* came by a Unix socket */
     bool is_tls;
     bool is_replication;
-    uint8_t address[16]; /* IPv4 as ::ffff:a.b.c.d */
+    enum config_hba_host host;
+    const char *host_name; /* of CONFIG_HBA_HOST_NAMED */
+    uint8_t address[16];   /* IPv4 as ::ffff:a.b.c.d */
     const char *database, *user;
 };
-/* The first line that this client matches, or NULL. */
-const struct config_hba *config_hba_match(const struct config *c,
-                                          const struct config_hba_request *request);
+enum config_hba_match {
+    CONFIG_HBA_NO_LINE,
+    CONFIG_HBA_MATCHED,
+    CONFIG_HBA_WANTS_HOST /* a line asks for the name: look it up and ask again */
+};
+/* The first line that this client matches: *ret, of CONFIG_HBA_MATCHED. */
+enum config_hba_match config_hba_match(const struct config *c,
+                                       const struct config_hba_request *request,
+                                       const struct config_hba **ret);
 /* May `system_name` (of a certificate or of the operating system) log in as `user`? */
 bool config_ident_allows(const struct config *c, const char *map, const char *system_name,
                          const char *user);

@@ -5,14 +5,16 @@
 #include <arpa/inet.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "config_hba_internal.h"
 
-enum address_kind { ADDRESS_ALL, ADDRESS_NETWORK, ADDRESS_SAMEHOST, ADDRESS_SAMENET };
+enum address_kind { ADDRESS_ALL, ADDRESS_NETWORK, ADDRESS_SAMEHOST, ADDRESS_SAMENET, ADDRESS_NAME };
 
 struct config_hba_address {
     enum address_kind kind;
     uint8_t address[16], mask[16]; /* IPv4 as ::ffff:a.b.c.d, with the mask's first 12 bytes set */
+    const char *name;              /* with a dot in front: all that end so */
 };
 
 struct config_interface {
@@ -72,6 +74,20 @@ static const char *mask_read(struct config_hba_line *l, bool v4, uint8_t ret_mas
     return NULL;
 }
 
+/* Letters, digits, dashes, underscores and dots, not digits and dots alone: those are an address
+ * with a mistake in it. */
+static bool is_host_name(const char *text)
+{
+    bool has_letter = false;
+    for (const char *at = text; *at != '\0'; at++) {
+        const bool letter = (*at >= 'a' && *at <= 'z') || (*at >= 'A' && *at <= 'Z');
+        if (!letter && (*at < '0' || *at > '9') && strchr("-_.", *at) == NULL)
+            return false;
+        has_letter = has_letter || letter;
+    }
+    return has_letter;
+}
+
 static const char *network_read(struct config_hba_line *l, const char *text,
                                 struct config_hba_address *ret)
 {
@@ -79,13 +95,19 @@ static const char *network_read(struct config_hba_line *l, const char *text,
     const size_t size = slash != NULL ? (size_t)(slash - text) : strlen(text);
     const char *address = config_arena_copy(l->arena, text, size);
     bool v4;
-    if (!address_parse(address, ret->address, &v4))
-        return config_arena_print(
-            l->arena,
-            "%s is no address, and host names are not supported: write 10.0.0.0/8, ::1/128,"
-            " all, samehost or samenet",
-            text);
-    return slash != NULL ? bits_read(slash + 1, v4, ret->mask) : mask_read(l, v4, ret->mask);
+    ret->kind = ADDRESS_NETWORK;
+    if (address_parse(address, ret->address, &v4))
+        return slash != NULL ? bits_read(slash + 1, v4, ret->mask) : mask_read(l, v4, ret->mask);
+    ret->kind = ADDRESS_NAME;
+    ret->name = text;
+    if (slash != NULL && is_host_name(address))
+        return config_arena_print(l->arena, "%s: a host name has no bits", text);
+    return is_host_name(text)
+               ? NULL
+               : config_arena_print(l->arena,
+                                    "%s is no address: write 10.0.0.0/8, ::1/128, a host name, all,"
+                                    " samehost or samenet",
+                                    text);
 }
 
 const char *config_hba_address_read(struct config_hba_line *l)
@@ -104,8 +126,8 @@ const char *config_hba_address_read(struct config_hba_line *l)
     else if (config_hba_is_keyword(word, "samenet"))
         address->kind = ADDRESS_SAMENET;
     else
-        address->kind = ADDRESS_NETWORK;
-    return address->kind == ADDRESS_NETWORK ? network_read(l, word->text, address) : NULL;
+        return network_read(l, word->text, address);
+    return NULL;
 }
 
 /* ---- matching ---- */
@@ -120,22 +142,52 @@ static bool in_network(const uint8_t from[16], const uint8_t address[16], const 
     return true;
 }
 
-bool config_hba_address_matches(const struct config *c, const struct config_hba_address *a,
-                                const struct config_hba_request *request)
+/* Case does not count, and the name must be longer than a suffix. */
+static bool host_matches(const char *pattern, const char *name)
+{
+    const size_t size = strlen(pattern);
+    const size_t name_size = strlen(name);
+    if (pattern[0] != '.')
+        return strcasecmp(pattern, name) == 0;
+    return name_size > size && strcasecmp(pattern, name + name_size - size) == 0;
+}
+
+static bool is_own(const struct config *c, enum address_kind kind, const uint8_t from[16])
 {
     static const uint8_t whole[16] = {255, 255, 255, 255, 255, 255, 255, 255,
                                       255, 255, 255, 255, 255, 255, 255, 255};
-    const uint8_t *from = request->address;
-    if (a->kind == ADDRESS_ALL)
-        return true;
-    if (a->kind == ADDRESS_NETWORK)
-        return in_network(from, a->address, a->mask);
     for (uint32_t i = 0; i < c->interfaces_count; i++) {
         const struct config_interface *own = &c->interfaces[i];
-        if (in_network(from, own->address, a->kind == ADDRESS_SAMEHOST ? whole : own->mask))
+        if (in_network(from, own->address, kind == ADDRESS_SAMEHOST ? whole : own->mask))
             return true;
     }
     return false;
+}
+
+enum config_hba_match config_hba_address_match(const struct config *c,
+                                               const struct config_hba_address *a,
+                                               const struct config_hba_request *request)
+{
+    bool matches = false;
+    switch (a->kind) {
+    case ADDRESS_ALL:
+        matches = true;
+        break;
+    case ADDRESS_NETWORK:
+        matches = in_network(request->address, a->address, a->mask);
+        break;
+    case ADDRESS_SAMEHOST:
+    case ADDRESS_SAMENET:
+        matches = is_own(c, a->kind, request->address);
+        break;
+    case ADDRESS_NAME:
+        if (request->host == CONFIG_HBA_HOST_UNKNOWN)
+            return CONFIG_HBA_WANTS_HOST;
+        matches =
+            request->host == CONFIG_HBA_HOST_NAMED && host_matches(a->name, request->host_name);
+        break;
+    }
+    return matches ? CONFIG_HBA_MATCHED : CONFIG_HBA_NO_LINE;
 }
 
 /* ---- this machine ---- */

@@ -35,7 +35,8 @@ bool config_hba_names_match(const struct config_hba *h, const struct config_hba_
 
 /* NULL: l->hba.address is filled. */
 const char *config_hba_address_read(struct config_hba_line *l);
-bool config_hba_address_matches(const struct config *c, const struct config_hba_address *a,
-                                const struct config_hba_request *request);
+enum config_hba_match config_hba_address_match(const struct config *c,
+                                               const struct config_hba_address *a,
+                                               const struct config_hba_request *request);
 
 #endif

@@ -78,16 +78,43 @@ void auth_fetched(struct auth *a, const struct auth_refusal *refusal, uint64_t n
     auth_answer(a, refusal, now_ns);
 }
 
-void auth_login(struct client *c, uint64_t now_ns)
+static void choose_way(struct auth *a, uint64_t now_ns);
+
+static void on_host_known(struct hosts_wait *wait, const char *name)
 {
+    struct auth *a = wait->owner;
+    worker_topology_refresh(a->client->worker);
+    a->host = name != NULL ? CONFIG_HBA_HOST_NAMED : CONFIG_HBA_HOST_NONE;
+    a->host_name = name;
+    choose_way(a, uv_hrtime());
+}
+
+static void find_host(struct auth *a, uint64_t now_ns)
+{
+    struct worker *w = a->client->worker;
     struct auth_refusal refusal;
-    struct auth *a = calloc(1, sizeof(*a));
-    if (a == NULL)
-        abort();
-    assert(c->auth == NULL);
-    c->auth = a;
-    a->client = c;
-    if (closed_to_all(c, &refusal) || !auth_method(a, &refusal)) {
+    assert(a->host == CONFIG_HBA_HOST_UNKNOWN);
+    if (w->hosts == NULL)
+        w->hosts = hosts_create(&w->loop);
+    a->host_wait.owner = a;
+    a->host_wait.on_known = on_host_known;
+    if (hosts_ask(w->hosts, a->client->address.s6_addr, &a->host_wait, now_ns))
+        return;
+    auth_refuse(&refusal, "53300", "too many host names are being looked up");
+    auth_answer(a, &refusal, now_ns);
+}
+
+/* How it is to prove who it is, and against which secret. */
+static void choose_way(struct auth *a, uint64_t now_ns)
+{
+    const struct client *c = a->client;
+    struct auth_refusal refusal;
+    const enum auth_verdict verdict = auth_method(a, &refusal);
+    if (verdict == AUTH_WANTS_HOST) {
+        find_host(a, now_ns);
+        return;
+    }
+    if (verdict == AUTH_REFUSED) {
         auth_answer(a, &refusal, now_ns);
         return;
     }
@@ -105,6 +132,21 @@ void auth_login(struct client *c, uint64_t now_ns)
         auth_answer(a, NULL, now_ns);
 }
 
+void auth_login(struct client *c, uint64_t now_ns)
+{
+    struct auth_refusal refusal;
+    struct auth *a = calloc(1, sizeof(*a));
+    if (a == NULL)
+        abort();
+    assert(c->auth == NULL);
+    c->auth = a;
+    a->client = c;
+    if (closed_to_all(c, &refusal))
+        auth_answer(a, &refusal, now_ns);
+    else
+        choose_way(a, now_ns);
+}
+
 void auth_forget(struct client *c)
 {
     struct auth *a = c->auth;
@@ -113,6 +155,8 @@ void auth_forget(struct client *c)
     c->auth = NULL;
     if (a->peer != NULL)
         auth_peer_forget(a->peer);
+    if (a->host_wait.entry != NULL)
+        hosts_forget(&a->host_wait);
     if (a->entry != NULL)
         auth_query_forget(a);
     if (a->fetched != NULL)
@@ -240,6 +284,8 @@ void auth_failed(struct client *c, const char *sqlstate)
     const char *detail = "";
     if (wrong)
         detail = c->auth->known ? "wrong password" : "unknown user"; /* the client cannot tell */
+    else if (c->auth != NULL && c->auth->host == CONFIG_HBA_HOST_NONE)
+        detail = "no name of the address leads back to it";
     if (wrong && c->auth->asked)
         auth_query_distrust(c->auth);
     log_info("login_failed",

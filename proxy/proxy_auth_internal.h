@@ -8,6 +8,7 @@
 
 #include "config_hba.h"
 #include "proxy_auth.h"
+#include "proxy_hosts.h"
 #include "proxy_worker.h"
 
 struct auth_entry; /* proxy_auth_query.c: what auth_query said of one user */
@@ -17,6 +18,9 @@ struct auth {
     struct client *client;
     enum core_auth way;            /* how the client is to prove who it is */
     const struct config_hba *line; /* that it matched; NULL: no hba file */
+    enum config_hba_host host;     /* for lines that name hosts */
+    const char *host_name;         /* of CONFIG_HBA_HOST_NAMED; only while the line is found */
+    struct hosts_wait host_wait;   /* the name is being looked up */
     const char *secret;            /* configuration's, or `fetched` */
     char *fetched;                 /* owned: of auth_query */
     bool known;                    /* there is such a user; for the log alone */
@@ -44,8 +48,12 @@ void auth_fetched(struct auth *a, const struct auth_refusal *refusal, uint64_t n
 
 /* ---- proxy_auth_method.c ---- */
 
-/* Fills a->way and a->line. False: refused. */
-bool auth_method(struct auth *a, struct auth_refusal *ret);
+enum auth_verdict {
+    AUTH_REFUSED,   /* *ret says why */
+    AUTH_ASKS,      /* a->way and a->line are filled */
+    AUTH_WANTS_HOST /* the name of the client's address comes first */
+};
+enum auth_verdict auth_method(struct auth *a, struct auth_refusal *ret);
 /* Is this name of the outside world (of a certificate, of the system) the user's? */
 bool auth_name_allowed(const struct auth *a, const char *name);
 

@@ -60,16 +60,19 @@ static void host_text(const struct client *c, char *buf, size_t buf_size)
         client_address_text(c, buf, buf_size);
 }
 
-static const struct config_hba *line_find(const struct client *c)
+static enum config_hba_match line_find(struct auth *a)
 {
+    const struct client *c = a->client;
     struct config_hba_request request = {.is_local = c->is_unix,
                                          .is_tls = tls_is_on(c),
                                          .is_replication = core_login_replication(&c->core) ==
                                                            CORE_REPLICATION_PHYSICAL,
+                                         .host = a->host,
+                                         .host_name = a->host_name,
                                          .database = core_login_database(&c->core),
                                          .user = core_login_user_name(&c->core)};
     memcpy(request.address, &c->address, sizeof(request.address));
-    return config_hba_match(c->worker->config, &request);
+    return config_hba_match(c->worker->config, &request, &a->line);
 }
 
 /* `line`: NULL, or one that rejects. */
@@ -93,12 +96,14 @@ static void hba_refuse(const struct client *c, const struct config_hba *line,
                     host, user, core_login_database(&c->core), tls);
 }
 
-static bool hba_method(struct auth *a, struct auth_refusal *ret)
+static enum auth_verdict hba_method(struct auth *a, struct auth_refusal *ret)
 {
-    a->line = line_find(a->client);
-    if (a->line == NULL || a->line->method == CONFIG_HBA_REJECT) {
+    const enum config_hba_match found = line_find(a);
+    if (found == CONFIG_HBA_WANTS_HOST)
+        return AUTH_WANTS_HOST;
+    if (found == CONFIG_HBA_NO_LINE || a->line->method == CONFIG_HBA_REJECT) {
         hba_refuse(a->client, a->line, ret);
-        return false;
+        return AUTH_REFUSED;
     }
     switch ((enum config_hba_method)a->line->method) {
     case CONFIG_HBA_REJECT:
@@ -118,14 +123,16 @@ static bool hba_method(struct auth *a, struct auth_refusal *ret)
         break;
     }
     return a->line->certificate == CONFIG_HBA_NO_CERTIFICATE ||
-           certificate_right(a, (enum config_hba_certificate)a->line->certificate, ret);
+                   certificate_right(a, (enum config_hba_certificate)a->line->certificate, ret)
+               ? AUTH_ASKS
+               : AUTH_REFUSED;
 }
 
-bool auth_method(struct auth *a, struct auth_refusal *ret)
+enum auth_verdict auth_method(struct auth *a, struct auth_refusal *ret)
 {
     a->way = CORE_AUTH_TRUST;
     if (a->client->is_admin_socket)
-        return true; /* the socket's permissions and peer credentials decided */
+        return AUTH_ASKS; /* the socket's permissions and peer credentials decided */
     switch ((enum config_auth)a->client->worker->config->switchgear.auth_type) {
     case CONFIG_AUTH_TRUST:
         break;
@@ -136,9 +143,9 @@ bool auth_method(struct auth *a, struct auth_refusal *ret)
         a->way = CORE_AUTH_SCRAM;
         break;
     case CONFIG_AUTH_CERT:
-        return certificate_right(a, CONFIG_HBA_VERIFY_FULL, ret);
+        return certificate_right(a, CONFIG_HBA_VERIFY_FULL, ret) ? AUTH_ASKS : AUTH_REFUSED;
     case CONFIG_AUTH_HBA:
         return hba_method(a, ret);
     }
-    return true;
+    return AUTH_ASKS;
 }

@@ -10,6 +10,7 @@
 #include "proxy_auth.h"
 #include "proxy_cancel.h"
 #include "proxy_client_io.h"
+#include "proxy_hosts.h"
 #include "proxy_limits.h"
 #include "proxy_log.h"
 #include "proxy_tls_bytes.h"
@@ -245,6 +246,7 @@ static void stop_step(struct worker *w)
         return;
     close_servers(w);
     auth_query_stop(w);
+    hosts_stop(w->hosts);
     if (w->servers_count > 0 || w->cancels_count > 0)
         return;
     w->stopped = true;
@@ -378,6 +380,7 @@ static void worker_main(void *arg)
         core_group_deinit(&w->core, &g->core);
     core_worker_deinit(&w->core);
     auth_query_destroy(w);
+    hosts_destroy(w->hosts);
     free(w->slots);
     struct mail_stop *mail = w->stop_mail;
     mail->mail.kind = MAIL_WORKER_STOPPED;

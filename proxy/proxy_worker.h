@@ -212,6 +212,7 @@ struct worker {
     uint8_t *scratch;              /* one read */
     uint8_t *gather;               /* one record: TLS_RECORD_SIZE */
     struct auth_query *auth_query; /* what auth_query said, and its connections; or NULL */
+    struct hosts *hosts;           /* names of addresses; NULL: no line asked for one yet */
     bool auth_seen_md5;            /* its last secret was not one of SCRAM */
     bool auth_seen_clear;          /* ... and in clear text */
     bool stopping, stop_now, stopped;

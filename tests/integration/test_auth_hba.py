@@ -2,6 +2,7 @@
 """Who may come in by which way: auth_hba_file, auth_ident_file, certificates, peers."""
 import os
 import pwd
+import socket
 import subprocess
 
 import psycopg2
@@ -131,9 +132,9 @@ def test_a_file_of_names_is_read_again_by_a_reload(hba):
     assert one(p.connect(user="fourth", password=""), "select 1") == 1
 
 
-def refused_or_none(p):
+def refused_or_none(p, **parameters):
     try:
-        p.connect(password="").close()
+        p.connect(password="", **parameters).close()
     except psycopg2.OperationalError as error:
         return str(error)
     return None
@@ -141,12 +142,12 @@ def refused_or_none(p):
 
 def test_a_file_with_errors_changes_nothing_and_all_are_named(hba):
     p = hba("host all all all trust\n", database=SERVER_SIDE)
-    p.write_config(files={"hba.conf": "host all all example.com trust\nlocal all all\n"})
+    p.write_config(files={"hba.conf": "host all all 10.0.0 trust\nlocal all all\n"})
     with pytest.raises(psycopg2.Error) as caught:
         p.admin("RELOAD")
     assert "hba.conf:1" in str(caught.value)
     log = p.log_text()
-    assert "line=1" in log and "host names are not supported" in log
+    assert "line=1" in log and "10.0.0 is no address" in log
     assert "line=2" in log and "the method is missing" in log
     assert one(p.connect(password=""), "select 1") == 1
 
@@ -163,6 +164,35 @@ def test_replication_is_allowed_by_its_own_name(hba):
                 f'"{APP_USER}", no encryption')
 
 
+# ---- host names ----
+
+def name_of_this_machine():
+    return socket.getnameinfo(("127.0.0.1", 0), socket.NI_NAMEREQD)[0]
+
+
+def test_a_host_name_is_looked_up_where_a_line_asks_for_it(hba):
+    name = name_of_this_machine()
+    suffix = "." + name.split(".", 1)[1] if "." in name else ".invalid"
+    p = hba(f"host all first  {name.upper()} trust\n"
+            f"host all second .invalid trust\n"
+            f"host all third  nobody.invalid trust\n"
+            f"host all third  {name} trust\n"
+            f"host all fourth {suffix} trust\n"
+            "host all all all reject\n", database=SERVER_SIDE)
+    assert one(p.connect(user="first", password=""), "select 1") == 1
+    assert "pg_hba.conf rejects connection" in refused(p, user="second", password="")
+    assert one(p.connect(user="third", password=""), "select 1") == 1
+    assert (refused_or_none(p, user="fourth") is None) == ("." in name)
+
+
+def test_clients_that_leave_while_their_name_is_looked_up_harm_nobody(hba):
+    p = hba(f"host all all {name_of_this_machine()} trust\n", database=SERVER_SIDE)
+    for _ in range(50):
+        with socket.create_connection(("127.0.0.1", p.port)) as s:
+            s.sendall(startup(APP_USER, APP_DATABASE))
+    assert one(p.connect(password=""), "select 1") == 1
+
+
 # ---- Unix sockets ----
 
 def test_a_peer_is_who_the_system_says(hba):
@@ -176,7 +206,6 @@ def test_a_peer_is_who_the_system_says(hba):
 
 
 def test_a_peer_that_leaves_at_once_harms_nobody(hba):
-    import socket
     p = hba("local all all peer\nhost all all all trust\n", database=SERVER_SIDE, unix_socket=True)
     for _ in range(50):
         with socket.socket(socket.AF_UNIX) as s:

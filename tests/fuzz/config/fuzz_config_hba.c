@@ -49,13 +49,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (zero != NULL)
         config_parse_ident(c, "ident", second.text, second.size, &p);
     config_interface_add(c, mask, mask);
-    struct config_hba_request r = {.database = "app", .user = "zoe"};
-    for (unsigned i = 0; i < 8; i++) {
+    struct config_hba_request r = {.database = "app", .user = "zoe", .host_name = "db.example.com"};
+    for (unsigned i = 0; i < 24; i++) {
         r.is_local = (i & 1) != 0;
         r.is_tls = (i & 2) != 0;
         r.is_replication = (i & 4) != 0;
-        const struct config_hba *h = config_hba_match(c, &r);
-        if (h == NULL)
+        r.host = (enum config_hba_host)(i / 8);
+        const struct config_hba *h = NULL;
+        const enum config_hba_match found = config_hba_match(c, &r, &h);
+        if (found == CONFIG_HBA_WANTS_HOST && r.host != CONFIG_HBA_HOST_UNKNOWN)
+            abort();
+        if (found != CONFIG_HBA_MATCHED)
             continue;
         if (h < c->hba || h >= c->hba + c->hba_count || (h->address == NULL) != r.is_local)
             abort();

@@ -67,8 +67,8 @@ static uint32_t line_of(const struct story *s, const char *from, const char *dat
         r.address[10] = r.address[11] = 0xff;
         assert_int_equal(inet_pton(AF_INET, address, r.address + 12), 1);
     }
-    const struct config_hba *h = config_hba_match(s->config, &r);
-    return h == NULL ? 0 : h->line;
+    const struct config_hba *h = NULL;
+    return config_hba_match(s->config, &r, &h) == CONFIG_HBA_MATCHED ? h->line : 0;
 }
 
 static void the_first_line_that_matches_counts(void **state)
@@ -182,9 +182,12 @@ static void replication_is_asked_for_by_name(void **state)
     read_hba(s, "host all all all trust\nhost replication all all reject\n");
     story_is_clean(s);
     struct config_hba_request r = {.database = "replication", .user = "u"};
-    assert_int_equal(config_hba_match(s->config, &r)->line, 1);
+    const struct config_hba *h = NULL;
+    assert_int_equal(config_hba_match(s->config, &r, &h), CONFIG_HBA_MATCHED);
+    assert_int_equal(h->line, 1);
     r.is_replication = true;
-    assert_int_equal(config_hba_match(s->config, &r)->line, 2);
+    assert_int_equal(config_hba_match(s->config, &r, &h), CONFIG_HBA_MATCHED);
+    assert_int_equal(h->line, 2);
 }
 
 static void networks_have_bits_or_masks(void **state)
@@ -225,6 +228,46 @@ static void samehost_and_samenet_are_this_machines(void **state)
     assert_int_equal(line_of(s, "::1", "d", "u"), 0);
 }
 
+/* NULL: not looked up yet; "": it has none. */
+static int match_of(const struct story *s, const char *host_name, const struct config_hba **ret)
+{
+    struct config_hba_request r = {.database = "d", .user = "u", .address = {1}};
+    if (host_name != NULL) {
+        r.host = host_name[0] == '\0' ? CONFIG_HBA_HOST_NONE : CONFIG_HBA_HOST_NAMED;
+        r.host_name = host_name;
+    }
+    return (int)config_hba_match(s->config, &r, ret);
+}
+
+static void a_host_name_is_asked_for_where_a_line_needs_it(void **state)
+{
+    struct story *s = *state;
+    const struct config_hba *h = NULL;
+    read_hba(s, "host d2 all never.example.com trust\n"
+                "host all u2 never.example.com trust\n"
+                "hostssl all all never.example.com trust\n"
+                "host all all DB-1.example.com trust\n"
+                "host all all .web.example.com md5\n"
+                "host all all 100::/8 reject\n"
+                "host all all late.example.com trust\n");
+    story_is_clean(s);
+    assert_int_equal(match_of(s, NULL, &h), CONFIG_HBA_WANTS_HOST);
+    static const struct {
+        const char *name;
+        uint32_t line;
+    } rows[] = {{"db-1.Example.com", 4},   {"db-1.example.com.evil", 6}, {"xdb-1.example.com", 6},
+                {"a.web.example.com", 5},  {"a.b.WEB.example.com", 5},   {"web.example.com", 6},
+                {"a.xweb.example.com", 6}, {".web.example.com", 6},      {"", 6},
+                {"late.example.com", 6},   {"never.example.com", 6}};
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        assert_int_equal(match_of(s, rows[i].name, &h), CONFIG_HBA_MATCHED);
+        assert_int_equal(h->line, rows[i].line);
+    }
+    read_hba(s, "host all all 100::/8 reject\nhost all all late.example.com trust\n");
+    assert_int_equal(match_of(s, NULL, &h), CONFIG_HBA_MATCHED); /* the first one, without asking */
+    assert_int_equal(h->line, 1);
+}
+
 static void options_say_which_certificates(void **state)
 {
     struct story *s = *state;
@@ -261,10 +304,12 @@ static void every_bad_line_is_named(void **state)
         {"host all", "the users are missing"},
         {"host all all", "write one address"},
         {"host all all 10.0.0.0/8", "the method is missing"},
-        {"host all all trust", "trust is no address"},
+        {"host all all trust", "the method is missing"},
         {"host all all 10.0.0.0/8,11.0.0.0/8 trust", "write one address"},
-        {"host all all db.example.com trust", "host names are not supported"},
-        {"host all all .example.com trust", "host names are not supported"},
+        {"host all all example.com/8 trust", "a host name has no bits"},
+        {"host all all example.com 255.0.0.0 trust", "there is no method 255.0.0.0"},
+        {"host all all example:com trust", "is no address"},
+        {"host all all 10.0.0 trust", "is no address"},
         {"host all all 10.0.0.0 trust", "needs its bits"},
         {"host all all 10.0.0.0/33 trust", "0 to 32 bits"},
         {"host all all 10.0.0.0/ trust", "0 to 32 bits"},
@@ -350,77 +395,6 @@ static void zero_bytes_and_long_lines_are_errors(void **state)
     story_error(s, 1, "more than 256 words");
 }
 
-/* ---- pg_ident.conf ---- */
-
-static void read_ident(struct story *s, const char *text)
-{
-    config_parse_ident(s->config, "ident.conf", text, strlen(text), &s->problems);
-}
-
-static void maps_say_who_may_be_whom(void **state)
-{
-    struct story *s = *state;
-    read_ident(s, "# map system database\n"
-                  "m root postgres\n"
-                  "m root dba\n"
-                  "m /^(.*)@example\\.com$ \\1\n"
-                  "m /^(.*)@guest$ guest\n"
-                  "n \"CN=web,O=shop\" web\n"
-                  "any boss all\n"
-                  "some boss /^s_\n"
-                  "q /^(x)(y)?$ \"pre_\\1_post\"\n");
-    story_is_clean(s);
-    const struct config *c = s->config;
-    assert_true(config_ident_allows(c, "m", "root", "postgres"));
-    assert_true(config_ident_allows(c, "m", "root", "dba"));
-    assert_false(config_ident_allows(c, "m", "root", "root")); /* with a map only what it says */
-    assert_true(config_ident_allows(c, "m", "zoe@example.com", "zoe"));
-    assert_false(config_ident_allows(c, "m", "zoe@example.com", "adam"));
-    assert_false(config_ident_allows(c, "m", "zoe@exampleXcom", "zoe"));
-    assert_true(config_ident_allows(c, "m", "eve@guest", "guest"));
-    assert_true(config_ident_allows(c, "n", "CN=web,O=shop", "web"));
-    assert_false(config_ident_allows(c, "n", "root", "postgres"));
-    assert_true(config_ident_allows(c, "any", "boss", "whoever"));
-    assert_true(config_ident_allows(c, "some", "boss", "s_1"));
-    assert_false(config_ident_allows(c, "some", "boss", "t_1"));
-    assert_true(config_ident_allows(c, "q", "x", "pre_x_post"));
-    assert_true(config_ident_allows(c, "", "zoe", "zoe"));
-    assert_false(config_ident_allows(c, "", "zoe", "adam"));
-    assert_false(config_ident_allows(c, "unknown", "zoe", "zoe"));
-}
-
-static void every_bad_map_is_named(void **state)
-{
-    struct story *s = *state;
-    read_ident(s, "m root\n"
-                  "m root a b\n"
-                  "m root,toor a\n"
-                  "m /( a\n"
-                  "m root \\1\n"
-                  "m /^root$ \\1\n"
-                  "m root +staff\n"
-                  "m \"\" a\n");
-    assert_int_equal(s->problems.errors, 8);
-    for (uint32_t line = 1; line <= 3; line++)
-        story_error(s, line, "write three fields");
-    story_error(s, 4, "no regular expression");
-    story_error(s, 5, "part in parentheses");
-    story_error(s, 6, "part in parentheses");
-    story_error(s, 7, "members of a role");
-    story_error(s, 8, "a name is empty");
-    assert_int_equal(s->config->idents_count, 0);
-}
-
-static void a_part_that_is_too_long_maps_to_nobody(void **state)
-{
-    struct story *s = *state;
-    char name[3000];
-    memset(name, 'a', sizeof name - 1);
-    name[sizeof name - 1] = '\0';
-    read_ident(s, "m /^(.*)$ \\1\n");
-    assert_false(config_ident_allows(s->config, "m", name, name));
-}
-
 /* ---- with the rest of a configuration ---- */
 
 static void what_the_configuration_lacks_is_said(void **state)
@@ -488,14 +462,12 @@ int main(void)
         STORY(replication_is_asked_for_by_name),
         STORY(networks_have_bits_or_masks),
         STORY(samehost_and_samenet_are_this_machines),
+        STORY(a_host_name_is_asked_for_where_a_line_needs_it),
         STORY(options_say_which_certificates),
         STORY(every_bad_line_is_named),
         STORY(lines_may_be_continued),
         STORY(clear_text_without_tls_is_warned_of),
         STORY(zero_bytes_and_long_lines_are_errors),
-        STORY(maps_say_who_may_be_whom),
-        STORY(every_bad_map_is_named),
-        STORY(a_part_that_is_too_long_maps_to_nobody),
         STORY(what_the_configuration_lacks_is_said),
         STORY(hostssl_needs_tls_and_cert_an_authority),
         STORY(cert_needs_tls_and_an_authority),
