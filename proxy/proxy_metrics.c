@@ -141,6 +141,8 @@ static void write_workers(struct metrics *m, const struct stats_worker *w)
          "Prepared statements parsed on a server connection that lacked them."},
         {"switchgear_preflights", METRICS_COUNTER, w->preflights,
          "Times that settings were sent ahead of a statement."},
+        {"switchgear_pins_asked", METRICS_COUNTER, w->pins_asked,
+         "Questions to servers whether what pins a session is still there."},
         {"switchgear_begins_deferred", METRICS_COUNTER, w->begins_deferred,
          "BEGINs that were answered before a server was chosen."},
         {"switchgear_blocks_moved", METRICS_COUNTER, w->blocks_moved,

@@ -170,6 +170,7 @@ static void publish_core_counters(struct worker *w)
     shared_set(&to->batches, from->batches);
     shared_set(&to->parses_injected, from->parses_injected);
     shared_set(&to->preflights, from->preflights);
+    shared_set(&to->pins_asked, from->pins_asked);
     shared_set(&to->begins_deferred, from->begins_deferred);
     shared_set(&to->blocks_moved, from->blocks_moved);
     shared_set(&to->local_answers, from->local_answers);

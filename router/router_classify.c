@@ -69,6 +69,7 @@ static void merge_statement(struct router_class *ret, const struct router_statem
     struct router_finding all = {.verdict = ret->verdict, .reason = ret->reason};
     router_finding_add(&all, s->finding.verdict, s->finding.reason);
     ret->pins |= s->finding.pins;
+    ret->asks |= s->finding.asks;
     ret->changes = ret->changes || s->finding.changes;
     ret->resets = ret->resets || s->resets;
     ret->moves_database = ret->moves_database || s->finding.moves_database;

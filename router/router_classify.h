@@ -76,9 +76,11 @@ struct router_class {
     bool unpins;     /* exactly one DISCARD ALL: nothing is bound to the backend any more */
     uint16_t pins;   /* enum router_pin bits: what in it binds the session to its backend */
     uint16_t
-        releases; /* ... and what exactly this one statement sets free: UNLISTEN *, CLOSE ALL */
-    bool changes; /* router_changes_read() has something to say of it: SET, RESET, DISCARD ALL,
-                     set_config, SAVEPOINT, COMMIT among others */
+        releases;  /* ... and what exactly this one statement sets free: UNLISTEN *, CLOSE ALL */
+    uint16_t asks; /* ... and what may be free behind it, which only the server can tell:
+                      pg_advisory_unlock, CLOSE x, DROP, also pg_try_advisory_lock */
+    bool changes;  /* router_changes_read() has something to say of it: SET, RESET, DISCARD ALL,
+                      set_config, SAVEPOINT, COMMIT among others */
     bool moves_database; /* DROP, CREATE, or ALTER DATABASE ... RENAME or SET TABLESPACE is in it:
                             it wants nobody else to be connected to the database that it names */
     bool snapshot;       /* begin: with an isolation level above READ COMMITTED */

@@ -447,6 +447,8 @@ static void on_cursor(struct context *c)
     const bool closes = router_name_is(router_tree_key(c->tree, c->node), "ClosePortalStmt");
     if (closes && text_of(c, "portalname").size == 0)
         c->s->releases = ROUTER_PIN_CURSOR;
+    if (closes)
+        c->s->finding.asks |= ROUTER_PIN_CURSOR;
     decide(c, ROUTER_VERDICT_TRANSACTION, ROUTER_REASON_CURSOR);
 }
 
@@ -457,7 +459,7 @@ static void on_discard(struct context *c)
     c->s->forgets_statements = c->s->resets = all;
     c->s->finding.changes = all;
     if (router_name_is(text_of(c, "target"), "DISCARD_TEMP"))
-        c->s->releases = ROUTER_PIN_TEMP;
+        c->s->releases = c->s->finding.asks = ROUTER_PIN_TEMP;
     decide(c, ROUTER_VERDICT_SESSION, ROUTER_REASON_DISCARD);
 }
 
@@ -467,6 +469,7 @@ static void on_deallocate(struct context *c)
     c->s->finding.cacheable = false;
     c->s->forgets_statements = name.size == 0;
     c->s->releases = name.size == 0 ? ROUTER_PIN_PREPARE : 0;
+    c->s->finding.asks |= ROUTER_PIN_PREPARE;
     if (!router_tree_unescape(name, c->detail->deallocate, sizeof(c->detail->deallocate)))
         c->detail->deallocate[0] = '\0'; /* not PostgreSQL's: its names are shorter */
     decide(c, ROUTER_VERDICT_SESSION, ROUTER_REASON_DEALLOCATE);
@@ -492,6 +495,7 @@ static void on_listen(struct context *c)
 static void on_unlisten(struct context *c)
 {
     c->s->releases = text_of(c, "conditionname").size == 0 ? ROUTER_PIN_LISTEN : 0;
+    c->s->finding.asks |= ROUTER_PIN_LISTEN;
     decide(c, ROUTER_VERDICT_SESSION, ROUTER_REASON_LISTEN);
 }
 
@@ -575,6 +579,8 @@ static void classify_node(struct context *c)
         return;
     }
     if (is_ddl(node)) {
+        if (router_name_starts(node, "Drop"))
+            c->s->finding.asks |= ROUTER_PIN_TEMP;
         on_ddl(c);
         return;
     }

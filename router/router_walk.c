@@ -239,9 +239,12 @@ static void visit_called(struct walk *w, struct router_name name, bool foreign, 
     case ROUTER_FUNCTION_ADVISORY:
         if (router_name_starts(name, "pg_advisory_unlock")) { /* leaves nothing behind */
             f->by_node_type = true;
+            f->asks |= ROUTER_PIN_ADVISORY;
             router_finding_add(f, ROUTER_VERDICT_SESSION, ROUTER_REASON_ADVISORY_LOCK);
             return;
         }
+        if (router_name_starts(name, "pg_try_"))
+            f->asks |= ROUTER_PIN_ADVISORY; /* it may not have got it */
         pin(w, ROUTER_REASON_ADVISORY_LOCK);
         return;
     case ROUTER_FUNCTION_BACKUP:

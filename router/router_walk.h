@@ -26,6 +26,7 @@ struct router_finding {
     bool changes;        /* of the session's settings, or a savepoint: router_change.h */
     bool moves_database; /* DROP DATABASE and the like */
     uint16_t pins;       /* enum router_pin bits */
+    uint16_t asks;       /* ... that it may set free, wholly or in part */
 };
 
 enum router_walk_scope {

@@ -303,13 +303,15 @@ struct core_session {
     uint8_t cancel_key[CORE_CANCEL_KEY_SIZE_MAX];
     uint8_t cancel_key_size; /* of it, by the protocol that the client speaks */
 
-    uint8_t phase;     /* enum core_phase */
-    uint8_t tls;       /* enum core_tls */
-    uint8_t block;     /* enum core_block_state */
-    uint8_t begin;     /* enum router_begin of the deferred BEGIN */
-    uint8_t pin;       /* enum router_reason; ROUTER_REASON_NONE: not pinned */
-    uint16_t pins;     /* enum router_pin bits */
-    uint16_t releases; /* ... that go when the batch in flight has succeeded */
+    uint8_t phase;      /* enum core_phase */
+    uint8_t tls;        /* enum core_tls */
+    uint8_t block;      /* enum core_block_state */
+    uint8_t begin;      /* enum router_begin of the deferred BEGIN */
+    uint8_t pin;        /* enum router_reason; ROUTER_REASON_NONE: not pinned */
+    uint16_t pins;      /* enum router_pin bits */
+    uint16_t releases;  /* ... that go when the batch in flight has succeeded */
+    uint16_t pins_new;  /* ... that came since the session was idle */
+    uint16_t pins_left; /* ... that the server says are left: core_unpin.c */
     uint8_t bound_follow;
     uint8_t level;       /* enum router_level */
     uint8_t level_local; /* SET LOCAL: back to `level` when the block ends; 0xff: none */
@@ -340,6 +342,7 @@ struct core_session {
     bool pin_denied;      /* the batch would pin, and no pin is left: it fails with 53300 */
     bool block_denied;    /* pool_mode = statement, and it begins a block: 0A000 */
     bool sequence_denied; /* it asks for a currval that may be another session's: 55000 */
+    bool pins_doubtful;   /* some of `pins` may be gone: the server is to be asked */
     bool bad_message;     /* a long batch turned out to be no protocol half-way */
     bool odd;             /* the batch being sent has messages that will fail for their form */
     bool barrier;         /* nothing more to this backend until all replies are in */
@@ -428,6 +431,7 @@ struct core_counters {
     uint64_t statements, batches, reads_missed, retries, learned, misroutes;
     uint64_t parses_injected, closes_injected, preflights, begins_deferred, local_answers;
     uint64_t blocks_moved;     /* from a replica to the primary, at their first write */
+    uint64_t pins_asked;       /* questions to a server, whether a pin is still needed */
     uint64_t settings_refused; /* by a replica: the primary took over */
     uint64_t errors_made, pins[ROUTER_REASON_COUNT];
     uint64_t server_errors[CORE_ERROR_CLASSES];

@@ -56,6 +56,7 @@ static void merge(struct core_batch *batch, const struct router_class *c, bool f
     into->ends = into->rolls_back = into->unpins = into->set_read_only = false;
     into->releases = 0;
     into->pins = was.pins | c->pins;
+    into->asks = was.asks | c->asks;
     into->changes = was.changes || c->changes;
     into->resets = was.resets || c->resets;
     into->unread = was.unread || c->unread;

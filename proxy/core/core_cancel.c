@@ -19,7 +19,9 @@ enum core_cancel core_cancel(struct core_session *s)
         return CORE_CANCEL_NOTHING;
     }
     if (s->backend != NULL && core_expect_count(s->backend) > 0)
-        return CORE_CANCEL_SERVER;
+        return core_expect_head(s->backend)->follow == CORE_FOLLOW_ASKED
+                   ? CORE_CANCEL_NOTHING /* what runs is a question of ours */
+                   : CORE_CANCEL_SERVER;
     return CORE_CANCEL_NOTHING; /* idle, or in a block that no server knows of: as in PostgreSQL */
 }
 

@@ -355,6 +355,7 @@ void core_follow_completed(struct core_backend *b, struct core_expect *e, struct
         return;
     switch ((enum core_follow)e->follow) {
     case CORE_FOLLOW_NOTHING:
+    case CORE_FOLLOW_ASKED:
         return;
     case CORE_FOLLOW_COMMIT:
         if (core_follow_pending(s))

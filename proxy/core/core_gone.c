@@ -76,6 +76,8 @@ struct core_actions *core_client_gone(struct core_session *s, uint64_t now_ns)
     a->backend = b;
     core_not_in_flight(s, b->node);
     core_block_give(b->worker, &b->preflight_error);
+    if ((s->pins & (ROUTER_PIN_LOAD | ROUTER_PIN_BACKUP)) != 0)
+        b->broken = true; /* DISCARD ALL leaves a library and a backup where they are */
     if (b->linked || !may_drain(s)) {
         a->cancel_backend = core_expect_count(b) > 0 && !b->fatal_seen;
         while (core_expect_count(b) > 0)

@@ -236,6 +236,8 @@ void core_detach(struct core_session *s);
 void core_want(struct core_session *s, uint64_t now_ns, struct core_actions *a);
 /* True when what comes next must go to the backend that it has. */
 bool core_is_bound(const struct core_session *s);
+/* Nothing is open, outstanding or half-way; but it may be pinned. */
+bool core_at_rest(const struct core_session *s);
 bool core_may_release(const struct core_session *s);
 void core_release(struct core_session *s, struct core_actions *a);
 /* Takes back what is in flight and asks for another node. False: it may not be sent again. */
@@ -277,8 +279,19 @@ void core_pin_force(struct core_session *s, uint16_t pins);
 /* Some of what pins is gone. */
 void core_pin_release(struct core_session *s, uint16_t pins);
 void core_pin_drop(struct core_session *s);
+/* The server has said that no transaction is open. `in_block`: one was. */
+void core_pin_ready(struct core_session *s, bool in_block);
 /* Likewise: would it begin a block, where pool_mode = statement allows none? */
 void core_block_ask(struct core_session *s);
+
+/* ---- core_unpin.c: is what pins a session still there? ---- */
+
+/* At rest, where it is in doubt: asks the server, unseen by the client. True: what comes next has
+ * to wait for the answer, and for core_flight_over(). */
+bool core_unpin_ask(struct core_session *s, struct core_actions *a);
+/* The answer's row; its ReadyForQuery. */
+void core_unpin_row(struct core_session *s, struct proto_span body);
+void core_unpin_ready(struct core_session *s);
 
 /* ---- core_follow.c: a session's settings, from what servers answer ---- */
 
@@ -288,6 +301,7 @@ enum core_follow {
     CORE_FOLLOW_ROLLBACK,
     CORE_FOLLOW_CHANGES, /* as e->changes says, statement by statement */
     CORE_FOLLOW_UNREAD,  /* nobody read the text: the answer's tag has to do */
+    CORE_FOLLOW_ASKED,   /* a question of ours: core_unpin.c */
 };
 /* A statement is about to be sent. *ret_changes is NULL or to be given to its expected reply. */
 enum core_follow core_follow_read(struct core_session *s, const struct router_class *class,

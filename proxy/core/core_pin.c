@@ -64,6 +64,7 @@ void core_pin_force(struct core_session *s, uint16_t pins)
 {
     if (s->pin == ROUTER_REASON_NONE)
         s->worker->counters.pins[router_pin_reason(pins)]++;
+    s->pins_new |= (uint16_t)(pins & ~s->pins);
     s->pins |= pins;
     s->pin = (uint8_t)router_pin_reason(s->pins);
 }
@@ -73,6 +74,21 @@ void core_pin_take(struct core_session *s, const struct router_class *class)
     const uint16_t pins = s->pin_denied ? 0 : pins_of(s, class);
     if (pins != 0)
         core_pin_force(s, pins);
+    const bool exact = class->alone && s->block == CORE_NO_BLOCK; /* `releases` says it all */
+    const uint16_t asks = exact ? class->asks & (uint16_t) ~class->releases : class->asks;
+    if ((asks & s->pins) != 0 || (pins != 0 && class->has_transaction))
+        s->pins_doubtful = true;
+}
+
+void core_pin_ready(struct core_session *s, bool in_block)
+{
+    if (s->error_seen || in_block) /* an error or a rollback takes back what was to pin */
+        s->pins_doubtful = s->pins_doubtful || s->pins_new != 0;
+    if (s->syncs > 0)
+        return;
+    s->pins_new = 0;
+    if ((s->pins & ROUTER_PIN_SNAPSHOT) != 0)
+        core_pin_release(s, ROUTER_PIN_SNAPSHOT); /* it went with its transaction */
 }
 
 void core_pin_release(struct core_session *s, uint16_t pins)
@@ -86,7 +102,8 @@ void core_pin_release(struct core_session *s, uint16_t pins)
 void core_pin_drop(struct core_session *s)
 {
     s->pin = ROUTER_REASON_NONE;
-    s->pins = 0;
+    s->pins = s->pins_new = 0;
+    s->pins_doubtful = false;
     if (s->pin_counted && s->group->pins_used != NULL)
         (void)__atomic_fetch_sub(s->group->pins_used, 1, __ATOMIC_RELAXED);
     s->pin_counted = false;

@@ -120,6 +120,9 @@ static enum core_verdict on_plain(struct core_backend *b, uint8_t type, struct p
         start_copy_in(b);
         return answer(b, type, false);
     case 'D':
+        if (e->follow == CORE_FOLLOW_ASKED && b->session != NULL)
+            core_unpin_row(b->session, body);
+        return query || execute ? answer(b, type, false) : CORE_VERDICT_BAD;
     case 'H':
     case 'd':
     case 'c':
@@ -188,8 +191,12 @@ static void on_ready_for_client(struct core_backend *b, uint64_t now_ns, struct 
     if (s->releases != 0 && s->syncs == 0 && !s->error_seen)
         core_pin_release(s, s->releases);
     s->releases = 0;
+    if (s->pins_new != 0)
+        core_pin_ready(s, in_block);
     if (s->unpins && s->syncs == 0 && !s->error_seen) {
-        core_pin_release(s, (uint16_t)~ROUTER_PIN_POOL);
+        /* a library stays in the process: nobody else shall have it; a backup goes on */
+        b->broken = b->broken || (s->pins & ROUTER_PIN_LOAD) != 0;
+        core_pin_release(s, (uint16_t) ~(ROUTER_PIN_POOL | ROUTER_PIN_BACKUP));
         s->seed_set = s->unpins = false;
         b->tainted = false;
         b->unnamed_id = s->unnamed_id = 0;
@@ -219,6 +226,8 @@ static enum core_verdict on_ready(struct core_backend *b, struct proto_span body
     struct core_session *s = b->session;
     if (!ours && s != NULL)
         on_ready_for_client(b, now_ns, a);
+    else if (s != NULL && e->follow == CORE_FOLLOW_ASKED)
+        core_unpin_ready(s);
     enum core_verdict v = answer(b, 'Z', true);
     if (v == CORE_VERDICT_FORWARD && s != NULL && s->settings_off && core_expect_count(b) == 0 &&
         may_mend(s)) {
@@ -330,6 +339,12 @@ static bool is_followed(struct core_backend *b)
     return e != NULL && e->follow != CORE_FOLLOW_NOTHING;
 }
 
+static bool is_asked(struct core_backend *b)
+{
+    const struct core_expect *e = core_expect_head(b);
+    return e != NULL && e->follow == CORE_FOLLOW_ASKED;
+}
+
 static size_t relay(struct core_backend *b, struct proto_span in, uint64_t now_ns,
                     struct core_actions *a)
 {
@@ -361,8 +376,8 @@ static size_t relay(struct core_backend *b, struct proto_span in, uint64_t now_n
             return in.size;
         }
         const size_t size = PROTO_HEADER_SIZE + (size_t)h.body_size;
-        const bool inspect =
-            h.type == 'Z' || h.type == 'E' || h.type == 'S' || (h.type == 'C' && is_followed(b));
+        const bool inspect = h.type == 'Z' || h.type == 'E' || h.type == 'S' ||
+                             (h.type == 'C' && is_followed(b)) || (h.type == 'D' && is_asked(b));
         if (inspect && rest.size < size && size <= INSPECT_MAX)
             break;
         if (inspect && rest.size < size) { /* absurd for these three */

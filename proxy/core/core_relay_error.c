@@ -159,6 +159,8 @@ static enum core_verdict take_error(struct core_backend *b, const struct proto_e
     struct core_expect *e = core_expect_head(b);
     if (fatal || e == NULL)
         return e == NULL && !fatal ? CORE_VERDICT_BAD : CORE_VERDICT_FORWARD;
+    if (e->follow == CORE_FOLLOW_ASKED)
+        return CORE_VERDICT_SWALLOW; /* nothing was learned: what pins stays */
     if (b->is_replica && s->replayable && !s->rows_forwarded &&
         breaker_is_refusal(sqlstate, routine)) {
         core_learn(s);

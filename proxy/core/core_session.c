@@ -109,14 +109,18 @@ void core_preflight_over(struct core_session *s, uint64_t now_ns, struct core_ac
     core_pump(s, (struct proto_span){0}, now_ns, a);
 }
 
-bool core_may_release(const struct core_session *s)
+bool core_at_rest(const struct core_session *s)
 {
     const struct core_backend *b = s->backend;
     return b != NULL && !b->fatal_seen && b->status == 'I' && core_expect_count(b) == 0 &&
            b->body_left == 0 && b->hold == NULL && b->cancels == 0 && s->client_pending == 0 &&
-           !s->preflight && s->pin == ROUTER_REASON_NONE && s->block == CORE_NO_BLOCK &&
-           !s->copy_in && s->stream_left == 0 && !s->emitting && !s->streaming && !s->unsynced &&
-           s->syncs == 0;
+           !s->preflight && s->block == CORE_NO_BLOCK && !s->copy_in && s->stream_left == 0 &&
+           !s->emitting && !s->streaming && !s->unsynced && s->syncs == 0;
+}
+
+bool core_may_release(const struct core_session *s)
+{
+    return s->pin == ROUTER_REASON_NONE && core_at_rest(s);
 }
 
 void core_release(struct core_session *s, struct core_actions *a)
@@ -138,7 +142,7 @@ struct core_actions *core_client_drained(struct core_session *s, uint64_t now_ns
         return a;
     if (core_may_release(s))
         core_release(s, a);
-    else if (core_expect_count(b) > 0)
+    else if (core_expect_count(b) > 0 || (s->pins_doubtful && core_unpin_ask(s, a)))
         return a;
     if (s->hold != NULL && s->phase == CORE_QUERY)
         core_pump(s, (struct proto_span){0}, now_ns, a);

@@ -88,16 +88,25 @@ static void encode_server(struct proto_writer *w, char type, char *text)
     char buf[256];
     char *second = strchr(text, '|');
     const char *const column[] = {text};
-    const struct proto_span value = span_of(text);
     if (second != NULL)
         *second++ = '\0';
     switch (type) {
     case 'T':
         proto_write_row_description(w, column, 1);
         return;
-    case 'D':
-        proto_write_data_row(w, &value, 1);
+    case 'D': { /* columns are separated by | */
+        struct proto_span values[8] = {span_of(text)};
+        uint16_t count = 1;
+        for (; second != NULL && count < 8; count++) {
+            char *third = strchr(second, '|');
+            if (third != NULL)
+                *third++ = '\0';
+            values[count] = span_of(second);
+            second = third;
+        }
+        proto_write_data_row(w, values, count);
         return;
+    }
     case 'C':
         proto_write_command_complete(w, text);
         return;
