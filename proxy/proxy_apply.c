@@ -32,6 +32,9 @@ static void count_ended(struct worker *w, struct client *c, const struct core_ac
                         uint64_t now_ns)
 {
     struct group *g = (struct group *)c->core.group;
+    const struct core_session *s = &c->core;
+    if (a->latency_ns == 0 && s->block == CORE_NO_BLOCK && !s->in_flight && !s->waiting)
+        c->block_since_ns = 0; /* the block has ended, and no server was asked */
     if (g == NULL || a->latency_ns == 0)
         return;
     struct stats_database *d = &w->database_stats[g->database];

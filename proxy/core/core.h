@@ -243,6 +243,7 @@ enum core_block_state {
     CORE_NO_BLOCK,
     CORE_DEFERRED, /* BEGIN was answered by us; session->begin_text is to be sent */
     CORE_OPEN,     /* a block is open at the attached backend, or may be */
+    CORE_FAILED,   /* it failed while no server knew of it: we answer until it ends */
 };
 
 /* How a client's connection is, or may be, protected; the shell begins with one of the first three.
@@ -298,6 +299,7 @@ struct core_session {
     uint32_t replay_swallow; /* replies that the client has from before the replay */
     uint32_t forwarded;      /* such replies of the batch in flight */
     uint32_t named_answered; /* named Parse messages among what is kept that succeeded */
+    uint32_t named_replayed; /* ... and that a replay, which has not begun to run, sends again */
     uint32_t kept_run;       /* bytes of kept behind the last Sync or Query */
     uint32_t cancel_pid;     /* what the client is told, set by the shell before its welcome */
     uint8_t cancel_key[CORE_CANCEL_KEY_SIZE_MAX];

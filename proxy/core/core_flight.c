@@ -36,7 +36,7 @@ void core_flight_over(struct core_session *s, uint64_t now_ns, struct core_actio
     s->replayable = s->retried = s->replay_on_primary = s->barrier = s->replan = false;
     s->names_in_flight = s->unnamed_used = s->rows_forwarded = s->salt_unique = false;
     s->kept_run = 0;
-    s->replay_swallow = 0;
+    s->replay_swallow = s->named_replayed = 0;
     s->timed_out = false;
     s->avoid_node = ROUTER_NODE_NONE;
     a->settle = true;
@@ -52,22 +52,50 @@ void core_forget_flight(struct core_session *s)
     s->batch_left = s->kept_run = 0;
 }
 
+/* The next named Parse of what is kept; false: there is none. */
+static bool next_named(struct proto_span *in, struct proto_parse *ret)
+{
+    struct proto_header h;
+    while (proto_header_peek(*in, UINT32_MAX - 4, &h) == PROTO_OK) {
+        const struct proto_span body = {.base = in->base + PROTO_HEADER_SIZE, .size = h.body_size};
+        *in = core_span_skip(*in, PROTO_HEADER_SIZE + (size_t)h.body_size);
+        if (h.type == 'P' && proto_parse_read(body, ret) == PROTO_OK && ret->name.size > 0)
+            return true;
+    }
+    return false;
+}
+
 /* Before a replay: the names that were given already will be given again. */
 static void forget_names(struct core_session *s)
 {
     struct proto_span in = core_block_span(s->kept);
-    struct proto_header h;
     struct proto_parse parse;
-    while (s->named_answered > 0 && proto_header_peek(in, UINT32_MAX - 4, &h) == PROTO_OK) {
-        const struct proto_span body = {.base = in.base + PROTO_HEADER_SIZE, .size = h.body_size};
-        if (h.type == 'P' && proto_parse_read(body, &parse) == PROTO_OK && parse.name.size > 0) {
-            struct core_stmt *stmt = core_names_remove(s, parse.name);
-            if (stmt != NULL)
-                core_stmt_release(s->worker, stmt);
-            s->named_answered--;
-        }
-        in = core_span_skip(in, PROTO_HEADER_SIZE + (size_t)h.body_size);
+    if (s->named_replayed < s->named_answered) /* its client has had so many, now or before */
+        s->named_replayed = s->named_answered;
+    for (; s->named_answered > 0 && next_named(&in, &parse); s->named_answered--) {
+        struct core_stmt *stmt = core_names_remove(s, parse.name);
+        if (stmt != NULL)
+            core_stmt_release(s->worker, stmt);
     }
+}
+
+void core_replay_ends(struct core_session *s)
+{
+    struct proto_span in = core_block_span(s->hold);
+    struct proto_parse parse;
+    for (; s->named_replayed > 0 && next_named(&in, &parse); s->named_replayed--) {
+        struct router_class class;
+        struct router_hash hash;
+        if (core_names_find(s->names, parse.name) != NULL)
+            continue;
+        router_cache_classify(s->worker->cache, (const char *)parse.text.base, parse.text.size,
+                              &class, &hash, NULL);
+        (void)core_names_set(s, parse.name,
+                             core_stmt_intern(s->worker, parse.text, parse.types, &class, &hash));
+    }
+    s->named_replayed = s->replay_swallow = 0;
+    s->retried = s->replay_on_primary = s->replan = false;
+    s->avoid_node = ROUTER_NODE_NONE;
 }
 
 /* Nothing that counts of the oldest batch was forwarded, and all of what is in flight is kept. */

@@ -226,6 +226,8 @@ bool core_preflight_alone(struct core_session *s, struct core_actions *a);
 
 void core_not_in_flight(struct core_session *s, uint8_t node);
 void core_forget_flight(struct core_session *s);
+/* What was to be sent again is not: what its client has had of it already stays true. */
+void core_replay_ends(struct core_session *s);
 
 /* ---- core_session.c and its neighbours ---- */
 
@@ -378,6 +380,22 @@ static inline uint64_t core_random(struct core_worker *w)
 /* Answers a batch that needs no server. */
 void core_local_answer(struct core_session *s, struct proto_span in, const struct core_batch *batch,
                        uint64_t now_ns, struct core_actions *a);
+/* A Parse that no server has to see. False: it failed, the error is written. */
+bool core_local_parse(struct core_session *s, struct proto_span body, struct core_actions *a);
+/* A Close of a statement of ours, if it has that name. */
+void core_local_close(struct core_session *s, const struct proto_target *target);
+
+/* ---- core_failed.c: CORE_FAILED ---- */
+
+/* A deferred block has failed. */
+void core_block_fails(struct core_session *s);
+/* Returns how many bytes of the batch were answered; 0: none, as it is to be sent after all. */
+size_t core_failed_answer(struct core_session *s, struct proto_span in,
+                          const struct core_batch *batch, uint64_t now_ns, struct core_actions *a);
+/* What is too long to be kept, and comes in such a block. */
+void core_failed_long(struct core_session *s, struct proto_span in, struct core_actions *a);
+/* Its error was written: what is still to come of the message or batch at the front is dropped. */
+void core_drop_long(struct core_session *s, struct proto_span in, struct core_actions *a);
 
 /* ---- core_stmt.c ---- */
 

@@ -161,6 +161,8 @@ void core_write_error(struct core_session *s, const struct proto_error_text *tex
 
 static uint8_t ready_status(const struct core_session *s)
 {
+    if (s->block == CORE_FAILED)
+        return 'E';
     if (s->backend != NULL)
         return s->backend->status;
     return s->block == CORE_DEFERRED ? 'T' : 'I';

@@ -346,7 +346,7 @@ static void look_up(struct core_session *s, struct proto_span name, struct curre
     }
 }
 
-static bool local_parse(struct core_session *s, struct proto_span body, struct core_actions *a)
+bool core_local_parse(struct core_session *s, struct proto_span body, struct core_actions *a)
 {
     struct proto_parse parse;
     struct router_class class;
@@ -396,9 +396,11 @@ static bool no_statement(struct core_session *s, struct core_actions *a)
     return false;
 }
 
-static void close_name(struct core_session *s, struct proto_span name)
+void core_local_close(struct core_session *s, const struct proto_target *target)
 {
-    struct core_stmt *stmt = core_names_remove(s, name);
+    struct core_stmt *stmt = NULL;
+    if (target->what == 'S' && target->name.size > 0)
+        stmt = core_names_remove(s, target->name);
     if (stmt != NULL)
         core_stmt_release(s->worker, stmt);
 }
@@ -412,7 +414,7 @@ static bool local_message(struct core_session *s, uint8_t type, struct proto_spa
     struct proto_writer w;
     switch (type) {
     case 'P':
-        return local_parse(s, body, a);
+        return core_local_parse(s, body, a);
     case 'B':
         (void)proto_bind_peek(body, &bind);
         look_up(s, bind.statement, current);
@@ -433,8 +435,7 @@ static bool local_message(struct core_session *s, uint8_t type, struct proto_spa
                    : no_statement(s, a);
     case 'C':
         (void)proto_target_read(body, &target);
-        if (target.what == 'S' && target.name.size > 0)
-            close_name(s, target.name);
+        core_local_close(s, &target);
         w = core_sink_writer(&a->client);
         proto_write_close_complete(&w);
         core_sink_commit(&a->client, &w);

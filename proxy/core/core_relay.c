@@ -21,7 +21,7 @@ static bool counts_for_replay(uint8_t type)
 static void batch_answered(struct core_session *s, uint32_t kept_size)
 {
     s->rows_forwarded = false;
-    s->forwarded = s->named_answered = s->replay_swallow = 0;
+    s->forwarded = s->named_answered = s->named_replayed = s->replay_swallow = 0;
     if (s->replayable)
         core_block_consume(s->worker, &s->kept, kept_size);
 }

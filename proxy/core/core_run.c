@@ -156,8 +156,13 @@ static size_t dispose(struct core_session *s, struct proto_span in, const struct
     s->class = batch->class;
     s->batch_size = batch->size;
     s->odd = batch->odd;
-    const bool answer =
-        (batch->all_local && s->class.local != ROUTER_LOCAL_EMPTY) || own_deallocate(s, batch);
+    const bool empty = s->class.local == ROUTER_LOCAL_EMPTY;
+    if (s->block == CORE_FAILED && (!batch->all_local || empty)) {
+        const size_t answered = core_failed_answer(s, in, batch, now_ns, a);
+        if (answered > 0)
+            return answered;
+    }
+    const bool answer = (batch->all_local && !empty) || own_deallocate(s, batch);
     const bool pipelined = batch->flushes && (batch->binds || batch->executes) &&
                            s->class.verdict == ROUTER_VERDICT_READ && s->block == CORE_NO_BLOCK;
     if (batch->needs_server && sync_before(s, answer, pipelined, a))
@@ -220,8 +225,13 @@ static size_t dispose(struct core_session *s, struct proto_span in, const struct
     return 0;
 }
 
-static size_t too_long(struct core_session *s, uint64_t now_ns, struct core_actions *a)
+static size_t too_long(struct core_session *s, struct proto_span in, uint64_t now_ns,
+                       struct core_actions *a)
 {
+    if (s->block == CORE_FAILED) {
+        core_failed_long(s, in, a);
+        return 0;
+    }
     s->class = (struct router_class){.verdict = ROUTER_VERDICT_WRITE,
                                      .reason = ROUTER_REASON_TOO_LONG,
                                      .writes = true,
@@ -327,7 +337,7 @@ static size_t next(struct core_session *s, struct proto_span in, uint64_t now_ns
     case CORE_BATCH_MORE:
         return 0;
     case CORE_BATCH_TOO_LONG:
-        return too_long(s, now_ns, a);
+        return too_long(s, in, now_ns, a);
     case CORE_BATCH_WHOLE:
         s->skipping = false;
         taken = dispose(s, in, &batch, now_ns, a);

@@ -114,8 +114,8 @@ bool core_at_rest(const struct core_session *s)
     const struct core_backend *b = s->backend;
     return b != NULL && !b->fatal_seen && b->status == 'I' && core_expect_count(b) == 0 &&
            b->body_left == 0 && b->hold == NULL && b->cancels == 0 && s->client_pending == 0 &&
-           !s->preflight && s->block == CORE_NO_BLOCK && !s->copy_in && s->stream_left == 0 &&
-           !s->emitting && !s->streaming && !s->unsynced && s->syncs == 0;
+           !s->preflight && (s->block == CORE_NO_BLOCK || s->block == CORE_FAILED) && !s->copy_in &&
+           s->stream_left == 0 && !s->emitting && !s->streaming && !s->unsynced && s->syncs == 0;
 }
 
 bool core_may_release(const struct core_session *s)
@@ -181,6 +181,18 @@ struct core_actions *core_refused(struct core_session *s, const struct proto_err
     return a;
 }
 
+static void drop_batch(struct core_session *s, struct proto_span in, struct core_actions *a)
+{
+    struct proto_header last = {0};
+    for (size_t pos = 0; pos < s->batch_size; pos += PROTO_HEADER_SIZE + last.body_size)
+        (void)proto_header_peek(core_span_skip(in, pos), UINT32_MAX - 4, &last);
+    core_block_consume(s->worker, &s->hold, s->batch_size);
+    if (last.type == 'Q' || last.type == 'F' || last.type == 'S')
+        core_ready_write(s, a);
+    else
+        s->skipping = true;
+}
+
 /* The batch at the front fails, before anything of it was sent. */
 void core_fail_unsent(struct core_session *s, const struct proto_error_text *error, uint64_t now_ns,
                       struct core_actions *a)
@@ -188,26 +200,20 @@ void core_fail_unsent(struct core_session *s, const struct proto_error_text *err
     s->cancelled = false;
     if (s->pin == ROUTER_REASON_NONE)
         core_pin_drop(s); /* it was counted for what is not sent */
-    const bool ends_session = s->phase != CORE_QUERY || s->streaming || s->block == CORE_DEFERRED ||
-                              s->replay_swallow > 0 || strcmp(error->severity, "FATAL") == 0;
-    if (ends_session) {
+    if (s->phase != CORE_QUERY || strcmp(error->severity, "FATAL") == 0) {
         struct proto_error_text fatal = *error;
         fatal.severity = "FATAL";
         core_fatal_text(s, &fatal, a);
         return;
     }
     core_write_error(s, error, a);
-    struct proto_header last = {0};
+    core_block_fails(s);
+    core_replay_ends(s);
     const struct proto_span in = core_block_span(s->hold);
-    for (size_t pos = 0; pos < s->batch_size; pos += PROTO_HEADER_SIZE + last.body_size)
-        (void)proto_header_peek(core_span_skip(in, pos), UINT32_MAX - 4, &last);
-    core_block_consume(s->worker, &s->hold, s->batch_size);
-    s->retried = s->replay_on_primary = s->replan = false;
-    s->avoid_node = ROUTER_NODE_NONE;
-    if (last.type == 'Q' || last.type == 'F' || last.type == 'S')
-        core_ready_write(s, a);
+    if (s->streaming)
+        core_drop_long(s, in, a);
     else
-        s->skipping = true;
+        drop_batch(s, in, a);
     if (s->hold != NULL)
         core_pump(s, (struct proto_span){0}, now_ns, a);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: PostgreSQL
  *
- * sim: the loop. `sim SEED` replays one seed; without arguments a fixed set of seeds runs.
+ * sim: the loop. `sim SEED` replays one seed; without arguments a fixed set of seeds runs, with
+ * `--seeds FIRST COUNT` others.
  * `sim --canary KIND` breaks the shell on purpose (swap, twice, stale): it succeeds when that is
  * seen.
  */
@@ -477,7 +478,11 @@ int main(int argc, char **argv)
 {
     if (argc > 2 && strcmp(argv[1], "--canary") == 0)
         return run_canary(argv[2]);
-    if (argc > 1) {
+    if (argc > 3 && strcmp(argv[1], "--seeds") == 0) {
+        const uint64_t first = strtoull(argv[2], NULL, 10);
+        for (uint64_t seed = first; seed < first + strtoull(argv[3], NULL, 10); seed++)
+            run(seed, STEPS);
+    } else if (argc > 1) {
         traced = argc > 3 ? (int)strtol(argv[3], NULL, 10) : -2;
         run(strtoull(argv[1], NULL, 10), argc > 2 ? strtoull(argv[2], NULL, 10) : STEPS);
         printf("seed %s: fine after %lu steps\n", argv[1], (unsigned long)sim.step);

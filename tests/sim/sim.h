@@ -170,6 +170,7 @@ struct sim_unit {
     uint32_t expected_end; /* in expected */
     bool wait_before;      /* all replies must be in before it is sent */
     bool refusable;        /* failing it as a whole changes nothing for what follows */
+    int block_end;         /* the unit that ends its block, where failing it fails that; else 0 */
 };
 
 struct sim_write {
@@ -199,6 +200,8 @@ struct sim_client {
     int units_count;
     int units_sent;
     int units_done;
+    int failed_until; /* its block was refused: nothing of it runs up to the end of this unit */
+    bool has_rows;    /* of the unit that is being answered: it may not be refused any more */
     size_t script_pos;
     size_t expected_pos;
     struct sim_queue to_core;

@@ -50,6 +50,7 @@ void sim_client_send(struct sim_client *c)
 static void unit_done(struct sim_client *c)
 {
     const int unit = c->units_done++;
+    c->has_rows = false;
     for (int i = 0; i < c->numbers; i++) {
         const struct sim_write *w = &c->writes[i];
         if (w->made && w->commit_unit == unit && !w->refused && w->commits != 1)
@@ -64,22 +65,49 @@ static void advance(struct sim_client *c, size_t size)
         unit_done(c);
 }
 
+static struct proto_span body_of(struct proto_span message)
+{
+    return (struct proto_span){message.base + PROTO_HEADER_SIZE, message.size - PROTO_HEADER_SIZE};
+}
+
 /* The proxy would not run it: only possible where the simulation refused it. */
 static void refused(struct sim_client *c)
 {
     const struct sim_unit *unit = &c->units[c->units_done];
-    const size_t begin = c->units_done > 0 ? c->units[c->units_done - 1].expected_end : 0;
-    if (!unit->refusable || c->expected_pos != begin)
+    const int last = unit->block_end > 0 ? unit->block_end : c->units_done;
+    if ((!unit->refusable && unit->block_end == 0) || c->has_rows)
         sim_fail("client %d: unit %d cannot have been refused", c->index, c->units_done);
     for (int i = 0; i < c->numbers; i++)
-        if (c->writes[i].statement_unit == c->units_done)
+        if (c->writes[i].statement_unit >= c->units_done && c->writes[i].statement_unit <= last)
             c->writes[i].refused = true;
     c->expected_pos = unit->expected_end - 6; /* its ReadyForQuery */
+    c->failed_until = unit->block_end;
 }
 
-static struct proto_span body_of(struct proto_span message)
+/* In a block that was refused: nothing but its end is accepted. */
+static void in_failed_block(struct sim_client *c, struct proto_span got)
 {
-    return (struct proto_span){message.base + PROTO_HEADER_SIZE, message.size - PROTO_HEADER_SIZE};
+    const bool last = c->units_done == c->failed_until;
+    const uint8_t type = got.base[0];
+    struct proto_error e;
+    if (type == 'Z' && got.base[5] == (last ? 'I' : 'E')) {
+        c->expected_pos = c->units[c->units_done].expected_end;
+        c->failed_until = last ? 0 : c->failed_until;
+        c->units_done++;
+    } else if (type == 'E' && proto_error_read(body_of(got), &e) == PROTO_OK) {
+        if (memcmp(e.sqlstate.base, "25P02", 5) != 0)
+            sim_fail("client %d: %s in a failed block", c->index, e.sqlstate.base);
+    } else if (!last || strchr("12ntC", type) == NULL ||
+               (type == 'C' && strcmp((const char *)got.base + 5, "ROLLBACK") != 0)) {
+        sim_fail("client %d, unit %d: got a %c in a failed block", c->index, c->units_done, type);
+    }
+}
+
+static bool is_fatal(struct proto_span message)
+{
+    struct proto_error e;
+    return message.base[0] == 'E' && proto_error_read(body_of(message), &e) == PROTO_OK &&
+           e.severity.size == 5 && memcmp(e.severity.base, "FATAL", 5) == 0;
 }
 
 /* True: it is dealt with; false: it is the one that was expected. */
@@ -89,7 +117,7 @@ static bool on_error(struct sim_client *c, struct proto_span got, struct proto_s
     struct proto_error e;
     if (proto_error_read(body_of(got), &g) != PROTO_OK)
         sim_fail("client %d got a malformed error", c->index);
-    if (g.severity.size == 5 && memcmp(g.severity.base, "FATAL", 5) == 0) {
+    if (is_fatal(got)) {
         if (!sim.faults && !sim.refuse)
             sim_fail("client %d got a FATAL without any fault: %s %s", c->index, g.sqlstate.base,
                      g.message.base);
@@ -134,6 +162,10 @@ static void on_message(struct sim_client *c, struct proto_span got)
         c->logged_in = type == 'Z';
         return;
     }
+    if (c->failed_until > 0 && !is_fatal(got)) {
+        in_failed_block(c, got);
+        return;
+    }
     struct proto_span want = {.base = c->expected.base + c->expected_pos,
                               .size = c->expected.size - c->expected_pos};
     if (c->units_done < c->units_sent)
@@ -159,6 +191,7 @@ static void on_message(struct sim_client *c, struct proto_span got)
                  want.size > 11 ? (const char *)want.base + 11 : (const char *)want.base + 5);
     if (type == 'D')
         note_row(c, got);
+    c->has_rows = c->has_rows || type == 'D' || type == 'C';
     advance(c, want.size);
 }
 

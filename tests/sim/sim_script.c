@@ -21,6 +21,7 @@ struct model {
     int savepoints_count;
     int pending[SIM_STATEMENTS_MAX];
     int pending_count;
+    int block_begin; /* the unit that began the block */
     bool wait_next;
     bool failed; /* this batch: the rest is skipped */
 };
@@ -242,6 +243,14 @@ static void unit_ends(struct model *m, bool wait_before, bool refusable)
     m->wait_next = false;
 }
 
+/* Behind the last unit of a block. */
+static void block_ends(struct model *m)
+{
+    struct sim_client *c = m->c;
+    for (int i = m->block_begin + 1; c->refusable && i < c->units_count; i++)
+        c->units[i].block_end = c->units_count - 1;
+}
+
 static size_t padding(enum sim_kind kind)
 {
     if ((kind >= SIM_SAVEPOINT && kind <= SIM_DISCARD) || kind == SIM_LIAR || kind == SIM_EMPTY ||
@@ -258,7 +267,9 @@ static void simple(struct model *m, enum sim_kind kind)
     struct sim_client *c = m->c;
     const int number = c->numbers++;
     const uint8_t before = m->status;
-    const size_t size = sim_sql_write(kind, c->index, number, padding(kind), text, sizeof(text));
+    const bool bounds = kind >= SIM_BEGIN && kind <= SIM_ROLLBACK; /* whose end must be its end */
+    const size_t pad = bounds && c->refusable ? 0 : padding(kind);
+    const size_t size = sim_sql_write(kind, c->index, number, pad, text, sizeof(text));
     send_query(c, text, size);
     m->names[SIM_NAMES].exists = false;
     result(m, kind, number, true);
@@ -604,11 +615,11 @@ static void idle_unit(struct model *m)
 static void block_unit(struct model *m)
 {
     const uint32_t what = sim_below(100);
-    if (what < 5)
+    if (what < 5 && !m->c->refusable) /* it would ask a server, and could be refused */
         extended_control(m, sim_chance(70) ? SIM_COMMIT : SIM_ROLLBACK);
     else if (what < 25)
         simple(m, sim_chance(70) ? SIM_COMMIT : SIM_ROLLBACK);
-    else if (what < 32)
+    else if (what < 32 && !m->c->refusable) /* a failed one could be gone on with */
         savepoint(m);
     else if (m->status == 'E')
         simple(m, SIM_READ);
@@ -635,11 +646,19 @@ void sim_script_make(struct sim_client *c, int units)
     struct model m = {.c = c, .status = 'I'};
     (void)snprintf(m.now.application, sizeof(m.now.application), "%s", c->application);
     m.committed = m.now;
-    while (c->units_count < units && c->numbers < SIM_STATEMENTS_MAX - 10)
-        if (m.status == 'I')
-            idle_unit(&m);
-        else
+    while (c->units_count < units && c->numbers < SIM_STATEMENTS_MAX - 10) {
+        const bool in_block = m.status != 'I';
+        if (in_block) {
             block_unit(&m);
-    if (m.status != 'I')
-        simple(&m, SIM_COMMIT);
+        } else {
+            m.block_begin = c->units_count;
+            idle_unit(&m);
+        }
+        if (in_block && m.status == 'I')
+            block_ends(&m);
+    }
+    if (m.status == 'I')
+        return;
+    simple(&m, SIM_COMMIT);
+    block_ends(&m);
 }

@@ -622,6 +622,43 @@ static void every_cut_of_a_conversation_gives_the_same(void **state)
     }
 }
 
+/* Its Sync has not come: what dies with the server is not made up for by a read behind it. */
+static void a_read_behind_an_unsynced_write_is_not_repeated(void **state)
+{
+    struct story *st = *state;
+    story_client(st, "P(|INSERT INTO t VALUES (1)) B() E() H");
+    story_server(st, 0, "1 2 C(INSERT 0 1)");
+    story_client(st, "P(|SELECT 1) B() E() S");
+    st->log_size = 0;
+    story_server_dies(st, 0);
+    story_expect(st, "client: E(FATAL 08006)\nclose primary\nclose client\n");
+}
+
+static void a_sync_behind_an_unsynced_write_is_not_repeated(void **state)
+{
+    struct story *st = *state;
+    story_client(st, "P(|INSERT INTO t VALUES (1)) B() E() H");
+    story_server(st, 0, "1 2 C(INSERT 0 1)");
+    story_client(st, "S");
+    st->log_size = 0;
+    story_server_dies(st, 0);
+    story_expect(st, "client: E(FATAL 08006)\nclose primary\nclose client\n");
+}
+
+/* Nor does a Sync alone keep the reads around it from being repeated. */
+static void a_sync_between_reads_is_repeated_with_them(void **state)
+{
+    struct story *st = *state;
+    st->database.until_write = true;
+    story_client(st, "Q(BEGIN) Q(SELECT 1)");
+    story_server(st, 1, "1 2 C(BEGIN) T(x) D(1) C(SELECT 1) Z(T)");
+    story_client(st, "P(c|SELECT 2) S S P(|SELECT lower('x')) B() E() S");
+    story_server(st, 1, "1 Z(T) Z(T) 1 2");
+    st->log_size = 0;
+    story_server(st, 1, "E(25006|PreventCommandIfReadOnly)");
+    story_expect(st, "close replica\nprimary: P(|BEGIN) B() E P(|SELECT lower('x')) B() E S\n");
+}
+
 int main(void)
 {
 #define STORY(name) cmocka_unit_test_setup_teardown(name, begin, end)
@@ -673,6 +710,9 @@ int main(void)
         STORY(a_server_out_of_its_mind_is_closed),
         STORY(a_release_waits_for_the_client),
         STORY(a_notice_in_two_halves_does_not_keep_the_backend),
+        STORY(a_read_behind_an_unsynced_write_is_not_repeated),
+        STORY(a_sync_behind_an_unsynced_write_is_not_repeated),
+        STORY(a_sync_between_reads_is_repeated_with_them),
         STORY(every_cut_of_a_conversation_gives_the_same),
     };
     return cmocka_run_group_tests_name("core_query", tests, NULL, NULL);
