@@ -155,6 +155,15 @@ enum core_expect_kind {
     CORE_EXPECT_FAKE,     /* nothing comes: `fake` is for the client */
 };
 
+/* What we put in front of a client's message, without a Sync of its own: when it fails, the server
+ * skips the client's message too. */
+enum core_ahead {
+    CORE_AHEAD_NONE,
+    CORE_AHEAD_SETTING,       /* makes a setting of the client's, or resets another's */
+    CORE_AHEAD_SETTINGS_DONE, /* ... and commits them all */
+    CORE_AHEAD_BEGIN,         /* the client's own, which was deferred */
+};
+
 enum core_expect_action {
     CORE_FORWARD,
     CORE_SWALLOW,       /* an error is forwarded all the same: it is the client's next one */
@@ -167,9 +176,10 @@ struct core_expect {
     uint8_t fake;         /* type byte of the made-up message: '1', '3'; 0: none, only its undo */
     bool named_in_client; /* undo: the client's name was set (PARSE) or dropped (FAKE '3') */
     bool in_backend;      /* undo: the backend's list was told (PARSE adds, CLOSE removes) */
-    bool behind_begin;    /* QUERY: a deferred BEGIN was put in front of it */
+    bool behind_ours;     /* QUERY: something of ours was put in front of it */
     bool seen_t;          /* DESCRIBE: ParameterDescription came, T or n is next */
     uint8_t follow;       /* enum core_follow: what its CommandComplete changes of the settings */
+    uint8_t ahead;        /* enum core_ahead: it is no message of the client's */
     uint32_t completed;   /* CommandCompletes so far: the statement of `changes` that is next */
     struct router_changes *changes; /* owned, or NULL */
     struct core_stmt *stmt;         /* one reference, or NULL */
@@ -332,6 +342,9 @@ struct core_session {
     bool ready_held;      /* ... and its ReadyForQuery waits for that */
     bool settings_off;    /* the backend's settings are not `settings` */
     bool settings_off_before;
+    bool settings_fly;     /* they go ahead of the batch in the same flight */
+    bool settings_hidden;  /* ... and what the server reports of them is not for the client */
+    bool settings_awaited; /* a replica would not: until they change it is asked first */
     bool local_salted;
     bool salt_unique;  /* settings change in flight: what is parsed now is nobody else's */
     bool group_failed; /* an error came since the last ReadyForQuery */
@@ -408,6 +421,7 @@ struct core_backend {
     bool is_replica;
     bool body_swallow;
     bool linked;         /* belongs to one session that replicates, and goes with it */
+    bool with_role;      /* a role may be set, or a session authorization */
     bool tainted;        /* ran code of unknown effect: reset before it serves another session */
     bool draining;       /* its client is gone: replies are dropped until none is outstanding */
     bool pinned_left;    /* a pinned session left it: locks and temporary tables must go now */

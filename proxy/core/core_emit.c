@@ -35,11 +35,11 @@ static void follow_query(struct core_session *s, struct core_expect *e, struct p
     core_follow_sent(s, e, follow, changes);
 }
 
-static void emit_query(struct core_session *s, struct proto_span message, bool behind_begin,
+static void emit_query(struct core_session *s, struct proto_span message, bool behind_ours,
                        struct core_actions *a)
 {
     struct core_expect *e = core_expect_push(s->backend, CORE_EXPECT_QUERY, CORE_FORWARD);
-    e->behind_begin = behind_begin;
+    e->behind_ours = behind_ours;
     if (s->class.changes || s->class.ends || s->class.rolls_back || s->class.unread ||
         s->class.moves_database)
         follow_query(s, e, message, a);
@@ -305,9 +305,9 @@ static void emit_message(struct core_session *s, struct proto_header h, struct p
 {
     const struct proto_span body = core_span_skip(message, PROTO_HEADER_SIZE);
     struct proto_parse parse;
-    const bool behind_begin = s->block == CORE_DEFERRED;
-    if (behind_begin)
-        core_emit_begin(s, a);
+    const bool behind_ours = core_ahead_waits(s);
+    if (behind_ours)
+        core_ahead_emit(s, a);
     if ((s->pin_denied || s->sequence_denied || s->block_denied) && deny(s, h.type, a))
         return;
     if (h.type != 'Q' && h.type != 'F' && h.type != 'S')
@@ -317,7 +317,7 @@ static void emit_message(struct core_session *s, struct proto_header h, struct p
     switch (h.type) {
     case 'Q':
     case 'F':
-        emit_query(s, message, behind_begin, a);
+        emit_query(s, message, behind_ours, a);
         return;
     case 'P':
         (void)proto_parse_read(body, &parse);
@@ -404,15 +404,15 @@ static bool emit_long(struct core_session *s, struct proto_header h, struct prot
         if (s->bad_message)
             return false;
     }
-    const bool behind_begin = s->block == CORE_DEFERRED;
-    if (behind_begin)
-        core_emit_begin(s, a);
+    const bool behind_ours = core_ahead_waits(s);
+    if (behind_ours)
+        core_ahead_emit(s, a);
     s->stream_drop = false;
     if (h.type == 'B') {
         s->unsynced = true;
         emit_bind(s, prefix, h.body_size, a);
     } else if (h.type == 'Q' || h.type == 'F') {
-        emit_query(s, in, behind_begin, a);
+        emit_query(s, in, behind_ours, a);
     } else {
         emit_long_parse(s, in, a);
     }

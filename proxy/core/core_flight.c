@@ -48,7 +48,7 @@ void core_forget_flight(struct core_session *s)
     s->emitting = s->streaming = s->preflight = s->unsynced = s->executed = s->copy_in = false;
     s->names_in_flight = s->unnamed_used = s->rows_forwarded = false;
     s->barrier = s->error_seen = s->preflight_alone = s->salt_unique = s->group_failed = false;
-    s->ready_held = false;
+    s->ready_held = s->settings_fly = s->settings_hidden = false;
     s->batch_left = s->kept_run = 0;
 }
 

@@ -151,6 +151,7 @@ static void set(struct core_session *s, struct core_settings *next, bool off,
     }
     remember(s);
     replace(s, next);
+    s->settings_awaited = false;
     s->settings_off = s->settings_off || off;
     s->backend->settings_hash = CORE_SETTINGS_UNKNOWN; /* until the session leaves it */
 }
@@ -384,7 +385,7 @@ void core_follow_reported(struct core_session *s, const struct proto_parameter *
     char value[32];
     char text[sizeof(value) + 32];
     const struct proto_span name = core_span("DateStyle");
-    if (s->settings == NULL || s->settings_off || s->preflight ||
+    if (s->settings == NULL || s->settings_off || s->settings_hidden || s->preflight ||
         parameter->name.size != name.size ||
         memcmp(parameter->name.base, name.base, name.size) != 0 ||
         parameter->value.size >= sizeof(value) || !core_settings_has(s->settings, "datestyle"))
@@ -431,8 +432,10 @@ void core_follow_detach(struct core_session *s)
     const bool back = b->status != 'I' && s->settings_before != NULL; /* it will be rolled back */
     const bool off = back ? s->settings_off_before : s->settings_off;
     const struct core_settings *last = back ? s->settings_before : s->settings;
-    b->settings_hash = off || s->preflight ? CORE_SETTINGS_UNKNOWN : last->hash;
-    s->settings_off = false;
+    const bool known = !off && !s->preflight;
+    b->settings_hash = known ? last->hash : CORE_SETTINGS_UNKNOWN;
+    b->with_role = !known || (last->flags & ROUTER_SETTING_ROLE) != 0;
+    s->settings_off = s->settings_fly = s->settings_hidden = false;
 }
 
 void core_follow_deinit(struct core_session *s)

@@ -132,6 +132,7 @@ struct core_actions *core_backend_reset(struct core_backend *b)
         (void)core_expect_push(b, CORE_EXPECT_QUERY, CORE_SWALLOW);
         core_lru_clear(b);
         b->settings_hash = 0;
+        b->with_role = false;
     }
     core_sink_commit(&a->server, &w);
     b->unnamed_id = 0;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: PostgreSQL
  *
- * core_inject: what goes in front of a client's message. A deferred BEGIN, statements that the
- * backend lacks, what makes room for them, and errors that are provoked on the server.
+ * core_inject: messages of our own for a server. Statements that the backend lacks, what makes room
+ * for them, and errors that are provoked there.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -108,38 +108,6 @@ void core_inject_parse(struct core_actions *a, struct proto_span name, struct pr
     proto_write_raw(&w, (struct proto_span){.base = count, .size = sizeof(count)});
     core_sink_commit(&a->server, &w);
     core_sink_append(&a->server, types); /* up to 256 kB: not through the scratch */
-}
-
-/* A statement that has no rows for anybody. */
-static void inject_statement(struct core_session *s, struct core_actions *a, struct proto_span text)
-{
-    struct proto_writer w = core_sink_writer(&a->server);
-    proto_write_parse(&w, core_span(""), text, core_span(""));
-    proto_write_bind_empty(&w, core_span(""), core_span(""));
-    proto_write_execute(&w, core_span(""), 0);
-    core_sink_commit(&a->server, &w);
-    (void)core_expect_push(s->backend, CORE_EXPECT_PARSE, CORE_SWALLOW);
-    (void)core_expect_push(s->backend, CORE_EXPECT_BIND, CORE_SWALLOW);
-    (void)core_expect_push(s->backend, CORE_EXPECT_EXECUTE, CORE_SWALLOW);
-}
-
-void core_emit_begin(struct core_session *s, struct core_actions *a)
-{
-    assert(s->block == CORE_DEFERRED);
-    inject_statement(s, a, core_block_span(s->begin_text));
-    for (struct proto_span log = core_block_span(s->block_log); log.size > 0;) {
-        const size_t size = strlen((const char *)log.base);
-        inject_statement(s, a, (struct proto_span){.base = log.base, .size = size});
-        log = core_span_skip(log, size + 1);
-    }
-    s->backend->unnamed_id = 0;
-    s->unsynced = true;
-    s->block = CORE_OPEN;
-    if (!s->movable) {
-        core_block_give(s->worker, &s->begin_text);
-        core_block_give(s->worker, &s->block_log);
-    }
-    s->worker->counters.begins_deferred++;
 }
 
 void core_inject_sync(struct core_backend *b, struct core_actions *a,

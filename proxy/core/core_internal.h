@@ -159,8 +159,30 @@ void core_own_error_write(struct core_session *s, enum core_own_error error, con
  * it) to s->backend, message by message, until it ends or the sink is full. Returns the bytes that
  * were taken; s->emitting is false when the batch has ended. */
 size_t core_emit(struct core_session *s, struct proto_span in, struct core_actions *a);
-/* Sends a deferred BEGIN in front of what follows. */
-void core_emit_begin(struct core_session *s, struct core_actions *a);
+
+/* ---- core_ahead.c: what goes in front of a client's message, in the same flight ---- */
+
+/* Did another session leave the backend in a state that nobody knows? */
+static inline bool core_ahead_is_foreign(const struct core_session *s)
+{
+    return s->backend->tainted && s->backend->last_session_id != s->id && !s->preflight_alone;
+}
+/* What the session that has just got a backend needs there: may it go along with its batch? False
+ * also when it needs nothing. */
+bool core_ahead_may_fly(const struct core_session *s);
+/* True when something has to go in front of the next message. */
+static inline bool core_ahead_waits(const struct core_session *s)
+{
+    return s->block == CORE_DEFERRED || s->settings_fly;
+}
+/* Sends it: settings, then a deferred BEGIN and what its block has left for itself. */
+void core_ahead_emit(struct core_session *s, struct core_actions *a);
+/* The server has made the settings. */
+void core_ahead_done(struct core_session *s);
+/* One of these, at the head of what is expected, was answered with this error. Writes what the
+ * client gets to see of it; the server skips the rest. True: replayed elsewhere. */
+bool core_ahead_failed(struct core_backend *b, const struct proto_error *error,
+                       const char *sqlstate, uint64_t now_ns, struct core_actions *a);
 
 /* ---- core_life.c ---- */
 
@@ -217,7 +239,8 @@ bool core_may_follow(const struct core_session *s, const struct router_class *cl
 void core_start_batch(struct core_session *s, uint64_t now_ns);
 /* Keeps what was sent, in case it must be sent again elsewhere. */
 void core_keep(struct core_session *s, struct proto_span bytes);
-/* Brings the backend into the state that the session's settings ask for. False: it is in it. */
+/* Brings the backend into the state that the session's settings ask for. False: it is in it, or
+ * will be as the batch is sent. */
 bool core_preflight(struct core_session *s, struct core_actions *a);
 /* After the client reset what it had brought along: its start-up settings again. */
 bool core_preflight_alone(struct core_session *s, struct core_actions *a);

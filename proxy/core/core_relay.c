@@ -104,6 +104,8 @@ static enum core_verdict on_plain(struct core_backend *b, uint8_t type, struct p
     case 'C':
         if (e->follow != CORE_FOLLOW_NOTHING)
             core_follow_completed(b, e, body, a);
+        if (e->ahead == CORE_AHEAD_SETTINGS_DONE && b->session != NULL)
+            core_ahead_done(b->session);
         return query || execute ? answer(b, type, execute) : CORE_VERDICT_BAD;
     case 'I':
         return query || execute ? answer(b, type, execute) : CORE_VERDICT_BAD;
@@ -164,6 +166,7 @@ static void on_ready_for_client(struct core_backend *b, uint64_t now_ns, struct 
     assert(s->syncs > 0);
     s->syncs--;
     s->progress_ns = now_ns;
+    s->settings_hidden = false;
     const bool in_block = s->block == CORE_OPEN;
     s->block = b->status == 'I' ? CORE_NO_BLOCK : CORE_OPEN;
     core_move_ready(s);
@@ -263,7 +266,7 @@ static bool is_hidden(const struct core_session *s, struct proto_span body)
 static enum core_verdict on_parameter(struct core_backend *b, struct proto_span message)
 {
     struct core_session *s = b->session;
-    if (s == NULL)
+    if (s == NULL || s->settings_hidden)
         return CORE_VERDICT_SWALLOW;
     if (!s->preflight || s->preflight_alone)
         return is_hidden(s, core_span_skip(message, PROTO_HEADER_SIZE)) ? CORE_VERDICT_SWALLOW

@@ -38,17 +38,12 @@ static void skip_to_sync(struct core_backend *b, struct core_actions *a)
         if (e->kind == CORE_EXPECT_SYNC)
             break;
         if (e->kind == CORE_EXPECT_QUERY && e->action == CORE_FORWARD) {
-            query_skipped = query_skipped || e->behind_begin;
+            query_skipped = query_skipped || e->behind_ours;
             s->syncs--;
         }
     }
     core_expect_undo(b, skipped);
-    if (query_skipped && skipped < count) {
-        /* our BEGIN failed, and with it batches that the client takes for several */
-        core_fatal(s, "08006", "the transaction could not be started", NULL, a);
-        return;
-    }
-    if (query_skipped) { /* behind our BEGIN a Query is skipped too: a Sync of ours ends it */
+    if (query_skipped) { /* behind what was ours a Query is skipped too: a Sync of ours ends it */
         core_inject_sync(b, a, CORE_FORWARD);
         s->syncs++;
         s->unsynced = s->executed = false;
@@ -161,6 +156,12 @@ static enum core_verdict take_error(struct core_backend *b, const struct proto_e
         return e == NULL && !fatal ? CORE_VERDICT_BAD : CORE_VERDICT_FORWARD;
     if (e->follow == CORE_FOLLOW_ASKED)
         return CORE_VERDICT_SWALLOW; /* nothing was learned: what pins stays */
+    if (e->ahead != CORE_AHEAD_NONE) {
+        if (core_ahead_failed(b, error, sqlstate, now_ns, a))
+            return CORE_VERDICT_STOP;
+        skip_to_sync(b, a);
+        return CORE_VERDICT_SWALLOW;
+    }
     if (b->is_replica && s->replayable && !s->rows_forwarded &&
         breaker_is_refusal(sqlstate, routine)) {
         core_learn(s);

@@ -23,7 +23,7 @@ bool core_may_follow(const struct core_session *s, const struct router_class *cl
         return false;
     if (b->cancels > 0)
         return false; /* it is meant for what runs, not for what comes next */
-    if (b->fatal_seen || (b->broken && !core_is_bound(s)))
+    if (b->fatal_seen || ((b->broken || s->settings_off) && !core_is_bound(s)))
         return false;
     if (core_is_bound(s))
         return true;
@@ -150,7 +150,7 @@ void core_want(struct core_session *s, uint64_t now_ns, struct core_actions *a)
 static bool send_settings(struct core_session *s, struct core_actions *a)
 {
     struct core_backend *b = s->backend;
-    const bool foreign = b->tainted && b->last_session_id != s->id && !s->preflight_alone;
+    const bool foreign = core_ahead_is_foreign(s);
     const bool learns = s->phase == CORE_WELCOME && s->settings->count > 0;
     if (!foreign && !s->settings_off && !learns)
         return false;
@@ -174,10 +174,11 @@ static bool send_settings(struct core_session *s, struct core_actions *a)
     return s->preflight;
 }
 
-/* The batch follows when that was answered. */
+/* The batch goes along, or follows when that was answered. */
 bool core_preflight(struct core_session *s, struct core_actions *a)
 {
-    return send_settings(s, a);
+    s->settings_fly = core_ahead_may_fly(s);
+    return !s->settings_fly && send_settings(s, a);
 }
 
 bool core_preflight_alone(struct core_session *s, struct core_actions *a)

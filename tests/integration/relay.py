@@ -5,6 +5,8 @@ statement holds a marker that it was told of; then the server's answer is replac
     with LyingRelay(node.port) as relay:
         p = proxy(nodes={"p1": {"port": relay.port}})
         relay.lie("/*lie*/", b"nonsense")
+
+It can also keep what servers say to itself for a while (relay.silent).
 """
 import select
 import socket
@@ -18,6 +20,7 @@ class LyingRelay:
         self.port = self.listener.getsockname()[1]
         self.lies = {}  # marker -> (bytes, and_then)
         self.told = 0
+        self.silent = False
         self.ending = False
         self.threads = [threading.Thread(target=self.accept, daemon=True)]
         self.threads[0].start()
@@ -62,7 +65,7 @@ class LyingRelay:
 
     def pass_on(self, near, far):
         """One round; False when the connection is to end."""
-        ready = select.select([near, far], [], [], 0.2)[0]
+        ready = select.select([near] if self.silent else [near, far], [], [], 0.05)[0]
         if far in ready:
             data = far.recv(65536)
             near.sendall(data)

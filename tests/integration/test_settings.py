@@ -10,6 +10,7 @@ import pytest
 
 from cluster import APP_DATABASE, APP_USER, wait_until
 from proxy import last_route, one, rows_of
+from relay import LyingRelay
 from wire import Wire, bind, execute, parse, query, sync, types
 
 pytestmark = pytest.mark.one_session
@@ -72,6 +73,53 @@ def test_settings_belong_to_their_clients_on_one_shared_server(tight):
     assert one(plain, HOME + "select current_setting('work_mem')") == "4MB"
     assert one(plain, "select current_setting('work_mem')") == "4MB"
     assert nobody_is_pinned(tight)
+
+
+def test_settings_and_statement_are_one_flight_to_the_server(cluster, proxy):
+    """The statement is there although no server has said a word since the settings were sent."""
+    with LyingRelay(cluster.primary.port) as relay:
+        p = proxy(nodes={cluster.primary.name: {"port": relay.port}}, database={"pool_size": 1})
+        a, b = p.connect(), p.connect()
+        rows_of(a, "set work_mem = '5MB'")
+        rows_of(b, "set work_mem = '6MB'")
+        seen = []
+        relay.silent = True
+        try:
+            thread = threading.Thread(target=lambda: seen.append(
+                one(a, HOME + "select current_setting('work_mem') /*one flight*/")))
+            thread.start()
+            wait_until(lambda: cluster.saw("one flight"), 5, "the statement is at the server")
+        finally:
+            relay.silent = False
+        thread.join(10)
+        assert seen == ["5MB"]
+        assert one(b, HOME + "select current_setting('work_mem')") == "6MB"
+
+
+def test_settings_made_again_outlive_the_blocks_rollback(tight):
+    """They are committed before it begins; and it begins under them."""
+    a, b = tight.connect(), tight.connect()
+    rows_of(a, "set default_transaction_isolation = 'repeatable read'")
+    for _ in range(3):
+        rows_of(b, HOME + "select 1")
+        rows_of(a, "begin")
+        assert one(a, "show transaction_isolation") == "repeatable read"
+        rows_of(a, "rollback")
+        assert one(a, HOME + "show transaction_isolation") == "repeatable read"
+        assert one(b, HOME + "show transaction_isolation") == "read committed"
+
+
+def test_what_cannot_run_in_a_transaction_runs_behind_settings(cluster, tight):
+    cluster.primary.psql(f"create table if not exists vacuumed (a int); "
+                         f"alter table vacuumed owner to {APP_USER}", APP_DATABASE)
+    a, b = tight.connect(), tight.connect()
+    rows_of(a, "set work_mem = '5MB'")
+    rows_of(b, HOME + "select 1")
+    rows_of(a, "vacuum vacuumed")
+    rows_of(b, HOME + "select 1")
+    with pytest.raises(psycopg2.Error) as e:
+        rows_of(a, "declare c cursor for select 1")  # a pipeline is no block
+    assert e.value.pgcode == "25P01"
 
 
 @pytest.mark.core

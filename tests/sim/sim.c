@@ -194,7 +194,7 @@ static void match(void)
         struct sim_conn *conn = sim_conn_find(node);
         if (conn == NULL)
             continue;
-        conn->pooled = false;
+        conn->pooled = conn->said = false;
         conn->owner = c->index;
         sim_wait_remove(c);
         sim_execute(c, core_granted(&c->core, &conn->core, sim.now_ns));

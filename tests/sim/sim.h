@@ -129,11 +129,13 @@ struct sim_portal {
     bool used;
     struct sim_sql sql;
     char value[SIM_VALUE_SIZE];
+    char text[128]; /* of its statement */
 };
 
 struct sim_conn {
     bool open;
     bool dead; /* the server is gone; what lies in `out` is all that will come */
+    bool said; /* something to its client, since it was granted */
     bool closed_by_proxy;
     bool pooled;
     bool resetting;

@@ -190,6 +190,7 @@ static void set_from(struct sim_conn *c, struct proto_span text, const char *key
     (void)sim_settings_apply(&c->now, kind, value, "");
 }
 
+/* What the proxy sends of its own. A replica may refuse it. */
 static void apply_settings(struct sim_conn *c, struct proto_span text)
 {
     static const char key[] = "set_config(E'application_name',E'";
@@ -204,6 +205,17 @@ static void apply_settings(struct sim_conn *c, struct proto_span text)
     set_from(c, text, key, SIM_SET_APPLICATION);
     for (size_t i = 0; i < sizeof(sets) / sizeof(sets[0]); i++)
         set_from(c, text, sets[i].text, sets[i].kind);
+}
+
+/* False: refused. Only what flies ahead of a read: it may go to the primary then. */
+static bool settings_made(struct sim_conn *c, struct proto_span text, bool extended)
+{
+    if (extended && c->node != 0 && !sim.quiet && sim_chance(3)) {
+        error(c, true, "42704", "unrecognized configuration parameter", "GUC");
+        return false;
+    }
+    apply_settings(c, text);
+    return true;
 }
 
 /* One statement. */
@@ -310,9 +322,8 @@ static void on_query(struct sim_conn *c, struct proto_span body)
     c->portal.used = false;
     const struct sim_sql sql = sim_sql_read(text);
     value_of(sql, value);
-    if (sql.kind == SIM_SETTINGS)
-        apply_settings(c, text);
-    execute(c, sql, value, false);
+    if (sql.kind != SIM_SETTINGS || settings_made(c, text, false))
+        execute(c, sql, value, false);
     if (!c->copy_in)
         ready(c);
 }
@@ -390,6 +401,7 @@ static void on_bind(struct sim_conn *c, struct proto_span body)
         (void)sim_tag_read(value, &sql.client, &sql.number);
     c->portal = (struct sim_portal){.used = true, .sql = sql};
     value_of(sql, c->portal.value);
+    memcpy(c->portal.text, s->text, sizeof(c->portal.text));
     sim_reply_plain(&c->out, '2');
 }
 
@@ -425,6 +437,15 @@ static void on_close(struct sim_conn *c, struct proto_span body)
     if (s != NULL)
         s->used = false;
     sim_reply_plain(&c->out, '3');
+}
+
+static void on_execute(struct sim_conn *c)
+{
+    const struct proto_span text = {(const uint8_t *)c->portal.text, strlen(c->portal.text)};
+    if (!c->portal.used)
+        error(c, true, "34000", "portal \"\" does not exist", "exec_execute_message");
+    else if (c->portal.sql.kind != SIM_SETTINGS || settings_made(c, text, true))
+        execute(c, c->portal.sql, c->portal.value, true);
 }
 
 /* ---- COPY IN ---- */
@@ -489,10 +510,7 @@ static void on_message(struct sim_conn *c, uint8_t type, struct proto_span body)
         on_close(c, body);
         break;
     case 'E':
-        if (c->portal.used)
-            execute(c, c->portal.sql, c->portal.value, true);
-        else
-            error(c, true, "34000", "portal \"\" does not exist", "exec_execute_message");
+        on_execute(c);
         break;
     case 'S':
         c->skipping = false;

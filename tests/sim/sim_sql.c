@@ -56,7 +56,8 @@ static const struct {
     {"DISCARD ALL", SIM_DISCARD},
     {"COPY (", SIM_COPY_OUT},
     {"COPY c", SIM_COPY_IN},
-    {"RESET SESSION AUTHORIZATION;RESET ROLE;RESET ALL;", SIM_SETTINGS},
+    {"RESET SESSION AUTHORIZATION", SIM_SETTINGS},
+    {"RESET ROLE", SIM_SETTINGS},
     {"SELECT pg_catalog.set_config(", SIM_SETTINGS},
     {"set ", SIM_SETTINGS}, /* the proxy writes it like this */
 };

@@ -2,6 +2,7 @@
  *
  * What a cancel request means, by what its session is doing.
  */
+#include "core_settings.h"
 #include "core_story.h"
 
 static int begin(void **state)
@@ -117,15 +118,16 @@ static void a_read_that_waits_to_be_repeated_leaves_the_queue(void **state)
 static void what_settings_are_sent_for_fails_instead_of_the_settings(void **state)
 {
     struct story *st = *state;
-    story_client(st, "Q(SELECT 1)");
+    st->backends[0]->settings_hash = CORE_SETTINGS_UNKNOWN;
+    story_client(st, "Q(SET work_mem = '1MB')");
     assert_true(st->session.preflight);
     st->log_size = 0;
     assert_int_equal(core_cancel(&st->session), CORE_CANCEL_NOTHING);
     story_expect(st, "");
-    story_server(st, 1, "C(RESET) T(x) D(x) C(SELECT 1) Z(I)");
-    story_expect(st, "client: E(57014) Z(I)\nrelease replica\n");
-    story_client(st, "Q(SELECT 1)"); /* the settings arrived, and the next statement runs */
-    story_expect(st, "replica: Q(SELECT 1)\n");
+    story_server(st, 0, "C(RESET) T(x) D(x) C(SELECT 1) Z(I)");
+    story_expect(st, "client: E(57014) Z(I)\nrelease primary\n");
+    story_client(st, "Q(SET work_mem = '1MB')"); /* they arrived, and the next statement runs */
+    story_expect(st, "primary: Q(SET work_mem = '1MB')\n");
 }
 
 /* ---- a block that no server knows of fails ---- */

@@ -27,10 +27,10 @@ static void a_set_pins_nobody_and_goes_ahead_of_the_next_statement_elsewhere(voi
     story_server(st, 0, "C(SET) Z(I)");
     story_expect(st, "primary: Q(SET work_mem = '1MB')\nclient: C(SET) Z(I)\nrelease primary\n");
     story_client(st, "Q(SELECT 1)");
-    story_expect(st, "replica: Q(set work_mem = '1MB';)\n");
-    story_server(st, 1, "C(SET) Z(I)");
-    story_server(st, 1, "T(a) D(1) C(SELECT 1) Z(I)");
-    story_expect(st, "replica: Q(SELECT 1)\nclient: T D(1) C(SELECT 1) Z(I)\nrelease replica\n");
+    story_expect(st, "replica: P(|set work_mem = '1MB') B() E P(|BEGIN) B() E P(|COMMIT) B() E "
+                     "Q(SELECT 1)\n");
+    story_server(st, 1, "1 2 C(SET) 1 2 C(BEGIN) 1 2 C(COMMIT) T(a) D(1) C(SELECT 1) Z(I)");
+    story_expect(st, "client: T D(1) C(SELECT 1) Z(I)\nrelease replica\n");
     story_client(st, "Q(SELECT 1)");
     story_expect(st, "replica: Q(SELECT 1)\n"); /* it has them */
     story_server(st, 1, "T(a) D(1) C(SELECT 1) Z(I)");
@@ -69,35 +69,10 @@ static void a_reset_goes_back_to_what_the_client_brought_along(void **state)
     story_client(st, "Q(SELECT 1)"); /* waits until the server has them again */
     story_expect(st, "");
     story_server(st, 0, "C(RESET) S(work_mem|2MB) Z(I)");
-    story_expect(st, "client: S Z(I)\nrelease primary\nreplica: Q(set work_mem = '2MB';)\n");
-    story_server(st, 1, "C(SET) S(work_mem|2MB) Z(I)");
-    story_server(st, 1, "T(a) D(1) C(SELECT 1) Z(I)");
-    story_expect(st, "replica: Q(SELECT 1)\nclient: T D(1) C(SELECT 1) Z(I)\nrelease replica\n");
-}
-
-static void settings_that_a_replica_refuses_are_the_primarys(void **state)
-{
-    struct story *st = *state;
-    story_client(st, "Q(SET work_mem = '1MB')");
-    story_server(st, 0, "C(SET) Z(I)");
-    st->log_size = 0;
-    story_client(st, "Q(SELECT 1)");
-    story_server(st, 1, "E(42704) Z(I)");
-    story_expect(st, "replica: Q(set work_mem = '1MB';)\nrelease replica\nprimary: Q(SELECT 1)\n");
-    story_server(st, 0, "T(a) D(1) C(SELECT 1) Z(I)");
-}
-
-static void settings_that_the_primary_refuses_are_the_clients_error(void **state)
-{
-    struct story *st = *state;
-    story_client(st, "Q(SET role = 'a')");
-    story_server(st, 0, "C(SET) Z(I)");
-    st->backends[0]->settings_hash = CORE_SETTINGS_UNKNOWN; /* somebody else had it */
-    st->log_size = 0;
-    story_client(st, "Q(INSERT INTO t VALUES (1))");
-    story_server(st, 0, "E(22023) Z(I)");
-    story_expect(st, "primary: Q(RESET SESSION AUTHORIZATION;RESET ROLE;RESET ALL;set role = )\n"
-                     "client: E(22023) Z(I)\nrelease primary\n");
+    story_expect(st, "client: S Z(I)\nrelease primary\nreplica: P(|set work_mem = '2MB') B() E "
+                     "P(|BEGIN) B() E P(|COMMIT) B() E Q(SELECT 1)\n");
+    story_server(st, 1, "1 2 C(SET) 1 2 C(BEGIN) 1 2 C(COMMIT) T(a) D(1) C(SELECT 1) Z(I)");
+    story_expect(st, "client: T D(1) C(SELECT 1) Z(I)\nrelease replica\n");
 }
 
 static void what_cannot_be_followed_pins(void **state)
@@ -177,8 +152,6 @@ int main(void)
         STORY(a_set_pins_nobody_and_goes_ahead_of_the_next_statement_elsewhere),
         STORY(a_set_that_failed_or_was_rolled_back_is_forgotten),
         STORY(a_reset_goes_back_to_what_the_client_brought_along),
-        STORY(settings_that_a_replica_refuses_are_the_primarys),
-        STORY(settings_that_the_primary_refuses_are_the_clients_error),
         STORY(what_cannot_be_followed_pins),
         STORY(a_named_statement_has_another_name_under_another_search_path),
         STORY(unlisten_all_releases_what_listen_pinned),

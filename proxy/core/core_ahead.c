@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: PostgreSQL
+ *
+ * core_ahead: what goes in front of a client's message in the same flight: the settings of its
+ * session, where the backend has others, and a deferred BEGIN.
+ *
+ * It goes without a Sync of its own, so that the server skips the client's message when it fails.
+ * Settings are committed before the client's message begins, by a BEGIN and a COMMIT behind them:
+ * in a pipeline a COMMIT is no Sync. So they stay when the client's statement fails or its block is
+ * rolled back, its block takes the isolation level from them, and what cannot run in a transaction
+ * can run behind them. (PostgreSQL's manual, 55.2.3 Extended Query, and 55.2.4 Pipelining.)
+ */
+#include <stdio.h>
+
+#include "core_internal.h"
+#include "core_settings.h"
+
+enum { FLY_COUNT_MAX = 16, FLY_TEXTS_MAX = 2048 }; /* more are awaited: they are no burst */
+
+static bool needs_any(const struct core_session *s)
+{
+    return s->settings_off || core_ahead_is_foreign(s);
+}
+
+bool core_ahead_may_fly(const struct core_session *s)
+{
+    const struct router_class *c = &s->class;
+    const struct core_settings *set = s->settings;
+    if (s->phase != CORE_QUERY || s->streaming || !needs_any(s) || s->pin != ROUTER_REASON_NONE ||
+        s->group->database->pool_mode == CORE_POOL_SESSION)
+        return false;
+    if (set->count > FLY_COUNT_MAX || set->texts_size > FLY_TEXTS_MAX)
+        return false;
+    /* what the server reports of the client's own SET could not be told from what it reports of
+     * these; and a statement that pins has no place to go when they fail */
+    if (c->changes || c->unread || c->pins != 0)
+        return false;
+    if (!s->backend->is_replica)
+        return true;
+    /* a replica may know less than the primary (an extension): it must be possible to go there */
+    return !s->settings_awaited && s->block == CORE_NO_BLOCK && c->verdict == ROUTER_VERDICT_READ &&
+           s->batch_size <= s->worker->limits.retry_keep;
+}
+
+/* A statement that has no rows for anybody. */
+static void inject(struct core_session *s, struct core_actions *a, struct proto_span text,
+                   enum core_ahead ahead)
+{
+    static const enum core_expect_kind kinds[] = {CORE_EXPECT_PARSE, CORE_EXPECT_BIND,
+                                                  CORE_EXPECT_EXECUTE};
+    struct proto_writer w = core_sink_writer(&a->server);
+    proto_write_parse(&w, core_span(""), text, core_span(""));
+    proto_write_bind_empty(&w, core_span(""), core_span(""));
+    proto_write_execute(&w, core_span(""), 0);
+    core_sink_commit(&a->server, &w);
+    for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+        const bool last = kinds[i] == CORE_EXPECT_EXECUTE;
+        struct core_expect *e = core_expect_push(s->backend, kinds[i], CORE_SWALLOW);
+        e->ahead =
+            (uint8_t)(ahead == CORE_AHEAD_SETTINGS_DONE && !last ? CORE_AHEAD_SETTING : ahead);
+    }
+    s->backend->unnamed_id = 0;
+    s->unsynced = true;
+}
+
+static void emit_settings(struct core_session *s, struct core_actions *a)
+{
+    struct core_backend *b = s->backend;
+    if (core_ahead_is_foreign(s)) {
+        inject(s, a, core_span(core_discard_all), CORE_AHEAD_SETTING);
+        core_lru_clear(b);
+        b->tainted = s->class.taints;
+    } else if (b->settings_hash != 0) {
+        if (b->with_role) {
+            inject(s, a, core_span("RESET SESSION AUTHORIZATION"), CORE_AHEAD_SETTING);
+            inject(s, a, core_span("RESET ROLE"), CORE_AHEAD_SETTING);
+        }
+        inject(s, a, core_span("RESET ALL"), CORE_AHEAD_SETTING);
+    }
+    for (uint32_t i = 0; i < s->settings->count; i++)
+        inject(s, a, core_span(s->settings->items[i].text), CORE_AHEAD_SETTING);
+    inject(s, a, core_span("BEGIN"), CORE_AHEAD_SETTING);
+    inject(s, a, core_span("COMMIT"), CORE_AHEAD_SETTINGS_DONE);
+    b->settings_hash = CORE_SETTINGS_UNKNOWN; /* until the session leaves it */
+    s->settings_off = true;
+    s->settings_fly = false;
+    s->settings_hidden = true;
+    s->barrier = true; /* if they fail, only this batch is skipped */
+    s->worker->counters.preflights++;
+}
+
+static void emit_begin(struct core_session *s, struct core_actions *a)
+{
+    inject(s, a, core_block_span(s->begin_text), CORE_AHEAD_BEGIN);
+    for (struct proto_span log = core_block_span(s->block_log); log.size > 0;) {
+        const size_t size = strlen((const char *)log.base);
+        inject(s, a, (struct proto_span){.base = log.base, .size = size}, CORE_AHEAD_NONE);
+        log = core_span_skip(log, size + 1);
+    }
+    s->block = CORE_OPEN;
+    if (!s->movable) {
+        core_block_give(s->worker, &s->begin_text);
+        core_block_give(s->worker, &s->block_log);
+    }
+    s->worker->counters.begins_deferred++;
+}
+
+void core_ahead_emit(struct core_session *s, struct core_actions *a)
+{
+    if (s->settings_fly)
+        emit_settings(s, a);
+    if (s->block == CORE_DEFERRED)
+        emit_begin(s, a);
+}
+
+void core_ahead_done(struct core_session *s)
+{
+    s->settings_off = false;
+}
+
+/* Will the server skip the BEGIN of a block that the client believes to be in? */
+static bool loses_block(struct core_backend *b)
+{
+    const uint32_t count = core_expect_count(b);
+    for (uint32_t i = 0; i < count && core_expect_at(b, i)->kind != CORE_EXPECT_SYNC; i++)
+        if (core_expect_at(b, i)->ahead == CORE_AHEAD_BEGIN)
+            return true;
+    return false;
+}
+
+bool core_ahead_failed(struct core_backend *b, const struct proto_error *error,
+                       const char *sqlstate, uint64_t now_ns, struct core_actions *a)
+{
+    struct core_session *s = b->session;
+    const bool setting = core_expect_head(b)->ahead != CORE_AHEAD_BEGIN;
+    const bool cancelled = strcmp(sqlstate, "57014") == 0;
+    if (setting && !cancelled && b->is_replica) {
+        s->worker->counters.settings_refused++;
+        s->settings_awaited = true;
+        if (core_replay(s, ROUTER_NODE_NONE, ROUTER_REASON_LEARNED, now_ns, a))
+            return true;
+    }
+    char message[512];
+    (void)snprintf(message, sizeof(message), "%.*s", (int)error->message.size,
+                   (const char *)error->message.base);
+    const struct proto_error_text text = {
+        .severity = loses_block(b) ? "FATAL" : "ERROR",
+        .sqlstate = sqlstate,
+        .message = message,
+        .hint = setting && !cancelled ? "The server refused to make a setting of this session "
+                                        "again; the statement was not run."
+                                      : NULL};
+    b->broken = true; /* it has half of what it was to have */
+    s->error_seen = s->group_failed = s->rows_forwarded = true;
+    if (strcmp(text.severity, "FATAL") == 0)
+        core_fatal_text(s, &text, a);
+    else if (cancelled && s->timed_out)
+        core_own_error_write(s, CORE_OWN_QUERY_TIMEOUT, "", &a->client);
+    else
+        core_write_error(s, &text, a);
+    s->timed_out = false;
+    return false;
+}
