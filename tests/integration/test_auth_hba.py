@@ -201,7 +201,8 @@ def test_a_peer_is_who_the_system_says(hba):
     assert one(p.connect(host=p.sockets, user=MYSELF, password=""), "select 1") == 1
     assert one(p.connect(host=p.sockets, user="boss", password=""), "select 1") == 1
     assert 'Peer authentication failed for user "other"' in refused(p, host=p.sockets, user="other")
-    assert p.metric("switchgear_logins_failed_total", reason="rejected") == 1
+    wait_until(lambda: p.metric("switchgear_logins_failed_total", reason="rejected") == 1,
+               what="it is counted, once")
     assert 'no pg_hba.conf entry for host "127.0.0.1"' in refused(p, user="boss")
 
 
