@@ -532,6 +532,20 @@ static void the_quicker_the_idler_and_the_heavier_get_more(void **arg)
     assert_in_range(share_of_b(&w), 2900, 3100); /* nothing overflows */
 }
 
+static void of_equal_ones_the_heavier_gets_three_of_four(void **arg)
+{
+    (void)arg;
+    struct world w = healthy();
+    for (uint32_t i = 0; i < ROUTER_NODES_MAX; i++)
+        w.loads[i] = (struct router_load){.latency_ns = MS};
+    w.topology.nodes[REPLICA_A].weight_permille = 111;
+    assert_in_range(share_of_b(&w), 2900, 3100);
+    w.topology.nodes[REPLICA_B].weight_permille = 111;
+    assert_in_range(share_of_b(&w), 1800, 2200);
+    w.topology.nodes[REPLICA_A].weight_permille = 112;
+    assert_in_range(share_of_b(&w), 900, 1100);
+}
+
 static void latency_jumps_up_and_creeps_down(void **arg)
 {
     (void)arg;
@@ -776,6 +790,7 @@ int main(void)
         cmocka_unit_test(a_trial_gets_about_one_read_in_sixteen),
         cmocka_unit_test(a_lone_trial_gets_every_read_that_has_a_permit),
         cmocka_unit_test(the_quicker_the_idler_and_the_heavier_get_more),
+        cmocka_unit_test(of_equal_ones_the_heavier_gets_three_of_four),
         cmocka_unit_test(latency_jumps_up_and_creeps_down),
         cmocka_unit_test(explain_says_why_each_node_was_passed_over),
         cmocka_unit_test(levels_have_names),
