@@ -55,6 +55,21 @@ static void emit_query(struct core_session *s, struct proto_span message, bool b
     s->unsynced = s->executed = false;
 }
 
+/* A batch that is too long to be planned: its statements are seen only as they go, one by one, and
+ * pin then. False: on a replica none may; an error was provoked. */
+static bool pin_late(struct core_session *s, const struct router_class *class,
+                     struct core_actions *a)
+{
+    if (!s->streaming)
+        return true;
+    if (class->pins != 0 && s->backend->is_replica) {
+        core_provoke(s, a, CORE_OWN_PIN_ON_REPLICA, core_span(""));
+        return false;
+    }
+    core_pin_take(s, class);
+    return true;
+}
+
 void core_unnamed_keep(struct core_session *s, struct proto_span body,
                        const struct router_class *class, const struct router_hash *hash)
 {
@@ -83,6 +98,8 @@ static void emit_parse_unnamed(struct core_session *s, struct proto_span message
                               &class, &hash, NULL);
     }
     s->parse_class_valid = false;
+    if (!pin_late(s, &class, a))
+        return;
     core_unnamed_keep(s, body, &class, &hash);
     s->backend->unnamed_id = s->unnamed_id;
     core_expect_push(s->backend, CORE_EXPECT_PARSE, CORE_FORWARD)->unnamed_id = s->unnamed_id;
@@ -101,6 +118,8 @@ static void emit_parse_named(struct core_session *s, const struct proto_parse *p
     struct router_hash hash;
     router_cache_classify(w->cache, (const char *)parse->text.base, parse->text.size, &class, &hash,
                           NULL);
+    if (!pin_late(s, &class, a))
+        return;
     struct core_stmt *stmt = core_stmt_intern(w, parse->text, parse->types, &class, &hash);
     if (!core_names_set(s, parse->name, core_stmt_hold(stmt))) {
         core_stmt_release(w, stmt);
@@ -157,8 +176,9 @@ static size_t store_string(uint8_t *to, struct proto_span string)
     return string.size + 1;
 }
 
-/* What the portal will change, if its statement changes anything that we keep books of. */
-static void follow_bind(struct core_session *s, const struct proto_bind *bind,
+/* What the portal will change, if its statement changes anything that we keep books of. False: an
+ * error was provoked instead. */
+static bool follow_bind(struct core_session *s, const struct proto_bind *bind,
                         struct core_actions *a)
 {
     const struct router_class *class = NULL;
@@ -166,16 +186,18 @@ static void follow_bind(struct core_session *s, const struct proto_bind *bind,
     if (bind->statement.size > 0) {
         const struct core_stmt *stmt = core_names_find(s->names, bind->statement);
         if (stmt == NULL)
-            return; /* the server will say that there is none */
+            return true; /* the server will say that there is none */
         class = &stmt->class;
         text = (struct proto_span){.base = stmt->data, .size = stmt->text_size};
     } else {
         class = &((const struct core_unnamed *)(const void *)s->unnamed->data)->class;
     }
+    if (!pin_late(s, class, a))
+        return false;
     const bool drops = class->reason == ROUTER_REASON_DEALLOCATE || s->bound_deallocate != NULL;
     if (!class->changes && !class->ends && !class->rolls_back && !drops && !class->moves_database &&
         s->bound_follow == CORE_FOLLOW_NOTHING)
-        return;
+        return true;
     struct proto_parse parse;
     if (bind->statement.size == 0 &&
         proto_parse_read(core_span_skip(core_block_span(s->unnamed), sizeof(struct core_unnamed)),
@@ -186,6 +208,7 @@ static void follow_bind(struct core_session *s, const struct proto_bind *bind,
     core_follow_bound(s, class, text, bind->portal.size > 0);
     if (drops)
         core_deallocate_bound(s, class, text, a);
+    return true;
 }
 
 static void emit_bind(struct core_session *s, struct proto_span prefix, uint32_t body_size,
@@ -196,11 +219,10 @@ static void emit_bind(struct core_session *s, struct proto_span prefix, uint32_t
     assert(status == PROTO_OK);
     struct proto_span name;
     s->executed = true;
-    if (!ensure_statement(s, bind.statement, a, &name)) {
+    if (!ensure_statement(s, bind.statement, a, &name) || !follow_bind(s, &bind, a)) {
         s->stream_drop = true;
         return;
     }
-    follow_bind(s, &bind, a);
     (void)core_expect_push(s->backend, CORE_EXPECT_BIND, CORE_FORWARD);
     struct proto_writer w = core_sink_writer(&a->server);
     assert(w.capacity >= PROTO_HEADER_SIZE + bind.portal.size + 1 + name.size + 1);

@@ -65,12 +65,28 @@ enum sim_kind {
     SIM_SHOW,
     SIM_SHOW_APPLICATION,
     SIM_DISCARD,
+    SIM_LOCK,     /* they are counted, and held by the connection; a row says how many */
+    SIM_TRY_LOCK, /* got by every other statement */
+    SIM_UNLOCK,
     SIM_COPY_IN,
     SIM_COPY_OUT,
     SIM_EMPTY,
     SIM_SETTINGS, /* what the proxy sends by itself */
+    SIM_QUESTION, /* ... to know whether what pins is still there */
     SIM_GARBAGE,  /* a syntax error, provoked by the proxy */
 };
+
+static inline bool sim_is_lock(enum sim_kind kind)
+{
+    return kind >= SIM_LOCK && kind <= SIM_UNLOCK;
+}
+/* How many there are behind it. */
+static inline uint32_t sim_locks(uint32_t locks, enum sim_kind kind, int number)
+{
+    if (kind == SIM_UNLOCK)
+        return locks > 0 ? locks - 1 : 0;
+    return kind == SIM_LOCK || number % 2 == 0 ? locks + 1 : locks;
+}
 
 struct sim_sql {
     enum sim_kind kind;
@@ -103,6 +119,7 @@ struct sim_savepoint {
 
 /* Replies, made the same way by the servers and by those who know what must come. */
 void sim_reply_columns(struct sim_queue *q);
+void sim_reply_question(struct sim_queue *q, bool locks);
 void sim_reply_row(struct sim_queue *q, const char *value, size_t pad);
 void sim_reply_tag(struct sim_queue *q, const char *tag);
 void sim_reply_ready(struct sim_queue *q, uint8_t status);
@@ -154,6 +171,7 @@ struct sim_conn {
     struct sim_statement statements[64];
     struct sim_portal portal;
     struct sim_settings now, committed;
+    uint32_t locks;
     struct sim_savepoint savepoints[SIM_SAVEPOINTS];
     uint32_t savepoints_count;
     struct sim_sql pending[SIM_STATEMENTS_MAX];

@@ -17,6 +17,7 @@ struct model {
         enum sim_kind kind;
     } names[SIM_NAMES + 1]; /* the last one: the unnamed statement */
     struct sim_settings now, committed;
+    uint32_t locks;
     struct sim_savepoint savepoints[SIM_SAVEPOINTS];
     int savepoints_count;
     int pending[SIM_STATEMENTS_MAX];
@@ -96,7 +97,7 @@ static bool writes(enum sim_kind kind)
 static bool has_rows(enum sim_kind kind)
 {
     return kind <= SIM_LIAR || kind == SIM_FUNCTION || kind == SIM_SHOW ||
-           kind == SIM_SHOW_APPLICATION;
+           kind == SIM_SHOW_APPLICATION || sim_is_lock(kind);
 }
 
 /* A transaction, whatever began it. */
@@ -215,6 +216,13 @@ static void result(struct model *m, enum sim_kind kind, int number, bool columns
         break;
     case SIM_DISCARD:
         memset(m->names, 0, sizeof(m->names));
+        m->locks = 0;
+        break;
+    case SIM_LOCK:
+    case SIM_TRY_LOCK:
+    case SIM_UNLOCK:
+        m->locks = sim_locks(m->locks, kind, number);
+        (void)snprintf(value, sizeof(value), "%u locks", m->locks);
         break;
     default:
         break;
@@ -253,7 +261,7 @@ static void block_ends(struct model *m)
 
 static size_t padding(enum sim_kind kind)
 {
-    if ((kind >= SIM_SAVEPOINT && kind <= SIM_DISCARD) || kind == SIM_LIAR || kind == SIM_EMPTY ||
+    if ((kind >= SIM_SAVEPOINT && kind <= SIM_UNLOCK) || kind == SIM_LIAR || kind == SIM_EMPTY ||
         sim_chance(94))
         return 0; /* what is too long is not looked at: it neither pins nor is it learned */
     return sim_chance(50) ? SIM_STATEMENT_MAX + sim_below(5000) : sim_below(SIM_STATEMENT_MAX);
@@ -558,6 +566,22 @@ static void setting(struct model *m, bool in_block)
         extended_control(m, kind);
 }
 
+/* Locks are the connection's: a session that holds one must stay with it. */
+static void lock(struct model *m)
+{
+    const enum sim_kind kind = m->locks > 0 && sim_chance(60) ? SIM_UNLOCK
+                               : sim_chance(50)               ? SIM_LOCK
+                                                              : SIM_TRY_LOCK;
+    if (m->status == 'T' && m->read_only)
+        simple(m, SIM_READ); /* a replica would refuse it */
+    else if (sim_chance(50))
+        simple(m, kind);
+    else if (sim_chance(20))
+        setting_and_error(m, kind);
+    else
+        extended_control(m, kind);
+}
+
 static void savepoint(struct model *m)
 {
     if (m->savepoints_count > 0 && (m->status == 'E' || sim_chance(50)))
@@ -606,6 +630,8 @@ static void idle_unit(struct model *m)
         unnamed_kept(m);
     else if (what < 92)
         flushed(m);
+    else if (what < 94)
+        lock(m);
     else if (what < 99)
         setting(m, false);
     else
@@ -623,8 +649,10 @@ static void block_unit(struct model *m)
         savepoint(m);
     else if (m->status == 'E')
         simple(m, SIM_READ);
-    else if (what < 40 && !m->c->refusable)
+    else if (what < 39 && !m->c->refusable)
         setting(m, true);
+    else if (what < 41 && !m->c->refusable)
+        lock(m);
     else if (what < 50)
         simple(m, sim_chance(50) ? SIM_READ : SIM_WRITE);
     else if (what < 55)
@@ -657,8 +685,10 @@ void sim_script_make(struct sim_client *c, int units)
         if (in_block && m.status == 'I')
             block_ends(&m);
     }
-    if (m.status == 'I')
-        return;
-    simple(&m, SIM_COMMIT);
-    block_ends(&m);
+    if (m.status != 'I') {
+        simple(&m, SIM_COMMIT);
+        block_ends(&m);
+    }
+    while (m.locks > 0 && c->numbers < SIM_STATEMENTS_MAX - 1) /* others want the connection */
+        simple(&m, SIM_UNLOCK);
 }

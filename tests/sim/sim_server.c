@@ -273,7 +273,20 @@ static void execute(struct sim_conn *c, struct sim_sql sql, const char *value, b
         break;
     case SIM_DISCARD:
         memset(c->statements, 0, sizeof(c->statements));
+        c->locks = 0;
         break;
+    case SIM_LOCK:
+    case SIM_TRY_LOCK:
+    case SIM_UNLOCK:
+        c->locks = sim_locks(c->locks, sql.kind, sql.number);
+        (void)snprintf(text, sizeof(text), "%u locks", c->locks);
+        break;
+    case SIM_QUESTION:
+        if (sim_chance(10))
+            error(c, extended, "57014", "canceling statement due to statement timeout", "sim");
+        else
+            sim_reply_question(&c->out, c->locks > 0);
+        return;
     case SIM_SAVEPOINT:
     case SIM_ROLLBACK_TO:
         error(c, extended, "3B001", "there is no such savepoint", "RollbackToSavepoint");
@@ -421,7 +434,7 @@ static void on_describe(struct sim_conn *c, struct proto_span body)
         sim_reply_parameters(&c->out, sql.kind == SIM_PREAD || sql.kind == SIM_PWRITE);
     }
     const bool rows = sql.kind <= SIM_LIAR || sql.kind == SIM_FUNCTION || sql.kind == SIM_SHOW ||
-                      sql.kind == SIM_SHOW_APPLICATION;
+                      sql.kind == SIM_SHOW_APPLICATION || sim_is_lock(sql.kind);
     if (rows)
         sim_reply_columns(&c->out);
     else

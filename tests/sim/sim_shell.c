@@ -84,6 +84,8 @@ static void check_release(const struct sim_conn *c, uint64_t client_pending)
                        c->status == 'T' && c->pending_count == 0;
     if (!c->dead && !moved && (c->status != 'I' || c->skipping || c->copy_in))
         sim_fail("released in a transaction");
+    if (!c->dead && c->locks > 0)
+        sim_fail("released with a lock");
     if (client_pending > 0 && c->said)
         sim_fail("released before its client has everything");
     const struct proto_span left = sim_queue_span(&c->out);

@@ -32,6 +32,10 @@ static const struct {
 } kinds[] = {
     {"SELECT 1/0", SIM_ERROR},
     {"SELECT lower(", SIM_LIAR},
+    {"SELECT EXISTS (SELECT FROM pg_catalog.", SIM_QUESTION},
+    {"SELECT pg_advisory_lock(", SIM_LOCK},
+    {"SELECT pg_try_advisory_lock(", SIM_TRY_LOCK},
+    {"SELECT pg_advisory_unlock(", SIM_UNLOCK},
     {"SELECT bump(", SIM_FUNCTION},
     {"SELECT $1", SIM_PREAD},
     {"SELECT rows", SIM_ROWS},
@@ -105,7 +109,8 @@ struct sim_sql sim_sql_read(struct proto_span text)
             sql.kind = kinds[i].kind;
             break;
         }
-    if (sql.kind == SIM_SETTINGS || !sim_tag_read(text, &sql.client, &sql.number))
+    if (sql.kind == SIM_SETTINGS || sql.kind == SIM_QUESTION ||
+        !sim_tag_read(text, &sql.client, &sql.number))
         sql.client = -1;
     return sql;
 }
@@ -161,12 +166,19 @@ static const char *format_of(enum sim_kind kind)
         return "SHOW application_name";
     case SIM_DISCARD:
         return "DISCARD ALL";
+    case SIM_LOCK:
+        return "SELECT pg_advisory_lock(1) AS \"c%d.s%d\"";
+    case SIM_TRY_LOCK:
+        return "SELECT pg_try_advisory_lock(1) AS \"c%d.s%d\"";
+    case SIM_UNLOCK:
+        return "SELECT pg_advisory_unlock(1) AS \"c%d.s%d\"";
     case SIM_COPY_IN:
         return "COPY c%d_s%d FROM STDIN";
     case SIM_COPY_OUT:
         return "COPY (SELECT 'c%d.s%d') TO STDOUT";
     case SIM_EMPTY:
     case SIM_SETTINGS:
+    case SIM_QUESTION:
     case SIM_GARBAGE:
         break;
     }
@@ -215,6 +227,24 @@ static void write_columns(struct proto_writer *w, const void *arg)
 void sim_reply_columns(struct sim_queue *q)
 {
     write_with(q, write_columns, NULL);
+}
+
+static void write_answer(struct proto_writer *w, const void *arg)
+{
+    static const char *const columns[] = {"a", "b", "c", "d", "e"};
+    struct proto_span values[5];
+    for (int i = 0; i < 5; i++)
+        values[i] = (struct proto_span){(const uint8_t *)"f", 1};
+    values[1] = *(const struct proto_span *)arg;
+    proto_write_row_description(w, columns, 5);
+    proto_write_data_row(w, values, 5);
+    proto_write_command_complete(w, "SELECT 1");
+}
+
+void sim_reply_question(struct sim_queue *q, bool locks)
+{
+    const struct proto_span value = {(const uint8_t *)(locks ? "t" : "f"), 1};
+    write_with(q, write_answer, &value);
 }
 
 static void write_row(struct proto_writer *w, const void *arg)
@@ -301,6 +331,9 @@ void sim_reply_result(struct sim_queue *q, struct sim_sql sql, const char *value
     case SIM_FUNCTION:
     case SIM_SHOW:
     case SIM_SHOW_APPLICATION:
+    case SIM_LOCK:
+    case SIM_TRY_LOCK:
+    case SIM_UNLOCK:
         if (columns)
             sim_reply_columns(q);
         for (int i = 0; i < (sql.kind == SIM_ROWS ? 2 + sql.number % 20 : 1); i++)

@@ -2,6 +2,8 @@
  *
  * What pins is undone piece by piece: the server is asked what is left of it.
  */
+#include <stdio.h>
+
 #include "core_internal.h"
 #include "core_story.h"
 
@@ -230,6 +232,49 @@ static void a_library_or_a_backup_stays_with_its_connection(void **state)
     story_expect(st, "close primary\n");
 }
 
+/* Longer than what is planned whole. */
+static void a_batch_that_is_not_planned_pins_as_it_goes(void **state)
+{
+    struct story *st = *state;
+    static char batch[4096];
+    static char pad[2100];
+    memset(pad, ' ', sizeof(pad) - 1);
+    (void)snprintf(batch, sizeof(batch), "P(|LISTEN a) B() E() P(|SELECT 1%s) B() E() S", pad);
+    story_client(st, batch);
+    story_server(st, 0, "1 2 C(LISTEN) 1 2 D(1) C(SELECT 1) Z(I)");
+    assert_int_equal(st->session.pin, ROUTER_REASON_LISTEN);
+    story_client(st, "Q(UNLISTEN *)");
+    story_server(st, 0, "C(UNLISTEN) Z(I)");
+    assert_int_equal(st->session.pin, ROUTER_REASON_NONE);
+    story_client(st, "P(l|LISTEN a) S");
+    story_server(st, 0, "1 Z(I)");
+    story_client(st, "Q(UNLISTEN *)");
+    story_server(st, 0, "C(UNLISTEN) Z(I)");
+    assert_int_equal(st->session.pin, ROUTER_REASON_NONE);
+    (void)snprintf(batch, sizeof(batch), "B(l) E() P(|SELECT 1%s) B() E() S", pad);
+    story_client(st, batch);
+    story_server(st, 0, "2 C(LISTEN) 1 2 D(1) C(SELECT 1) Z(I)");
+    assert_int_equal(st->session.pin, ROUTER_REASON_LISTEN);
+}
+
+static void on_a_replica_it_may_not(void **state)
+{
+    struct story *st = *state;
+    static char batch[4096];
+    static char pad[2100];
+    memset(pad, ' ', sizeof(pad) - 1);
+    story_client(st, "Q(BEGIN READ ONLY) Q(SELECT 1)");
+    story_server(st, 1, "1 2 C(BEGIN) T(a) D(1) C(SELECT 1) Z(T)");
+    st->log_size = 0;
+    (void)snprintf(batch, sizeof(batch),
+                   "P(|SELECT pg_advisory_lock(1)) B() E() P(|SELECT 1%s) B() E() S", pad);
+    story_client(st, batch);
+    st->log_size = 0;
+    story_server(st, 1, "E(42601) Z(E)");
+    story_expect(st, "client: E(0A000) Z(E)\n");
+    assert_int_equal(st->session.pin, ROUTER_REASON_NONE);
+}
+
 #define STORY(name) cmocka_unit_test_setup_teardown(name, begin, end)
 
 int main(void)
@@ -248,6 +293,8 @@ int main(void)
         STORY(a_client_that_leaves_meanwhile_leaves_it_to_be_reset),
         STORY(a_server_that_is_lost_meanwhile_ends_the_session),
         STORY(nothing_is_asked_in_session_mode_or_of_a_text_that_nobody_read),
+        STORY(a_batch_that_is_not_planned_pins_as_it_goes),
+        STORY(on_a_replica_it_may_not),
         STORY(a_library_or_a_backup_stays_with_its_connection),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
