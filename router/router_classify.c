@@ -80,8 +80,10 @@ static void merge_statement(struct router_class *ret, const struct router_statem
     ret->taints = ret->taints || s->finding.taints;
     ret->changes_seed = ret->changes_seed || s->finding.changes_seed;
     ret->uses_random = ret->uses_random || s->finding.uses_random;
-    ret->asks_sequence =
-        ret->asks_sequence || (s->finding.asks_sequence && !s->finding.moves_sequence);
+    ret->asks_sequence = ret->asks_sequence || (s->finding.asks_sequence &&
+                                                !s->finding.moves_sequence && !ret->moves_sequence);
+    ret->moves_sequence = ret->moves_sequence || s->finding.moves_sequence || s->finding.taints ||
+                          (s->finding.verdict == ROUTER_VERDICT_WRITE && s->finding.by_node_type);
     ret->by_node_type = ret->by_node_type || s->finding.by_node_type;
     ret->forgets_statements = ret->forgets_statements || s->forgets_statements;
     ret->has_transaction = ret->has_transaction || s->is_transaction;

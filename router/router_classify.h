@@ -91,10 +91,11 @@ struct router_class {
     bool has_transaction; /* multi-statement text with BEGIN/COMMIT/... inside */
     bool changes_seed;    /* setseed: random() is no longer a read in this session */
     bool uses_random;
-    bool asks_sequence; /* currval or lastval, without a nextval in the same statement: the answer
-                           lies in the backend that this session's nextval ran on */
-    bool by_node_type;  /* a write by its node type: no hint can make it a read */
-    bool hinted;        /* a hint decided */
+    bool asks_sequence;  /* currval or lastval, without anything before it that may have moved one:
+                            the answer lies in the backend that this session's nextval ran on */
+    bool moves_sequence; /* nextval, setval, or what may call them: DML, functions */
+    bool by_node_type;   /* a write by its node type: no hint can make it a read */
+    bool hinted;         /* a hint decided */
     bool forgets_statements; /* DEALLOCATE ALL or DISCARD ALL somewhere in the text */
 };
 

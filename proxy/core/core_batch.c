@@ -66,7 +66,8 @@ static void merge(struct core_batch *batch, const struct router_class *c, bool f
                             c->begin != 0 || c->ends || was.ends || c->rolls_back || was.rolls_back;
     into->changes_seed = was.changes_seed || c->changes_seed;
     into->uses_random = was.uses_random || c->uses_random;
-    into->asks_sequence = was.asks_sequence || c->asks_sequence;
+    into->asks_sequence = was.asks_sequence || (c->asks_sequence && !was.moves_sequence);
+    into->moves_sequence = was.moves_sequence || c->moves_sequence;
     into->by_node_type = was.by_node_type || c->by_node_type;
     into->forgets_statements = was.forgets_statements || c->forgets_statements;
 }

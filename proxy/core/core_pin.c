@@ -47,7 +47,7 @@ void core_sequence_ask(struct core_session *s)
     const bool at_home = s->pin != ROUTER_REASON_NONE ||
                          (s->block == CORE_OPEN && s->dirty_block) ||
                          s->group->database->pool_mode == CORE_POOL_SESSION;
-    s->sequence_denied = s->class.asks_sequence && s->class.alone && !at_home;
+    s->sequence_denied = s->class.asks_sequence && !at_home;
     if (s->sequence_denied)
         s->class.writes = false; /* it will fail */
 }

@@ -472,6 +472,33 @@ static void long_but_flat_texts_are_classified(void **state)
     }
 }
 
+static void
+a_value_of_a_sequence_is_asked_for_unless_something_before_may_have_made_it(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        bool asks, moves;
+    } rows[] = {
+        {"SELECT currval('s')", true, false},
+        {"SELECT 1; SELECT lastval()", true, false},
+        {"BEGIN; SELECT currval('s')", true, false},
+        {"SELECT currval('s'); SELECT nextval('s')", true, true},
+        {"SELECT nextval('s'); SELECT currval('s')", false, true},
+        {"SELECT currval('s') FROM (SELECT nextval('s')) AS now", false, true},
+        {"INSERT INTO t VALUES (1); SELECT lastval()", false, true},
+        {"SELECT f(); SELECT lastval()", false, true},
+        {"DO $$ BEGIN END $$; SELECT lastval()", false, true},
+        {"SELECT 1", false, false},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        const struct router_class class = classify(rows[i].text);
+        if (class.asks_sequence != rows[i].asks || class.moves_sequence != rows[i].moves)
+            fail_msg("asks %d, moves %d: %s", class.asks_sequence, class.moves_sequence,
+                     rows[i].text);
+    }
+}
+
 static void a_nul_inside_hides_nothing(void **state)
 {
     (void)state;
@@ -500,6 +527,8 @@ int main(void)
         cmocka_unit_test(hints_move_what_is_in_doubt),
         cmocka_unit_test(deep_texts_are_writes_and_harmless),
         cmocka_unit_test(long_but_flat_texts_are_classified),
+        cmocka_unit_test(
+            a_value_of_a_sequence_is_asked_for_unless_something_before_may_have_made_it),
         cmocka_unit_test(a_nul_inside_hides_nothing),
     };
     return cmocka_run_group_tests_name("router_classify", tests, NULL, NULL);
