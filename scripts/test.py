@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: PostgreSQL
 """Runs every test suite in order and adds up: the last line is "N passed, N failed".
 
-test.py [all|quick|asan|tsan|fuzz]. A suite that fails, or that cannot even be built, does not stop
+test.py [all|quick|asan|tsan|fuzz|soak]. A suite that fails, or that cannot even be built, does not stop
 the others: everything is seen in one run. The exit code is 0 only when nothing failed.
 """
 import concurrent.futures
@@ -21,6 +21,8 @@ FUZZ_SECONDS = int(os.environ.get("FUZZ_SECONDS", "10"))
 SUITE_TIMEOUT = 1800
 TAIL_LINES = 60
 FAILURE_LINES = 12
+SOAK = {"SOAK_SECONDS": os.environ.get("SOAK_SECONDS", "60"),
+        "SOAK_CLIENTS": os.environ.get("SOAK_CLIENTS", "500")}
 SECOND_TRIES_MAX = 3  # a suite with more failures than this gets none
 
 SANITIZER_OPTIONS = {
@@ -180,6 +182,19 @@ class Build:
     def chaos(self):
         self.pytest("chaos")
 
+    def soak(self):
+        """The crowd of tests/chaos at its full size. What it checked is said, not only counted."""
+        began = time.monotonic()
+        name = f"soak ({self.label})"
+        say(f"\n== {name}")
+        junit, log = self.path("soak.junit.xml"), self.path("soak.log")
+        if os.path.exists(junit):
+            os.remove(junit)
+        good = self.run_pytest(["tests/chaos/test_soak_many.py", "-s"], junit, log, SOAK)
+        if good:
+            show_tail(log)
+        self.count(name, junit, log, good, began)
+
     def pytest(self, folder, marker=None):
         began = time.monotonic()
         name = f"{folder}{', ' + marker if marker else ''} ({self.label})"
@@ -191,10 +206,11 @@ class Build:
         saved = [] if good else self.second_try(name, junit)
         self.count(name, junit, log, good, began, saved)
 
-    def run_pytest(self, what, junit, log):
+    def run_pytest(self, what, junit, log, environment=None):
         return run(self.prefix([PYTHON, "-m", "pytest", *what, "-q", "--tb=short", "-rfE",
                                 "-p", "no:cacheprovider", f"--junitxml={junit}"]), log,
-                   {"SWITCHGEAR": self.path("switchgear"), "PYTHONDONTWRITEBYTECODE": "1"})
+                   {"SWITCHGEAR": self.path("switchgear"), "PYTHONDONTWRITEBYTECODE": "1",
+                    **(environment or {})})
 
     def second_try(self, name, junit):
         """The few tests that failed on a noisy machine run once more, alone; those marked
@@ -275,7 +291,7 @@ def builds(tally):
 
 def main():
     what = sys.argv[1] if len(sys.argv) > 1 else "all"
-    if what not in ("all", "quick", "asan", "tsan", "fuzz"):
+    if what not in ("all", "quick", "asan", "tsan", "fuzz", "soak"):
         print(__doc__, file=sys.stderr)
         return 2
     tally = Tally()
@@ -295,6 +311,9 @@ def main():
         build["tsan"].integration("not one_session")
     if what in ("all", "fuzz") and build["fuzz"].compile():
         build["fuzz"].fuzz()
+    for kind in ("gcc", "asan") if what == "soak" else ():
+        if build[kind].compile():
+            build[kind].soak()
     return tally.summary()
 
 

@@ -196,6 +196,10 @@ class Cutter:
         """No cuts from now on, for new connections."""
         self.chance = 0.0
 
+    def hurt(self):
+        """Each new connection will be cut."""
+        self.chance = 1.0
+
     async def serve(self, reader, writer):
         try:
             other_reader, other_writer = await asyncio.open_connection("127.0.0.1", self.target)

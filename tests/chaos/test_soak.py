@@ -3,47 +3,16 @@
 somebody else, nothing confirmed is lost, and afterwards everything is as it was."""
 import os
 import random
-import subprocess
 import time
 
 import pytest
 
 import chaos
+from baseline import budget_is_true, is_at_rest, own_files
 from cluster import APP_DATABASE, APP_USER, wait_until
 
 SECONDS = float(os.environ.get("CHAOS_SECONDS", "20"))
 SEED = os.environ.get("CHAOS_SEED") or str(random.randrange(1 << 32))
-
-
-def open_files(p):
-    return len(subprocess.check_output(["ls", f"/proc/{p.process.pid}/fd"], text=True).split())
-
-
-def own_files(p):
-    """But for the connections to servers, of which SHOW POOLS tells."""
-    return open_files(p) - total(pools(p), "connections")
-
-
-def pools(p):
-    return [row for row in p.admin("SHOW POOLS") if row["database"] == APP_DATABASE]
-
-
-def total(rows, column):
-    return sum(int(row[column]) for row in rows)
-
-
-def is_at_rest(p):
-    rows = pools(p)
-    return not any(total(rows, c) for c in ("cl_active", "cl_waiting", "sv_active", "sv_login"))
-
-
-def budget_is_true(cluster, p):
-    """What the proxy believes to have open is what the servers see."""
-    believed = {}
-    for row in pools(p):
-        believed[row["node"]] = believed.get(row["node"], 0) + int(row["connections"])
-    seen = {node.name: len(node.backends(APP_USER)) for node in cluster.nodes}
-    return all(believed.get(name, 0) == count for name, count in seen.items()) and believed
 
 
 @pytest.mark.invariant
