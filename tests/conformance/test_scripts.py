@@ -8,7 +8,6 @@ import pytest
 import scripts_copy  # noqa: F401  (they register their scripts)
 import scripts_extended  # noqa: F401
 import scripts_mixed  # noqa: F401
-import scripts_mixed  # noqa: F401
 import scripts_simple  # noqa: F401
 import scripts_startup  # noqa: F401
 from talk import DATABASE, SCRIPTS, USER, Talker, at_random, byte_by_byte, difference, speak, whole

@@ -18,7 +18,8 @@ class LyingRelay:
         self.target_port = target_port
         self.listener = socket.create_server(("127.0.0.1", 0), backlog=64)
         self.port = self.listener.getsockname()[1]
-        self.lies = {}  # marker -> (bytes, and_then)
+        self.lies = {}  # marker -> [bytes, and_then, times]
+        self.clients = {}  # near socket -> the start-up packet that it sent
         self.told = 0
         self.silent = False
         self.ending = False
@@ -35,10 +36,22 @@ class LyingRelay:
         for thread in self.threads:
             thread.join(5)
 
-    def lie(self, marker, answer, and_then="relay"):
+    def lie(self, marker, answer, and_then="relay", times=1 << 30):
         """The statement with this marker never reaches the server; its client gets `answer`, and
-        the connection is closed, relayed further or reset ("close", "relay", "reset")."""
-        self.lies[marker.encode()] = (answer, and_then)
+        the connection is closed, relayed further or reset ("close", "relay", "reset"). This happens
+        so many times."""
+        self.lies[marker.encode()] = [answer, and_then, times]
+
+    def say(self, data, user, and_close=False):
+        """Every connection of this user gets these bytes, which nobody has asked for: its server
+        is idle, or they fall into an answer. Returns how many there were."""
+        chosen = [s for s, packet in list(self.clients.items())
+                  if b"user\0" + user.encode() + b"\0" in packet]
+        for s in chosen:
+            s.sendall(data)
+            if and_close:
+                s.shutdown(socket.SHUT_RDWR)
+        return len(chosen)
 
     def accept(self):
         while not self.ending:
@@ -62,6 +75,8 @@ class LyingRelay:
                     pass
             except OSError:
                 pass
+            finally:
+                self.clients.pop(near, None)
 
     def pass_on(self, near, far):
         """One round; False when the connection is to end."""
@@ -74,8 +89,12 @@ class LyingRelay:
         if near not in ready:
             return True
         data = near.recv(65536)
-        for marker, (answer, and_then) in self.lies.items():
-            if marker in data:
+        if b"user\0" in data[:40]:
+            self.clients[near] = data
+        for marker, lie in list(self.lies.items()):
+            answer, and_then, times = lie
+            if marker in data and times > 0:
+                lie[2] -= 1
                 self.told += 1
                 near.sendall(answer)
                 if and_then == "reset":

@@ -66,10 +66,14 @@ class OpenProxy(Proxy):
 
 class Shufflers:
     """Clients of the suite's own pool that hold a connection for a few milliseconds, again and
-    again. In between the statements of their blocks they hold no snapshot and no lock."""
+    again. In between the statements of their blocks they hold no snapshot and no lock. They begin
+    once the part has made its database anew: on one that is about to be dropped they would be in
+    its way, and a database that was asked for in vain is missing for a moment longer."""
 
-    def __init__(self, proxy, count=8):
-        self.proxy, self.ending, self.rounds = proxy, threading.Event(), 0
+    def __init__(self, cluster, proxy, count=8):
+        self.cluster, self.proxy = cluster, proxy
+        self.ending, self.rounds = threading.Event(), 0
+        self.former = self.database()
         self.threads = [threading.Thread(target=self.run, daemon=True) for _ in range(count)]
 
     def __enter__(self):
@@ -84,7 +88,20 @@ class Shufflers:
             c.close()
         self.proxy.connections = []
 
+    def database(self, node=None):
+        """Its oid on a node, the primary: None when it is not there."""
+        rows = (node or self.cluster.primary).psql(
+            "select oid from pg_database where datname = %s", "postgres", (DATABASE,))
+        return rows[0][0] if rows else None
+
+    def is_new(self):
+        made = self.database()
+        return made not in (None, self.former) and all(
+            self.database(node) == made for node in self.cluster.nodes)
+
     def run(self):
+        while not self.ending.is_set() and not self.is_new():
+            time.sleep(0.05)
         while not self.ending.is_set():
             try:
                 c = self.proxy.connect(autocommit=False, user="postgres", dbname=DATABASE)
@@ -94,7 +111,7 @@ class Shufflers:
                     c.commit()
                     self.rounds += 1
                     time.sleep(random.uniform(0, 0.005))
-            except psycopg2.Error:  # the database is not there yet
+            except psycopg2.Error:  # a test may change what everybody needs
                 time.sleep(0.1)
 
 
@@ -190,7 +207,7 @@ def run_suite(suite, mode, arguments):
         with serving(cluster, mode, output) as peer:
             for part in make_parts(suite, mode, arguments):
                 where = os.path.join(output, part.name)
-                with Shufflers(peer) if mode == "shuffled" else contextlib.nullcontext():
+                with Shufflers(cluster, peer) if mode == "shuffled" else contextlib.nullcontext():
                     failed += part.run(suite, cluster, peer.port, where)
                 results.update(part.results(where))
                 forget_prepared(cluster)
