@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: PostgreSQL
  *
- * proxy_tls_bytes: see the header. OpenSSL's queue of errors belongs to the thread: it is emptied
- * in front of each call, else the error of one connection would be taken for another's.
+ * proxy_tls_bytes: see the header. OpenSSL's queue of errors belongs to the thread: it is empty in
+ * front of each call, else the error of one connection would be taken for another's.
  */
 #include "proxy_tls_bytes.h"
 
@@ -20,6 +20,13 @@ static bool failure(const SSL *ssl, int result)
     return true;
 }
 
+/* To look is much cheaper than to empty what is empty: OpenSSL wipes the whole ring. */
+static void forget_errors(void)
+{
+    if (ERR_peek_error() != 0)
+        ERR_clear_error();
+}
+
 /* ---- sending ---- */
 
 static ssize_t send_one(SSL *ssl, const uint8_t *base, size_t size)
@@ -27,7 +34,7 @@ static ssize_t send_one(SSL *ssl, const uint8_t *base, size_t size)
     size_t sent = 0;
     while (sent < size) {
         size_t taken = 0;
-        ERR_clear_error();
+        forget_errors();
         const int r = SSL_write_ex(ssl, base + sent, size - sent, &taken);
         if (r != 1) {
             if (sent > 0)
@@ -111,7 +118,7 @@ ssize_t tls_bytes_receive(SSL *ssl, uint8_t *buf, size_t size, bool *ret_more)
     *ret_more = false;
     while (received < size) {
         size_t taken = 0;
-        ERR_clear_error();
+        forget_errors();
         const int r = SSL_read_ex(ssl, buf + received, size - received, &taken);
         if (r != 1) {
             const bool goes_on = failure(ssl, r);
