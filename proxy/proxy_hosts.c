@@ -239,12 +239,14 @@ void hosts_stop(struct hosts *h)
 
 void hosts_destroy(struct hosts *h)
 {
-    struct hosts_entry *e;
+    struct hosts_entry *next;
     if (h == NULL)
         return;
     assert(h->running == 0);
     for (uint32_t state = ENTRY_WANTED; state <= ENTRY_KNOWN; state++)
-        while ((e = TAILQ_FIRST(&h->lists[state])) != NULL)
+        for (struct hosts_entry *e = TAILQ_FIRST(&h->lists[state]); e != NULL; e = next) {
+            next = TAILQ_NEXT(e, link);
             entry_free(e);
+        }
     free(h);
 }
