@@ -59,6 +59,33 @@ void story_leave(struct story *st);
 /* What was logged since the last time. */
 void story_expect(struct story *st, const char *log);
 
+/* For cmocka: the story of a client that has logged in. */
+static inline int story_open(void **state)
+{
+    static struct story st;
+    story_begin(&st);
+    *state = &st;
+    return 0;
+}
+
+static inline int story_close(void **state)
+{
+    story_end(*state);
+    return 0;
+}
+
+#define STORY(name) cmocka_unit_test_setup_teardown(name, story_open, story_close)
+
+/* The first read: the primary's connection is known already, the replica's is made by it. */
+static inline void story_read_on_replica(struct story *st)
+{
+    story_client(st, "Q(SELECT 1)");
+    story_server(st, 1, "T(a) D(1) C(SELECT 1) Z(I)");
+    story_expect(st, "replica: Q(SELECT 1)\n"
+                     "client: T D(1) C(SELECT 1) Z(I)\n"
+                     "release replica\n");
+}
+
 /* As bytes, for those who want to cut them. Returns their size. */
 size_t story_encode(bool to_server, const char *messages, uint8_t *buf, size_t buf_size);
 

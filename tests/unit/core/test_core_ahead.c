@@ -26,12 +26,6 @@ static int begin(void **state)
     return 0;
 }
 
-static int end(void **state)
-{
-    story_end(*state);
-    return 0;
-}
-
 /* "primary: " RESET ALL, the setting, BEGIN, COMMIT, and then this. */
 static void expect_flight(struct story *st, const char *then)
 {
@@ -201,23 +195,23 @@ static void a_role_that_may_be_set_is_reset_too(void **state)
     story_expect(st, line);
 }
 
-#define STORY(name) cmocka_unit_test_setup_teardown(name, begin, end)
+#define AHEAD(name) cmocka_unit_test_setup_teardown(name, begin, story_close)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        STORY(settings_and_statement_are_one_flight),
-        STORY(they_stay_when_the_statement_fails),
-        STORY(they_come_before_the_block_and_outlive_its_rollback),
-        STORY(what_is_pipelined_behind_waits_for_their_answers),
-        STORY(a_set_of_the_clients_waits_for_them),
-        STORY(one_that_the_primary_refuses_is_the_clients_error),
-        STORY(in_the_extended_protocol_the_clients_own_sync_ends_it),
-        STORY(a_block_whose_begin_is_skipped_ends_its_session),
-        STORY(a_cancel_that_hits_a_setting_is_the_statements),
-        STORY(those_that_a_replica_refuses_are_the_primarys_and_asked_for_first_then),
-        STORY(what_another_left_tainted_is_discarded_in_the_same_flight),
-        STORY(a_role_that_may_be_set_is_reset_too),
+        AHEAD(settings_and_statement_are_one_flight),
+        AHEAD(they_stay_when_the_statement_fails),
+        AHEAD(they_come_before_the_block_and_outlive_its_rollback),
+        AHEAD(what_is_pipelined_behind_waits_for_their_answers),
+        AHEAD(a_set_of_the_clients_waits_for_them),
+        AHEAD(one_that_the_primary_refuses_is_the_clients_error),
+        AHEAD(in_the_extended_protocol_the_clients_own_sync_ends_it),
+        AHEAD(a_block_whose_begin_is_skipped_ends_its_session),
+        AHEAD(a_cancel_that_hits_a_setting_is_the_statements),
+        AHEAD(those_that_a_replica_refuses_are_the_primarys_and_asked_for_first_then),
+        AHEAD(what_another_left_tainted_is_discarded_in_the_same_flight),
+        AHEAD(a_role_that_may_be_set_is_reset_too),
     };
     return cmocka_run_group_tests_name("core ahead", tests, NULL, NULL);
 }

@@ -5,14 +5,6 @@
 #include "core_settings.h"
 #include "core_story.h"
 
-static int begin(void **state)
-{
-    static struct story st;
-    story_begin(&st);
-    *state = &st;
-    return 0;
-}
-
 /* A session whose settings no server has yet. */
 static int begin_with_a_setting(void **state)
 {
@@ -24,12 +16,6 @@ static int begin_with_a_setting(void **state)
     assert_int_equal(st.session.phase, CORE_QUERY);
     st.log_size = 0;
     *state = &st;
-    return 0;
-}
-
-static int end(void **state)
-{
-    story_end(*state);
     return 0;
 }
 
@@ -354,8 +340,6 @@ static void what_was_not_answered_of_a_replay_is_not_there(void **state)
     story_expect(st, "replica: P(sg|SELECT 2) B(sg) E S\n");
 }
 
-#define STORY(name) cmocka_unit_test_setup_teardown(name, begin, end)
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -379,9 +363,9 @@ int main(void)
         STORY(a_replay_that_was_answered_in_part_leaves_the_queue),
         STORY(what_was_not_answered_of_a_replay_is_not_there),
         cmocka_unit_test_setup_teardown(a_block_that_is_cancelled_behind_its_settings_fails_too,
-                                        begin_with_a_setting, end),
+                                        begin_with_a_setting, story_close),
         cmocka_unit_test_setup_teardown(what_settings_are_sent_for_fails_instead_of_the_settings,
-                                        begin_with_a_setting, end),
+                                        begin_with_a_setting, story_close),
     };
     return cmocka_run_group_tests_name("core cancel", tests, NULL, NULL);
 }

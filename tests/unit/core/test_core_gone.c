@@ -4,20 +4,6 @@
  */
 #include "core_story.h"
 
-static int begin(void **state)
-{
-    static struct story st;
-    story_begin(&st);
-    *state = &st;
-    return 0;
-}
-
-static int end(void **state)
-{
-    story_end(*state);
-    return 0;
-}
-
 static void a_block_that_was_left_is_rolled_back_and_its_server_kept(void **state)
 {
     struct story *st = *state;
@@ -202,7 +188,6 @@ static void a_cancel_under_way_is_waited_for(void **state)
 
 int main(void)
 {
-#define STORY(name) cmocka_unit_test_setup_teardown(name, begin, end)
     const struct CMUnitTest tests[] = {
         STORY(a_block_that_was_left_is_rolled_back_and_its_server_kept),
         STORY(a_statement_that_runs_is_cancelled_and_its_server_kept),

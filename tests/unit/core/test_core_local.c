@@ -4,20 +4,6 @@
  */
 #include "core_story.h"
 
-static int begin(void **state)
-{
-    static struct story st;
-    story_begin(&st);
-    *state = &st;
-    return 0;
-}
-
-static int end(void **state)
-{
-    story_end(*state);
-    return 0;
-}
-
 static void an_empty_string_needs_no_server(void **state)
 {
     struct story *st = *state;
@@ -143,7 +129,6 @@ static void too_many_answers_are_an_error(void **state)
 
 int main(void)
 {
-#define STORY(name) cmocka_unit_test_setup_teardown(name, begin, end)
     const struct CMUnitTest tests[] = {
         STORY(an_empty_string_needs_no_server),
         STORY(a_sync_alone_needs_no_server),

@@ -4,36 +4,12 @@
  */
 #include "core_story.h"
 
-static int begin(void **state)
-{
-    static struct story st;
-    story_begin(&st);
-    *state = &st;
-    return 0;
-}
-
-static int end(void **state)
-{
-    story_end(*state);
-    return 0;
-}
-
-/* The primary's connection is known already; the replica's is made by the first read. */
-static void read_on_replica(struct story *st)
-{
-    story_client(st, "Q(SELECT 1)");
-    story_server(st, 1, "T(a) D(1) C(SELECT 1) Z(I)");
-    story_expect(st, "replica: Q(SELECT 1)\n"
-                     "client: T D(1) C(SELECT 1) Z(I)\n"
-                     "release replica\n");
-}
-
 /* ---- routing ---- */
 
 static void a_read_goes_to_the_replica_and_a_write_to_the_primary(void **state)
 {
     struct story *st = *state;
-    read_on_replica(st);
+    story_read_on_replica(st);
     story_client(st, "Q(INSERT INTO t VALUES (1))");
     story_server(st, 0, "C(INSERT 0 1) Z(I)");
     story_expect(st, "primary: Q(INSERT INTO t VALUES (1))\n"
@@ -50,7 +26,7 @@ static void a_read_after_a_write_waits_for_evidence(void **state)
     story_server(st, 0, "T(a) D(1) C(SELECT 1) Z(I)");
     st->log_size = 0;
     story_replicate(st);
-    read_on_replica(st);
+    story_read_on_replica(st);
 }
 
 /* ---- transactions ---- */
@@ -129,271 +105,6 @@ static void a_write_half_sent_keeps_the_session_dirty(void **state)
     story_client(st, text); /* too long to wait for its end: it is on its way */
     story_server(st, 0, "C(INSERT 0 1) Z(I)");
     assert_true(st->session.last_write_ns == ROUTER_NEVER_NS);
-}
-
-/* ---- prepared statements ---- */
-
-static void a_second_named_parse_is_42P05(void **state)
-{
-    struct story *st = *state;
-    story_client(st, "P(a|SELECT 1) S");
-    story_server(st, 1, "1 Z(I)");
-    story_expect(st, "replica: P(sg|SELECT 1) S\nclient: 1 Z(I)\nrelease replica\n");
-    story_client(st, "P(a|SELECT 2) S");
-    story_expect(st, "replica: P(|switchgear provokes an error) S\n");
-    story_server(st, 1, "E(42601) Z(I)");
-    story_expect(st, "client: E(42P05) Z(I)\nrelease replica\n");
-}
-
-static void bind_on_another_backend_is_parsed_there_first(void **state)
-{
-    struct story *st = *state;
-    story_client(st, "P(a|SELECT 1) S");
-    story_server(st, 1, "1 Z(I)");
-    st->log_size = 0;
-    st->topology.nodes[1].breaker = BREAKER_OPEN;
-    story_client(st, "B(a) E S");
-    story_expect(st, "primary: P(sg|SELECT 1) B(sg) E S\n");
-    story_server(st, 0, "1 2 D(1) C(SELECT 1) Z(I)");
-    story_expect(st, "client: 2 D(1) C(SELECT 1) Z(I)\nrelease primary\n");
-    story_client(st, "B(a) E S");
-    story_server(st, 0, "2 D(1) C(SELECT 1) Z(I)");
-    story_expect(st, "primary: B(sg) E S\nclient: 2 D(1) C(SELECT 1) Z(I)\nrelease primary\n");
-}
-
-static void an_error_undoes_the_skipped_parse(void **state)
-{
-    struct story *st = *state;
-    story_client(st, "P(|SELECT 1/0) B() E P(a|SELECT 1) S");
-    story_server(st, 1, "1 2 E(22012) Z(I)");
-    st->log_size = 0;
-    story_client(st, "P(a|SELECT 1) S");
-    story_expect(st, "replica: P(sg|SELECT 1) S\n");
-    story_server(st, 1, "1 Z(I)");
-    story_expect(st, "client: 1 Z(I)\nrelease replica\n");
-}
-
-static void a_name_that_a_skipped_batch_would_have_given_is_not_used_ahead(void **state)
-{
-    struct story *st = *state;
-    story_client(st, "P(|SELECT 1/0) B() E P(a|SELECT 1) S B(a) E S");
-    story_expect(st, "replica: P(|SELECT 1/0) B() E P(sg|SELECT 1) S\n");
-    story_server(st, 1, "1 2 E(22012) Z(I)");
-    story_expect(st, "client: 1 2 E(22012) Z(I)\n"
-                     "release replica\n"
-                     "primary: B(a) E S\n");
-}
-
-static void a_closed_name_may_be_given_again(void **state)
-{
-    struct story *st = *state;
-    story_client(st, "P(a|SELECT 1) S");
-    story_server(st, 1, "1 Z(I)");
-    story_client(st, "C(Sa) P(a|SELECT 2) S");
-    story_server(st, 1, "1 Z(I)");
-    story_expect(st, "replica: P(sg|SELECT 1) S\nclient: 1 Z(I)\nrelease replica\n"
-                     "replica: P(sg|SELECT 2) S\nclient: 3\nclient: 1 Z(I)\nrelease replica\n");
-}
-
-static void the_list_of_a_backend_is_bounded(void **state)
-{
-    struct story *st = *state;
-    story_client(st, "P(a|SELECT 1) P(b|SELECT 2) P(c|SELECT 3) P(d|SELECT 4) S");
-    story_server(st, 1, "1 1 1 1 Z(I)");
-    st->log_size = 0;
-    story_client(st, "P(e|SELECT 5) S");
-    story_expect(st, "replica: C(Ssg) P(sg|SELECT 5) S\n");
-    story_server(st, 1, "3 1 Z(I)");
-    story_expect(st, "client: 1 Z(I)\nrelease replica\n");
-}
-
-static void the_unnamed_statement_outlives_its_backend(void **state)
-{
-    struct story *st = *state;
-    story_client(st, "P(|SELECT 1) S");
-    story_server(st, 1, "1 Z(I)");
-    st->topology.nodes[1].drained = true;
-    st->log_size = 0;
-    story_client(st, "B() E S");
-    story_expect(st, "primary: P(|SELECT 1) B() E S\n");
-    story_server(st, 0, "1 2 D(1) C(SELECT 1) Z(I)");
-    story_client(st, "Q(BEGIN) Q(COMMIT) B() E S");
-    story_server(st, 0, "E(42601) Z(I)");
-    story_expect(st, "client: 2 D(1) C(SELECT 1) Z(I)\nrelease primary\n"
-                     "client: C(BEGIN) Z(T) C(COMMIT) Z(I)\n"
-                     "primary: P(|switchgear provokes an error) E S\n"
-                     "client: E(26000) Z(I)\nrelease primary\n");
-}
-
-static void the_class_of_an_unnamed_statement_is_its_own(void **state)
-{
-    struct story *st = *state;
-    story_client(st, "P(a|SELECT 1) P(|INSERT INTO t VALUES (1)) S");
-    story_server(st, 0, "1 1 Z(I)");
-    st->log_size = 0;
-    story_client(st, "B() E S"); /* not a read because the batch's first Parse was one */
-    story_expect(st, "primary: B() E S\n");
-    assert_true(st->session.last_write_ns == ROUTER_NEVER_NS);
-}
-
-static void an_unknown_portal_is_the_servers_to_refuse(void **state)
-{
-    struct story *st = *state;
-    story_client(st, "E(p) S");
-    story_server(st, 1, "E(34000) Z(I)");
-    story_expect(st, "replica: E S\nclient: E(34000) Z(I)\nrelease replica\n");
-}
-
-static void flush_is_answered_without_sync(void **state)
-{
-    struct story *st = *state;
-    story_client(st, "P(|SELECT 1) D(S) H");
-    story_server(st, 1, "1 t T(a)");
-    story_expect(st, "replica: P(|SELECT 1) D(S) H\nclient: 1 t T\n");
-    story_client(st, "B() E S");
-    story_server(st, 1, "2 D(1) C(SELECT 1) Z(I)");
-    story_expect(st, "replica: B() E S\nclient: 2 D(1) C(SELECT 1) Z(I)\nrelease replica\n");
-}
-
-static void an_error_behind_a_flush_skips_to_sync(void **state)
-{
-    struct story *st = *state;
-    story_client(st, "P(|SELECT 1) D(S) H");
-    story_server(st, 1, "E(42P01)");
-    story_client(st, "B() E");
-    story_client(st, "S");
-    story_server(st, 1, "Z(I)");
-    story_expect(st, "replica: P(|SELECT 1) D(S) H\nclient: E(42P01)\n"
-                     "replica: S\nclient: Z(I)\nrelease replica\n");
-}
-
-static void a_query_that_the_server_skipped_leaves_it_waiting_for_sync(void **state)
-{
-    struct story *st = *state;
-    story_client(st, "P(|nonsense) Q(SELECT 1)");
-    story_server(st, 0, "E(42601)");
-    story_expect(st, "primary: P(|nonsense) H Q(SELECT 1)\nclient: E(42601)\n");
-    story_client(st, "Q(SELECT 2)");
-    story_expect(st, ""); /* skipped too, and the connection is not given back */
-    story_client(st, "S");
-    story_server(st, 0, "Z(I)");
-    story_expect(st, "primary: S\nclient: Z(I)\nrelease primary\n");
-}
-
-static void a_connection_in_which_a_query_was_skipped_is_not_given_back_as_it_is(void **state)
-{
-    struct story *st = *state;
-    story_client(st, "P(|nonsense) Q(SELECT 1)");
-    story_server(st, 0, "E(42601)");
-    story_expect(st, "primary: P(|nonsense) H Q(SELECT 1)\nclient: E(42601)\n");
-    story_leave(st);
-    story_expect(st, "drain primary\nprimary: S\n");
-    story_server(st, 0, "Z(I)");
-}
-
-/* ---- replay ---- */
-
-static void a_read_is_replayed_when_its_node_dies_before_a_row(void **state)
-{
-    struct story *st = *state;
-    story_client(st, "P(|SELECT 1) B() D(P) E S");
-    story_server(st, 1, "1 2 T(a)");
-    story_server_dies(st, 1);
-    story_expect(st, "replica: P(|SELECT 1) B() D(P) E S\n"
-                     "client: 1 2 T\n"
-                     "close replica\n"
-                     "primary: P(|SELECT 1) B() D(P) E S\n");
-    story_server(st, 0, "1 2 T(a) D(1) C(SELECT 1) Z(I)");
-    story_expect(st, "client: D(1) C(SELECT 1) Z(I)\nrelease primary\n");
-}
-
-static void a_named_parse_is_replayed_too(void **state)
-{
-    struct story *st = *state;
-    story_client(st, "P(a|SELECT 1) B(a) E S");
-    story_server(st, 1, "1");
-    story_server_dies(st, 1);
-    story_expect(st, "replica: P(sg|SELECT 1) B(sg) E S\nclient: 1\nclose replica\n"
-                     "primary: P(sg|SELECT 1) B(sg) E S\n");
-    story_server(st, 0, "1 2 D(1) C(SELECT 1) Z(I)");
-    story_expect(st, "client: 2 D(1) C(SELECT 1) Z(I)\nrelease primary\n");
-}
-
-static void what_was_answered_of_a_pipeline_is_not_replayed(void **state)
-{
-    struct story *st = *state;
-    story_client(st, "Q(SELECT 1) Q(SELECT 2)");
-    story_server(st, 1, "T(a) D(1) C(SELECT 1) Z(I)");
-    story_server_dies(st, 1);
-    story_expect(st, "replica: Q(SELECT 1) Q(SELECT 2)\n"
-                     "client: T D(1) C(SELECT 1) Z(I)\n"
-                     "close replica\n"
-                     "primary: Q(SELECT 2)\n");
-    story_server(st, 0, "T(a) D(2) C(SELECT 1) Z(I)");
-    story_expect(st, "client: T D(2) C(SELECT 1) Z(I)\nrelease primary\n");
-}
-
-static void the_last_words_of_a_dying_node_are_not_forwarded(void **state)
-{
-    struct story *st = *state;
-    story_client(st, "Q(SELECT 1)");
-    story_server(st, 1, "X(57P01)");
-    story_expect(st, "replica: Q(SELECT 1)\nclose replica\nprimary: Q(SELECT 1)\n");
-}
-
-static void a_read_is_not_replayed_after_a_row(void **state)
-{
-    struct story *st = *state;
-    story_client(st, "Q(SELECT 1)");
-    story_server(st, 1, "T(a) D(1)");
-    story_server_dies(st, 1);
-    story_expect(st, "replica: Q(SELECT 1)\nclient: T D(1)\n"
-                     "client: E(FATAL 08006)\nclose replica\nclose client\n");
-}
-
-static void a_write_is_never_replayed(void **state)
-{
-    struct story *st = *state;
-    story_client(st, "Q(INSERT INTO t VALUES (1))");
-    story_server_dies(st, 0);
-    story_expect(st, "primary: Q(INSERT INTO t VALUES (1))\n"
-                     "client: E(FATAL 08006)\nclose primary\nclose client\n");
-}
-
-static void a_server_that_dies_within_a_message_takes_its_client_along(void **state)
-{
-    struct story *st = *state;
-    story_client(st, "Q(SELECT 1)");
-    story_server_bytes(st, 1, "D\0\0\0\x20\0\1abc", 10);
-    story_server_dies(st, 1);
-    story_expect(st, "replica: Q(SELECT 1)\nclient: ...\nclose replica\nclose client\n");
-}
-
-static void a_refusal_is_learned_and_replayed_on_the_primary(void **state)
-{
-    struct story *st = *state;
-    story_client(st, "Q(SELECT lower('a'))");
-    story_server(st, 1, "T(a) E(25006|PreventCommandIfReadOnly)");
-    story_expect(st, "replica: Q(SELECT lower('a'))\nclient: T\nclose replica\n"
-                     "primary: Q(SELECT lower('a'))\n");
-    story_server(st, 0, "T(a) D(a) C(SELECT 1) Z(I)");
-    story_replicate(st);
-    story_client(st, "Q(SELECT lower('b'))");
-    story_expect(st, "client: D(a) C(SELECT 1) Z(I)\nrelease primary\n"
-                     "primary: Q(SELECT lower('b'))\n");
-    assert_int_equal(st->worker.counters.learned, 1);
-}
-
-static void what_is_refused_is_learned_and_not_what_follows_it(void **state)
-{
-    struct story *st = *state;
-    story_client(st, "Q(SELECT lower('a')) Q(SELECT 2) Q(INSERT INTO t VALUES (1))");
-    story_server(st, 1, "E(25006|PreventCommandIfReadOnly)");
-    story_server(st, 0, "T(a) D(a) C(SELECT 1) Z(I) T(a) D(2) C(SELECT 1) Z(I) C(INSERT 0 1) Z(I)");
-    story_replicate(st);
-    st->log_size = 0;
-    story_client(st, "Q(SELECT lower('b'))");
-    story_expect(st, "primary: Q(SELECT lower('b'))\n");
 }
 
 /* ---- pins ---- */
@@ -606,7 +317,7 @@ static void every_cut_of_a_conversation_gives_the_same(void **state)
         story_encode(true, "P(|SELECT 1) B() D(P) E S Q(SELECT 2)", out, sizeof(out));
     const size_t in_size = story_encode(
         false, "1 2 T(a) D(1) C(SELECT 1) Z(I) T(a) D(2) C(SELECT 1) Z(I)", in, sizeof(in));
-    read_on_replica(st);
+    story_read_on_replica(st);
     for (size_t cut = 1; cut < out_size; cut++) {
         story_client_bytes(st, out, cut);
         story_client_bytes(st, out + cut, out_size - cut);
@@ -622,45 +333,8 @@ static void every_cut_of_a_conversation_gives_the_same(void **state)
 }
 
 /* Its Sync has not come: what dies with the server is not made up for by a read behind it. */
-static void a_read_behind_an_unsynced_write_is_not_repeated(void **state)
-{
-    struct story *st = *state;
-    story_client(st, "P(|INSERT INTO t VALUES (1)) B() E() H");
-    story_server(st, 0, "1 2 C(INSERT 0 1)");
-    story_client(st, "P(|SELECT 1) B() E() S");
-    st->log_size = 0;
-    story_server_dies(st, 0);
-    story_expect(st, "client: E(FATAL 08006)\nclose primary\nclose client\n");
-}
-
-static void a_sync_behind_an_unsynced_write_is_not_repeated(void **state)
-{
-    struct story *st = *state;
-    story_client(st, "P(|INSERT INTO t VALUES (1)) B() E() H");
-    story_server(st, 0, "1 2 C(INSERT 0 1)");
-    story_client(st, "S");
-    st->log_size = 0;
-    story_server_dies(st, 0);
-    story_expect(st, "client: E(FATAL 08006)\nclose primary\nclose client\n");
-}
-
-/* Nor does a Sync alone keep the reads around it from being repeated. */
-static void a_sync_between_reads_is_repeated_with_them(void **state)
-{
-    struct story *st = *state;
-    st->database.until_write = true;
-    story_client(st, "Q(BEGIN) Q(SELECT 1)");
-    story_server(st, 1, "1 2 C(BEGIN) T(x) D(1) C(SELECT 1) Z(T)");
-    story_client(st, "P(c|SELECT 2) S S P(|SELECT lower('x')) B() E() S");
-    story_server(st, 1, "1 Z(T) Z(T) 1 2");
-    st->log_size = 0;
-    story_server(st, 1, "E(25006|PreventCommandIfReadOnly)");
-    story_expect(st, "close replica\nprimary: P(|BEGIN) B() E P(|SELECT lower('x')) B() E S\n");
-}
-
 int main(void)
 {
-#define STORY(name) cmocka_unit_test_setup_teardown(name, begin, end)
     const struct CMUnitTest tests[] = {
         STORY(a_read_goes_to_the_replica_and_a_write_to_the_primary),
         STORY(a_read_after_a_write_waits_for_evidence),
@@ -670,28 +344,6 @@ int main(void)
         STORY(a_begin_that_fails_ends_its_session),
         STORY(commit_makes_dirty_rollback_does_not),
         STORY(a_write_half_sent_keeps_the_session_dirty),
-        STORY(a_second_named_parse_is_42P05),
-        STORY(bind_on_another_backend_is_parsed_there_first),
-        STORY(an_error_undoes_the_skipped_parse),
-        STORY(a_name_that_a_skipped_batch_would_have_given_is_not_used_ahead),
-        STORY(a_closed_name_may_be_given_again),
-        STORY(the_list_of_a_backend_is_bounded),
-        STORY(the_unnamed_statement_outlives_its_backend),
-        STORY(the_class_of_an_unnamed_statement_is_its_own),
-        STORY(an_unknown_portal_is_the_servers_to_refuse),
-        STORY(flush_is_answered_without_sync),
-        STORY(an_error_behind_a_flush_skips_to_sync),
-        STORY(a_query_that_the_server_skipped_leaves_it_waiting_for_sync),
-        STORY(a_connection_in_which_a_query_was_skipped_is_not_given_back_as_it_is),
-        STORY(a_read_is_replayed_when_its_node_dies_before_a_row),
-        STORY(a_named_parse_is_replayed_too),
-        STORY(what_was_answered_of_a_pipeline_is_not_replayed),
-        STORY(the_last_words_of_a_dying_node_are_not_forwarded),
-        STORY(a_read_is_not_replayed_after_a_row),
-        STORY(a_write_is_never_replayed),
-        STORY(a_server_that_dies_within_a_message_takes_its_client_along),
-        STORY(a_refusal_is_learned_and_replayed_on_the_primary),
-        STORY(what_is_refused_is_learned_and_not_what_follows_it),
         STORY(an_execute_of_nothing_that_was_bound_goes_to_the_primary),
         STORY(a_replica_that_asks_for_data_is_not_believed),
         STORY(discard_all_unpins),
@@ -709,9 +361,6 @@ int main(void)
         STORY(a_server_out_of_its_mind_is_closed),
         STORY(a_release_waits_for_the_client),
         STORY(a_notice_in_two_halves_does_not_keep_the_backend),
-        STORY(a_read_behind_an_unsynced_write_is_not_repeated),
-        STORY(a_sync_behind_an_unsynced_write_is_not_repeated),
-        STORY(a_sync_between_reads_is_repeated_with_them),
         STORY(every_cut_of_a_conversation_gives_the_same),
     };
     return cmocka_run_group_tests_name("core_query", tests, NULL, NULL);

@@ -2,35 +2,12 @@
  *
  * Replication connections: a backend of the session's own, and bytes that pass as they come.
  */
-#include "core_story.h"
+#include "core_login_story.h"
 
 #include <stdlib.h>
 
-static int begin(void **state)
-{
-    static struct story st;
-    story_init(&st);
-    *state = &st;
-    return 0;
-}
-
-static int end(void **state)
-{
-    story_end(*state);
-    return 0;
-}
-
-/* Name and value after name and value, each with its NUL. */
-static void start_up(struct story *st, const char *parameters, size_t size)
-{
-    uint8_t packet[512];
-    proto_store_u32(packet, (uint32_t)size + 9);
-    proto_store_u32(packet + 4, 3u << 16);
-    memcpy(packet + 8, parameters, size);
-    packet[8 + size] = 0;
-    story_client_bytes(st, packet, size + 9);
-}
-#define START_UP(st, text) start_up(st, text, sizeof(text)) /* each value has its NUL */
+#define START_UP(st, text) /* each value has its NUL */ \
+    login_start_up(st, text, sizeof(text), 3u << 16)
 
 static const char logical[] = "user\0u\0replication\0database\0application_name\0a b";
 
@@ -122,18 +99,16 @@ static void a_shutdown_ends_it_without_a_word(void **state)
     story_expect(st, "close client\nclose primary\n");
 }
 
-#define STORY(name) cmocka_unit_test_setup_teardown(name, begin, end)
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        STORY(settings_are_told_as_options),
-        STORY(false_is_an_ordinary_session),
-        STORY(what_means_nothing_is_refused),
-        STORY(bytes_pass_as_they_come),
-        STORY(the_backend_goes_with_its_client),
-        STORY(the_client_goes_with_its_backend_and_without_a_word),
-        STORY(a_shutdown_ends_it_without_a_word),
+        LOGIN(settings_are_told_as_options),
+        LOGIN(false_is_an_ordinary_session),
+        LOGIN(what_means_nothing_is_refused),
+        LOGIN(bytes_pass_as_they_come),
+        LOGIN(the_backend_goes_with_its_client),
+        LOGIN(the_client_goes_with_its_backend_and_without_a_word),
+        LOGIN(a_shutdown_ends_it_without_a_word),
     };
     return cmocka_run_group_tests_name("core_replication", tests, NULL, NULL);
 }

@@ -6,20 +6,6 @@
 #include "core_settings.h"
 #include "core_story.h"
 
-static int begin(void **state)
-{
-    static struct story st;
-    story_begin(&st);
-    *state = &st;
-    return 0;
-}
-
-static int end(void **state)
-{
-    story_end(*state);
-    return 0;
-}
-
 static void a_set_pins_nobody_and_goes_ahead_of_the_next_statement_elsewhere(void **state)
 {
     struct story *st = *state;
@@ -143,8 +129,6 @@ static void a_long_text_that_sets_something_pins(void **state)
     story_server(st, 0, "C(SET) Z(I)");
     assert_int_equal(st->session.pin, ROUTER_REASON_TOO_LONG);
 }
-
-#define STORY(name) cmocka_unit_test_setup_teardown(name, begin, end)
 
 int main(void)
 {

@@ -10,20 +10,6 @@
 #define QUESTION "primary: Q(SELECT EXISTS (SELECT FROM pg_catalog.pg_listening_channels()\n"
 #define UNLOCK "primary: Q(SELECT pg_advisory_unlock(1))\nclient: T D(t) C(SELECT 1) Z(I)\n"
 
-static int begin(void **state)
-{
-    static struct story st;
-    story_begin(&st);
-    *state = &st;
-    return 0;
-}
-
-static int end(void **state)
-{
-    story_end(*state);
-    return 0;
-}
-
 static void is_locked(struct story *st)
 {
     story_client(st, "Q(SELECT pg_advisory_lock(1))");
@@ -274,8 +260,6 @@ static void on_a_replica_it_may_not(void **state)
     story_expect(st, "client: E(0A000) Z(E)\n");
     assert_int_equal(st->session.pin, ROUTER_REASON_NONE);
 }
-
-#define STORY(name) cmocka_unit_test_setup_teardown(name, begin, end)
 
 int main(void)
 {

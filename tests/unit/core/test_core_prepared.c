@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: PostgreSQL
+ *
+ * Prepared statements: names of a client, names of a server, and batches that are cut short.
+ */
+#include "core_story.h"
+
+static void a_second_named_parse_is_42P05(void **state)
+{
+    struct story *st = *state;
+    story_client(st, "P(a|SELECT 1) S");
+    story_server(st, 1, "1 Z(I)");
+    story_expect(st, "replica: P(sg|SELECT 1) S\nclient: 1 Z(I)\nrelease replica\n");
+    story_client(st, "P(a|SELECT 2) S");
+    story_expect(st, "replica: P(|switchgear provokes an error) S\n");
+    story_server(st, 1, "E(42601) Z(I)");
+    story_expect(st, "client: E(42P05) Z(I)\nrelease replica\n");
+}
+
+static void bind_on_another_backend_is_parsed_there_first(void **state)
+{
+    struct story *st = *state;
+    story_client(st, "P(a|SELECT 1) S");
+    story_server(st, 1, "1 Z(I)");
+    st->log_size = 0;
+    st->topology.nodes[1].breaker = BREAKER_OPEN;
+    story_client(st, "B(a) E S");
+    story_expect(st, "primary: P(sg|SELECT 1) B(sg) E S\n");
+    story_server(st, 0, "1 2 D(1) C(SELECT 1) Z(I)");
+    story_expect(st, "client: 2 D(1) C(SELECT 1) Z(I)\nrelease primary\n");
+    story_client(st, "B(a) E S");
+    story_server(st, 0, "2 D(1) C(SELECT 1) Z(I)");
+    story_expect(st, "primary: B(sg) E S\nclient: 2 D(1) C(SELECT 1) Z(I)\nrelease primary\n");
+}
+
+static void an_error_undoes_the_skipped_parse(void **state)
+{
+    struct story *st = *state;
+    story_client(st, "P(|SELECT 1/0) B() E P(a|SELECT 1) S");
+    story_server(st, 1, "1 2 E(22012) Z(I)");
+    st->log_size = 0;
+    story_client(st, "P(a|SELECT 1) S");
+    story_expect(st, "replica: P(sg|SELECT 1) S\n");
+    story_server(st, 1, "1 Z(I)");
+    story_expect(st, "client: 1 Z(I)\nrelease replica\n");
+}
+
+static void a_name_that_a_skipped_batch_would_have_given_is_not_used_ahead(void **state)
+{
+    struct story *st = *state;
+    story_client(st, "P(|SELECT 1/0) B() E P(a|SELECT 1) S B(a) E S");
+    story_expect(st, "replica: P(|SELECT 1/0) B() E P(sg|SELECT 1) S\n");
+    story_server(st, 1, "1 2 E(22012) Z(I)");
+    story_expect(st, "client: 1 2 E(22012) Z(I)\n"
+                     "release replica\n"
+                     "primary: B(a) E S\n");
+}
+
+static void a_closed_name_may_be_given_again(void **state)
+{
+    struct story *st = *state;
+    story_client(st, "P(a|SELECT 1) S");
+    story_server(st, 1, "1 Z(I)");
+    story_client(st, "C(Sa) P(a|SELECT 2) S");
+    story_server(st, 1, "1 Z(I)");
+    story_expect(st, "replica: P(sg|SELECT 1) S\nclient: 1 Z(I)\nrelease replica\n"
+                     "replica: P(sg|SELECT 2) S\nclient: 3\nclient: 1 Z(I)\nrelease replica\n");
+}
+
+static void the_list_of_a_backend_is_bounded(void **state)
+{
+    struct story *st = *state;
+    story_client(st, "P(a|SELECT 1) P(b|SELECT 2) P(c|SELECT 3) P(d|SELECT 4) S");
+    story_server(st, 1, "1 1 1 1 Z(I)");
+    st->log_size = 0;
+    story_client(st, "P(e|SELECT 5) S");
+    story_expect(st, "replica: C(Ssg) P(sg|SELECT 5) S\n");
+    story_server(st, 1, "3 1 Z(I)");
+    story_expect(st, "client: 1 Z(I)\nrelease replica\n");
+}
+
+static void the_unnamed_statement_outlives_its_backend(void **state)
+{
+    struct story *st = *state;
+    story_client(st, "P(|SELECT 1) S");
+    story_server(st, 1, "1 Z(I)");
+    st->topology.nodes[1].drained = true;
+    st->log_size = 0;
+    story_client(st, "B() E S");
+    story_expect(st, "primary: P(|SELECT 1) B() E S\n");
+    story_server(st, 0, "1 2 D(1) C(SELECT 1) Z(I)");
+    story_client(st, "Q(BEGIN) Q(COMMIT) B() E S");
+    story_server(st, 0, "E(42601) Z(I)");
+    story_expect(st, "client: 2 D(1) C(SELECT 1) Z(I)\nrelease primary\n"
+                     "client: C(BEGIN) Z(T) C(COMMIT) Z(I)\n"
+                     "primary: P(|switchgear provokes an error) E S\n"
+                     "client: E(26000) Z(I)\nrelease primary\n");
+}
+
+static void the_class_of_an_unnamed_statement_is_its_own(void **state)
+{
+    struct story *st = *state;
+    story_client(st, "P(a|SELECT 1) P(|INSERT INTO t VALUES (1)) S");
+    story_server(st, 0, "1 1 Z(I)");
+    st->log_size = 0;
+    story_client(st, "B() E S"); /* not a read because the batch's first Parse was one */
+    story_expect(st, "primary: B() E S\n");
+    assert_true(st->session.last_write_ns == ROUTER_NEVER_NS);
+}
+
+static void an_unknown_portal_is_the_servers_to_refuse(void **state)
+{
+    struct story *st = *state;
+    story_client(st, "E(p) S");
+    story_server(st, 1, "E(34000) Z(I)");
+    story_expect(st, "replica: E S\nclient: E(34000) Z(I)\nrelease replica\n");
+}
+
+static void flush_is_answered_without_sync(void **state)
+{
+    struct story *st = *state;
+    story_client(st, "P(|SELECT 1) D(S) H");
+    story_server(st, 1, "1 t T(a)");
+    story_expect(st, "replica: P(|SELECT 1) D(S) H\nclient: 1 t T\n");
+    story_client(st, "B() E S");
+    story_server(st, 1, "2 D(1) C(SELECT 1) Z(I)");
+    story_expect(st, "replica: B() E S\nclient: 2 D(1) C(SELECT 1) Z(I)\nrelease replica\n");
+}
+
+static void an_error_behind_a_flush_skips_to_sync(void **state)
+{
+    struct story *st = *state;
+    story_client(st, "P(|SELECT 1) D(S) H");
+    story_server(st, 1, "E(42P01)");
+    story_client(st, "B() E");
+    story_client(st, "S");
+    story_server(st, 1, "Z(I)");
+    story_expect(st, "replica: P(|SELECT 1) D(S) H\nclient: E(42P01)\n"
+                     "replica: S\nclient: Z(I)\nrelease replica\n");
+}
+
+static void a_query_that_the_server_skipped_leaves_it_waiting_for_sync(void **state)
+{
+    struct story *st = *state;
+    story_client(st, "P(|nonsense) Q(SELECT 1)");
+    story_server(st, 0, "E(42601)");
+    story_expect(st, "primary: P(|nonsense) H Q(SELECT 1)\nclient: E(42601)\n");
+    story_client(st, "Q(SELECT 2)");
+    story_expect(st, ""); /* skipped too, and the connection is not given back */
+    story_client(st, "S");
+    story_server(st, 0, "Z(I)");
+    story_expect(st, "primary: S\nclient: Z(I)\nrelease primary\n");
+}
+
+static void a_connection_in_which_a_query_was_skipped_is_not_given_back_as_it_is(void **state)
+{
+    struct story *st = *state;
+    story_client(st, "P(|nonsense) Q(SELECT 1)");
+    story_server(st, 0, "E(42601)");
+    story_expect(st, "primary: P(|nonsense) H Q(SELECT 1)\nclient: E(42601)\n");
+    story_leave(st);
+    story_expect(st, "drain primary\nprimary: S\n");
+    story_server(st, 0, "Z(I)");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        STORY(a_second_named_parse_is_42P05),
+        STORY(bind_on_another_backend_is_parsed_there_first),
+        STORY(an_error_undoes_the_skipped_parse),
+        STORY(a_name_that_a_skipped_batch_would_have_given_is_not_used_ahead),
+        STORY(a_closed_name_may_be_given_again),
+        STORY(the_list_of_a_backend_is_bounded),
+        STORY(the_unnamed_statement_outlives_its_backend),
+        STORY(the_class_of_an_unnamed_statement_is_its_own),
+        STORY(an_unknown_portal_is_the_servers_to_refuse),
+        STORY(flush_is_answered_without_sync),
+        STORY(an_error_behind_a_flush_skips_to_sync),
+        STORY(a_query_that_the_server_skipped_leaves_it_waiting_for_sync),
+        STORY(a_connection_in_which_a_query_was_skipped_is_not_given_back_as_it_is),
+    };
+    return cmocka_run_group_tests_name("core_prepared", tests, NULL, NULL);
+}

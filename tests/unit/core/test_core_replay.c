@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: PostgreSQL
+ *
+ * What is sent again elsewhere when a node fails or refuses, and what never is.
+ */
+#include "core_story.h"
+
+static void a_read_is_replayed_when_its_node_dies_before_a_row(void **state)
+{
+    struct story *st = *state;
+    story_client(st, "P(|SELECT 1) B() D(P) E S");
+    story_server(st, 1, "1 2 T(a)");
+    story_server_dies(st, 1);
+    story_expect(st, "replica: P(|SELECT 1) B() D(P) E S\n"
+                     "client: 1 2 T\n"
+                     "close replica\n"
+                     "primary: P(|SELECT 1) B() D(P) E S\n");
+    story_server(st, 0, "1 2 T(a) D(1) C(SELECT 1) Z(I)");
+    story_expect(st, "client: D(1) C(SELECT 1) Z(I)\nrelease primary\n");
+}
+
+static void a_named_parse_is_replayed_too(void **state)
+{
+    struct story *st = *state;
+    story_client(st, "P(a|SELECT 1) B(a) E S");
+    story_server(st, 1, "1");
+    story_server_dies(st, 1);
+    story_expect(st, "replica: P(sg|SELECT 1) B(sg) E S\nclient: 1\nclose replica\n"
+                     "primary: P(sg|SELECT 1) B(sg) E S\n");
+    story_server(st, 0, "1 2 D(1) C(SELECT 1) Z(I)");
+    story_expect(st, "client: 2 D(1) C(SELECT 1) Z(I)\nrelease primary\n");
+}
+
+static void what_was_answered_of_a_pipeline_is_not_replayed(void **state)
+{
+    struct story *st = *state;
+    story_client(st, "Q(SELECT 1) Q(SELECT 2)");
+    story_server(st, 1, "T(a) D(1) C(SELECT 1) Z(I)");
+    story_server_dies(st, 1);
+    story_expect(st, "replica: Q(SELECT 1) Q(SELECT 2)\n"
+                     "client: T D(1) C(SELECT 1) Z(I)\n"
+                     "close replica\n"
+                     "primary: Q(SELECT 2)\n");
+    story_server(st, 0, "T(a) D(2) C(SELECT 1) Z(I)");
+    story_expect(st, "client: T D(2) C(SELECT 1) Z(I)\nrelease primary\n");
+}
+
+static void the_last_words_of_a_dying_node_are_not_forwarded(void **state)
+{
+    struct story *st = *state;
+    story_client(st, "Q(SELECT 1)");
+    story_server(st, 1, "X(57P01)");
+    story_expect(st, "replica: Q(SELECT 1)\nclose replica\nprimary: Q(SELECT 1)\n");
+}
+
+static void a_read_is_not_replayed_after_a_row(void **state)
+{
+    struct story *st = *state;
+    story_client(st, "Q(SELECT 1)");
+    story_server(st, 1, "T(a) D(1)");
+    story_server_dies(st, 1);
+    story_expect(st, "replica: Q(SELECT 1)\nclient: T D(1)\n"
+                     "client: E(FATAL 08006)\nclose replica\nclose client\n");
+}
+
+static void a_write_is_never_replayed(void **state)
+{
+    struct story *st = *state;
+    story_client(st, "Q(INSERT INTO t VALUES (1))");
+    story_server_dies(st, 0);
+    story_expect(st, "primary: Q(INSERT INTO t VALUES (1))\n"
+                     "client: E(FATAL 08006)\nclose primary\nclose client\n");
+}
+
+static void a_server_that_dies_within_a_message_takes_its_client_along(void **state)
+{
+    struct story *st = *state;
+    story_client(st, "Q(SELECT 1)");
+    story_server_bytes(st, 1, "D\0\0\0\x20\0\1abc", 10);
+    story_server_dies(st, 1);
+    story_expect(st, "replica: Q(SELECT 1)\nclient: ...\nclose replica\nclose client\n");
+}
+
+static void a_refusal_is_learned_and_replayed_on_the_primary(void **state)
+{
+    struct story *st = *state;
+    story_client(st, "Q(SELECT lower('a'))");
+    story_server(st, 1, "T(a) E(25006|PreventCommandIfReadOnly)");
+    story_expect(st, "replica: Q(SELECT lower('a'))\nclient: T\nclose replica\n"
+                     "primary: Q(SELECT lower('a'))\n");
+    story_server(st, 0, "T(a) D(a) C(SELECT 1) Z(I)");
+    story_replicate(st);
+    story_client(st, "Q(SELECT lower('b'))");
+    story_expect(st, "client: D(a) C(SELECT 1) Z(I)\nrelease primary\n"
+                     "primary: Q(SELECT lower('b'))\n");
+    assert_int_equal(st->worker.counters.learned, 1);
+}
+
+static void what_is_refused_is_learned_and_not_what_follows_it(void **state)
+{
+    struct story *st = *state;
+    story_client(st, "Q(SELECT lower('a')) Q(SELECT 2) Q(INSERT INTO t VALUES (1))");
+    story_server(st, 1, "E(25006|PreventCommandIfReadOnly)");
+    story_server(st, 0, "T(a) D(a) C(SELECT 1) Z(I) T(a) D(2) C(SELECT 1) Z(I) C(INSERT 0 1) Z(I)");
+    story_replicate(st);
+    st->log_size = 0;
+    story_client(st, "Q(SELECT lower('b'))");
+    story_expect(st, "primary: Q(SELECT lower('b'))\n");
+}
+
+static void a_read_behind_an_unsynced_write_is_not_repeated(void **state)
+{
+    struct story *st = *state;
+    story_client(st, "P(|INSERT INTO t VALUES (1)) B() E() H");
+    story_server(st, 0, "1 2 C(INSERT 0 1)");
+    story_client(st, "P(|SELECT 1) B() E() S");
+    st->log_size = 0;
+    story_server_dies(st, 0);
+    story_expect(st, "client: E(FATAL 08006)\nclose primary\nclose client\n");
+}
+
+static void a_sync_behind_an_unsynced_write_is_not_repeated(void **state)
+{
+    struct story *st = *state;
+    story_client(st, "P(|INSERT INTO t VALUES (1)) B() E() H");
+    story_server(st, 0, "1 2 C(INSERT 0 1)");
+    story_client(st, "S");
+    st->log_size = 0;
+    story_server_dies(st, 0);
+    story_expect(st, "client: E(FATAL 08006)\nclose primary\nclose client\n");
+}
+
+/* Nor does a Sync alone keep the reads around it from being repeated. */
+static void a_sync_between_reads_is_repeated_with_them(void **state)
+{
+    struct story *st = *state;
+    st->database.until_write = true;
+    story_client(st, "Q(BEGIN) Q(SELECT 1)");
+    story_server(st, 1, "1 2 C(BEGIN) T(x) D(1) C(SELECT 1) Z(T)");
+    story_client(st, "P(c|SELECT 2) S S P(|SELECT lower('x')) B() E() S");
+    story_server(st, 1, "1 Z(T) Z(T) 1 2");
+    st->log_size = 0;
+    story_server(st, 1, "E(25006|PreventCommandIfReadOnly)");
+    story_expect(st, "close replica\nprimary: P(|BEGIN) B() E P(|SELECT lower('x')) B() E S\n");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        STORY(a_read_is_replayed_when_its_node_dies_before_a_row),
+        STORY(a_named_parse_is_replayed_too),
+        STORY(what_was_answered_of_a_pipeline_is_not_replayed),
+        STORY(the_last_words_of_a_dying_node_are_not_forwarded),
+        STORY(a_read_is_not_replayed_after_a_row),
+        STORY(a_write_is_never_replayed),
+        STORY(a_server_that_dies_within_a_message_takes_its_client_along),
+        STORY(a_refusal_is_learned_and_replayed_on_the_primary),
+        STORY(what_is_refused_is_learned_and_not_what_follows_it),
+        STORY(a_read_behind_an_unsynced_write_is_not_repeated),
+        STORY(a_sync_behind_an_unsynced_write_is_not_repeated),
+        STORY(a_sync_between_reads_is_repeated_with_them),
+    };
+    return cmocka_run_group_tests_name("core_replay", tests, NULL, NULL);
+}
