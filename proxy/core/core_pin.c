@@ -28,13 +28,15 @@ static bool count_one(struct core_group *g)
 void core_pin_ask(struct core_session *s)
 {
     s->pin_denied = false;
-    if (s->pin != ROUTER_REASON_NONE || s->pin_counted || pins_of(s, &s->class) == 0)
+    if (s->pin != ROUTER_REASON_NONE || pins_of(s, &s->class) == 0)
         return;
     if (s->group->database->pool_mode == CORE_POOL_SESSION)
         return; /* it keeps its backend anyway: pool_size is the limit */
     /* a session cannot stay on a replica: no write could follow */
     const bool on_replica = s->backend != NULL && s->backend->is_replica && core_is_bound(s);
-    s->pin_counted = !on_replica && count_one(s->group);
+    if (on_replica)
+        core_pin_drop(s); /* counted while it waited for the end of what turned out to be a BEGIN */
+    s->pin_counted = !on_replica && (s->pin_counted || count_one(s->group));
     if (s->pin_counted)
         return;
     s->pin_denied = true; /* it goes to the primary and fails there, in whatever block it is */
@@ -62,6 +64,7 @@ void core_block_ask(struct core_session *s)
 
 void core_pin_force(struct core_session *s, uint16_t pins)
 {
+    assert(s->backend == NULL || !s->backend->is_replica);
     if (s->pin == ROUTER_REASON_NONE)
         s->worker->counters.pins[router_pin_reason(pins)]++;
     s->pins_new |= (uint16_t)(pins & ~s->pins);

@@ -116,6 +116,21 @@ static void unlisten_all_releases_what_listen_pinned(void **state)
                      "client: T D() C(SELECT 1) Z(I)\nrelease primary\n");
 }
 
+/* It was decided while the BEGIN was on its way, and is sent when the session is bound by it. */
+static void a_listen_pipelined_behind_a_read_only_begin_does_not_pin_to_the_replica(void **state)
+{
+    struct story *st = *state;
+    story_client(st, "P(|BEGIN READ ONLY) B() E S");
+    story_client(st, "Q(LISTEN a)");
+    story_expect(st, "replica: P(|BEGIN READ ONLY) B() E S\n");
+    story_server(st, 1, "1 2 C(BEGIN) Z(T)");
+    story_expect(st, "client: 1 2 C(BEGIN) Z(T)\n"
+                     "replica: P(|switchgear provokes an error) S\n");
+    story_server(st, 1, "E(42601) Z(E)");
+    story_expect(st, "client: E(0A000) Z(E)\n");
+    assert_int_equal(st->session.pin, ROUTER_REASON_NONE);
+}
+
 static void a_long_text_that_sets_something_pins(void **state)
 {
     struct story *st = *state;
@@ -139,6 +154,7 @@ int main(void)
         STORY(what_cannot_be_followed_pins),
         STORY(a_named_statement_has_another_name_under_another_search_path),
         STORY(unlisten_all_releases_what_listen_pinned),
+        STORY(a_listen_pipelined_behind_a_read_only_begin_does_not_pin_to_the_replica),
         STORY(a_long_text_that_sets_something_pins),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
