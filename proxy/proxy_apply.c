@@ -187,6 +187,9 @@ void worker_apply(struct worker *w, struct client *c, struct core_actions *a, ui
 {
     while (a != NULL)
         a = apply_once(w, c, a, now_ns);
-    if (c != NULL)
-        client_events_update(c);
+    if (c == NULL)
+        return;
+    if (c->lingers && !c->closing && !core_client_lingers(&c->core))
+        client_close(c, "what it sent before its goodbye is on its way");
+    client_events_update(c);
 }

@@ -36,6 +36,8 @@ static int events_wanted(const struct client *c)
     /* our own answers have no server that could be stopped: whoever takes none may ask for no more
      */
     const bool owes = c->core.client_pending > c->worker->core.limits.hold_max;
+    if (c->lingers) /* there is nothing to be heard of it any more */
+        return c->out != NULL ? UV_WRITABLE : 0;
     if (!full && !owes && !core_client_paused(&c->core) && !c->close_after_flush)
         events |= UV_READABLE;
     if ((events & UV_READABLE) == 0 && !c->close_after_flush)
@@ -96,11 +98,14 @@ static void flush(struct client *c, uint64_t now_ns)
     struct worker *w = c->worker;
     const struct proto_span span = core_block_span(c->out);
     const ssize_t n = client_io_send(c, &span, 1);
-    if (n < 0 && errno != EAGAIN && errno != EINTR) {
+    const bool failed = n < 0 && errno != EAGAIN && errno != EINTR;
+    if (failed && !c->lingers) {
         client_close(c, "write failed");
         return;
     }
-    if (n > 0)
+    if (failed)
+        core_block_give(&w->core, &c->out);
+    else if (n > 0)
         core_block_consume(&w->core, &c->out, (uint32_t)n);
     c->core.client_pending = core_block_span(c->out).size;
     if (c->server_stopped && c->core.client_pending < WORKER_OUT_LOW) {
@@ -125,6 +130,16 @@ static void flush(struct client *c, uint64_t now_ns)
 
 /* ---- reading ---- */
 
+/* Nothing more will come from it. */
+static void client_ended(struct client *c, const char *why)
+{
+    c->lingers = core_client_lingers(&c->core);
+    if (c->lingers)
+        client_events_update(c);
+    else
+        client_close(c, why);
+}
+
 void client_readable(struct client *c)
 {
     struct worker *w = c->worker;
@@ -134,7 +149,7 @@ void client_readable(struct client *c)
         return;
     }
     if (n <= 0) {
-        client_close(c, n == 0 ? "client closed the connection" : "read failed");
+        client_ended(c, n == 0 ? "client closed the connection" : "read failed");
         return;
     }
     const uint64_t now_ns = uv_hrtime();
@@ -154,15 +169,28 @@ void client_readable(struct client *c)
         client_events_update(c);
 }
 
+/* It was reset; what had come before that is there all the same. libuv has stopped the watch. */
+static void on_client_error(struct client *c)
+{
+    const bool readable = (c->events & UV_READABLE) != 0;
+    c->events = 0;
+    if (c->preface != NULL || c->in_handshake || (!readable && !c->lingers))
+        client_close(c, "poll failed");
+    else if (readable)
+        client_readable(c);
+    else if (c->out != NULL)
+        flush(c, uv_hrtime());
+}
+
 static void on_client_event(uv_poll_t *poll, int status, int events)
 {
     struct client *c = poll->data;
     assert(!c->closing);
+    worker_topology_refresh(c->worker);
     if (status < 0) {
-        client_close(c, "poll failed");
+        on_client_error(c);
         return;
     }
-    worker_topology_refresh(c->worker);
     if (c->preface != NULL) {
         preface_ready(c);
         return;

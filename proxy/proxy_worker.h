@@ -67,6 +67,7 @@ struct client {
     bool is_direct_tls;  /* it began with TLS, without asking for it */
     bool unread;         /* it has bytes that the descriptor does not tell of */
     bool lacks_header;   /* of the PROXY protocol: it may only cancel */
+    bool lingers;        /* its side has ended; what it sent before its goodbye is still run */
     bool cancelling;     /* brought a cancel request, and waits for its end */
     bool counted;        /* in proxy->client_count; a cancel request never is */
     uint16_t port;       /* of the client, for SHOW CLIENTS */

@@ -505,6 +505,10 @@ struct core_actions *core_client_data(struct core_session *s, struct proto_span 
 struct core_actions *core_resume(struct core_session *s, uint64_t now_ns);
 /* Everything that was written to the client has been taken: it may release its backend now. */
 struct core_actions *core_client_drained(struct core_session *s, uint64_t now_ns);
+/* No more bytes will come from the client. True: it said goodbye (Terminate) behind something that
+ * is still to be sent to a server: the session goes on without it. To be asked again after each
+ * step; when false, core_client_gone(). */
+bool core_client_lingers(const struct core_session *s);
 /* The client is gone, or is to go. Detaches: actions->release, ->drain or ->close_backend say how.
  */
 struct core_actions *core_client_gone(struct core_session *s, uint64_t now_ns);

@@ -3,6 +3,9 @@
  * core_gone: the client is gone. What becomes of the backend that it leaves behind: given back at
  * once, drained of replies that nobody waits for, or closed; and how it is made clean.
  *
+ * A client that said goodbye gets what PostgreSQL would give it: what it sent before is run. One
+ * that just vanishes is looked after by nobody: what waits is dropped, what runs is cancelled.
+ *
  * Drained: every reply that is outstanding is dropped, a statement that runs is cancelled; when all
  * are in, core_backend_reset() rolls back and forgets everything of the session.
  */
@@ -24,13 +27,32 @@ static bool is_quiet(const struct core_backend *b)
     return core_expect_count(b) == 0 && b->body_left == 0 && b->hold == NULL && b->cancels == 0;
 }
 
-/* A client that says goodbye while its write runs gets what PostgreSQL would give it: the statement
- * ends. Whoever just vanishes, or reads, or leaves a block open, has nothing to lose by a cancel.
- */
+/* Who says goodbye while its write runs has it run to its end, in a block too: its COMMIT may be
+ * on its way already. Whoever just vanishes, or reads, has nothing to lose by a cancel. */
 static bool runs_for_nobody(const struct core_session *s)
 {
-    const bool last_will = s->said_goodbye && s->dirty_block && s->block == CORE_NO_BLOCK;
+    const bool last_will = s->said_goodbye && s->dirty_block;
     return core_expect_count(s->backend) > 0 && !last_will;
+}
+
+bool core_client_lingers(const struct core_session *s)
+{
+    const struct proto_span in = core_block_span(s->hold);
+    struct proto_header h;
+    size_t pos = s->stream_left;
+    if (s->phase != CORE_QUERY || pos >= in.size)
+        return false;
+    while (proto_header_peek(core_span_skip(in, pos), UINT32_MAX - 4, &h) == PROTO_OK) {
+        if (h.type == 'X') {
+            const bool reads = s->waiting && !s->streaming && pos == s->batch_size &&
+                               s->class.verdict == ROUTER_VERDICT_READ;
+            return pos > 0 && !reads; /* nobody is left to look at a row */
+        }
+        if (in.size - pos - PROTO_HEADER_SIZE <= h.body_size)
+            return false;
+        pos += PROTO_HEADER_SIZE + (size_t)h.body_size;
+    }
+    return false;
 }
 
 /* What is outstanding is for nobody: made-up replies vanish, the rest is swallowed. */
@@ -54,9 +76,14 @@ static void swallow_all(struct core_backend *b)
 static void drain(struct core_session *s, struct core_actions *a)
 {
     struct core_backend *b = s->backend;
+    s->said_goodbye =
+        s->said_goodbye || (s->hold != NULL && core_block_span(s->hold).base[0] == 'X');
     a->drain = true;
     a->cancel_backend = runs_for_nobody(s);
     swallow_all(b);
+    if (s->unsynced &&
+        s->executed) /* a Sync alone would commit it; the client has not asked that */
+        core_inject_error(b, a);
     if (s->unsynced) /* the server waits for the end of the batch */
         core_inject_sync(b, a, CORE_SWALLOW);
     b->draining = b->body_swallow = true;

@@ -145,6 +145,12 @@ void core_list_in_backend(struct core_session *s, struct core_actions *a,
     core_inject_close(s, a, core_span(name), NULL);
 }
 
+void core_inject_error(struct core_backend *b, struct core_actions *a)
+{
+    core_inject_parse(a, core_span(""), core_span(provoked), core_span(""));
+    (void)core_expect_push(b, CORE_EXPECT_PARSE, CORE_SWALLOW);
+}
+
 void core_provoke(struct core_session *s, struct core_actions *a, enum core_own_error error,
                   struct proto_span name)
 {

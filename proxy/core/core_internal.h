@@ -144,6 +144,8 @@ void core_inject_close(struct core_session *s, struct core_actions *a, struct pr
                        struct core_stmt *stmt);
 void core_list_in_backend(struct core_session *s, struct core_actions *a,
                           const struct core_stmt *stmt);
+/* An error for nobody: what was executed since the last Sync is rolled back. */
+void core_inject_error(struct core_backend *b, struct core_actions *a);
 void core_provoke(struct core_session *s, struct core_actions *a, enum core_own_error error,
                   struct proto_span name);
 void core_ensure_named(struct core_session *s, struct core_actions *a, struct core_stmt *stmt);

@@ -71,7 +71,7 @@ static void start_copy_in(struct core_backend *b)
     while (core_expect_head(b) != NULL && core_expect_head(b)->kind == CORE_EXPECT_SYNC) {
         core_expect_pop(b);
         s->syncs--;
-        s->unsynced = true;
+        s->unsynced = s->executed = true;
     }
     b->expect[--b->expect_head & (b->expect_capacity - 1)] = head;
 }

@@ -100,7 +100,8 @@ def test_a_pipeline_that_was_left_half_way_leaves_a_usable_backend(cluster, lone
     assert primary_pid(cluster) == pid
 
 
-def test_a_batch_without_its_sync_is_ended(cluster, lone):
+@pytest.mark.invariant
+def test_a_batch_without_its_sync_is_rolled_back_and_its_backend_kept(cluster, lone):
     w = wire(lone)
     w.send(parse("", "insert into log (note) values ('unsynced')"), bind("", ""), execute(),
            message("H"))
@@ -108,7 +109,8 @@ def test_a_batch_without_its_sync_is_ended(cluster, lone):
     pid = primary_pid(cluster)
     w.socket.close()
     idle_and_same(cluster, pid)
-    rows_of(lone.connect(), "update t set v = v + 1 where id = 30")
+    assert one(lone.connect(), "/* switchgear: route=primary */ "
+               "select count(*) from log where note = 'unsynced'") == 0
     assert primary_pid(cluster) == pid
 
 
@@ -139,8 +141,7 @@ def test_half_a_message_that_was_left_ends_its_backend(cluster, lone):
 
 
 def test_a_goodbye_behind_a_write_does_not_cancel_it(cluster, lone):
-    """As PostgreSQL: a statement that was begun before Terminate is executed to its end. (One that
-    still waits for a connection when its client leaves is dropped.)"""
+    """As PostgreSQL: a statement that was begun before Terminate is executed to its end."""
     rows_of(lone.connect(), "update t set v = v + 1 where id = 33")  # a connection is there
     w = wire(lone)
     w.send(query("insert into log (note) select 'last will' from pg_sleep(0.3)"), message("X"))
@@ -168,6 +169,59 @@ def test_a_waiting_client_that_leaves_is_forgotten(lone):
                "select count(*) from log where note = 'never waited for'") == 0
 
 
+LAST_WILLS = {
+    "simple": [query("insert into log (note) values ('will')"), message("X")],
+    "extended": [parse("", "insert into log (note) values ('will')"), bind("", ""), execute(),
+                 sync(), message("X")],
+    "block": [query("begin"), query("insert into log (note) values ('will')"), query("commit"),
+              message("X")],
+    "copy": [query("copy log (note) from stdin"), message("d", b"will\n"), message("c"),
+             message("X")],
+    "behind a read": [query("select pg_sleep(0.2)"), query("insert into log (note) values ('will')"),
+                      message("X")],
+}
+CUT = struct.pack("ii", 1, 0)  # SO_LINGER: a reset instead of an ordinary end
+
+
+@pytest.mark.core
+@pytest.mark.parametrize("reset", [False, True])
+@pytest.mark.parametrize("will", LAST_WILLS)
+def test_what_came_before_a_goodbye_is_run_though_it_has_to_wait(lone, will, reset):
+    """As PostgreSQL, which reads on in what has arrived: nothing is lost."""
+    holder = lone.connect()
+    count = "/* switchgear: route=primary */ select count(*) from log where note = 'will'"
+    before = one(holder, count)
+    rows_of(holder, "begin")
+    rows_of(holder, "update t set v = v + 1 where id = 34")
+    w = wire(lone)
+    w.send(*LAST_WILLS[will])
+    wait_until(lambda: waiting(lone) == 1, 5, "it waits")
+    if reset:
+        w.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, CUT)
+    w.socket.close()
+    time.sleep(0.3)
+    assert waiting(lone) == 1
+    rows_of(holder, "commit")
+    wait_until(lambda: one(holder, count) == before + 1, 5, "it was written")
+    wait_until(lambda: len(lone.admin("SHOW CLIENTS")) == 2, 5, "nobody is left over")
+
+
+def test_who_said_goodbye_waits_no_longer_than_others(proxy):
+    p = proxy(switchgear={**TRUST, "query_wait_timeout": "500ms"}, database=POOL)
+    holder = p.connect()
+    rows_of(holder, "begin")
+    rows_of(holder, "update t set v = v + 1 where id = 34")
+    w = wire(p)
+    w.send(query("insert into log (note) values ('too late')"), message("X"))
+    wait_until(lambda: waiting(p) == 1, 5, "it waits")
+    w.socket.close()
+    wait_until(lambda: waiting(p) == 0, 5, "it was given up")
+    wait_until(lambda: len(p.admin("SHOW CLIENTS")) == 2, 5, "nobody is left over")
+    rows_of(holder, "commit")
+    assert one(holder, "/* switchgear: route=primary */ "
+               "select count(*) from log where note = 'too late'") == 0
+
+
 def test_a_client_that_is_not_read_any_more_is_missed_all_the_same(cluster, lone):
     """It sent ahead more than the proxy takes, so that its bytes are not read; it is cut off."""
     w = wire(lone)
@@ -177,7 +231,7 @@ def test_a_client_that_is_not_read_any_more_is_missed_all_the_same(cluster, lone
     with pytest.raises(socket.timeout):
         for _ in range(10000):
             w.send(query("select 1" + " " * 4000))
-    w.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    w.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, CUT)
     w.socket.close()  # a reset: an ordinary end would queue up behind the bytes
     wait_until(lambda: not active(cluster), 5, "it was cancelled")
 

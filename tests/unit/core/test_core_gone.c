@@ -68,14 +68,49 @@ static void a_block_with_a_running_statement_is_cancelled_and_rolled_back(void *
     story_expect(st, "drain primary, cancel\nprimary: Q(ROLLBACK) Q(DISCARD ALL)\n");
 }
 
-/* Its Sync will never come: one of ours ends the batch, which then rolls back. */
+/* Its Sync will never come: one of ours ends the batch, behind an error, so that it rolls back. */
+static void a_batch_without_its_sync_is_not_committed(void **state)
+{
+    struct story *st = *state;
+    story_client(st, "P(|INSERT INTO t VALUES (1)) B() E() H");
+    story_server(st, 0, "1 2 C(INSERT 0 1)");
+    st->log_size = 0;
+    story_leave(st);
+    story_expect(st, "drain primary\nprimary: P(|switchgear provokes an error) S\n");
+    story_server(st, 0, "E(42601) Z(I)");
+    story_expect(st, "primary: Q(DISCARD ALL)\n");
+}
+
+/* The Sync that came along with it the server has ignored. */
+static void a_copy_without_another_sync_is_not_committed(void **state)
+{
+    struct story *st = *state;
+    story_client(st, "P(|COPY t FROM STDIN) B() E() S");
+    story_server(st, 0, "1 2 G");
+    story_client(st, "d(1) c");
+    story_server(st, 0, "C(COPY 1)");
+    st->log_size = 0;
+    story_leave(st);
+    story_expect(st, "drain primary\nprimary: P(|switchgear provokes an error) S\n");
+}
+
+static void a_batch_that_only_parses_is_synced(void **state)
+{
+    struct story *st = *state;
+    story_client(st, "P(|INSERT INTO t VALUES (1)) D(S) H");
+    story_server(st, 0, "1 t n");
+    st->log_size = 0;
+    story_leave(st);
+    story_expect(st, "drain primary\nprimary: S\n");
+}
+
 static void a_batch_without_its_sync_is_ended(void **state)
 {
     struct story *st = *state;
     story_client(st, "P(|INSERT INTO t VALUES (1)) B() E() H");
     st->log_size = 0;
     story_leave(st);
-    story_expect(st, "drain primary, cancel\nprimary: S\n");
+    story_expect(st, "drain primary, cancel\nprimary: P(|switchgear provokes an error) S\n");
     story_server(st, 0, "1 2 E(57014)");
     assert_false(core_backend_drained(st->backends[0]));
     story_server(st, 0, "Z(I)");
@@ -153,7 +188,8 @@ static void a_goodbye_behind_a_write_lets_it_end(void **state)
     story_expect(st, "primary: Q(DISCARD ALL)\n");
 }
 
-static void a_goodbye_behind_a_read_or_in_a_block_cancels(void **state)
+/* Its COMMIT may be on its way; without one the block is rolled back when the write has ended. */
+static void a_goodbye_in_a_block_lets_its_write_end(void **state)
 {
     struct story *st = *state;
     story_client(st, "Q(BEGIN) Q(INSERT INTO t VALUES (1))");
@@ -161,7 +197,84 @@ static void a_goodbye_behind_a_read_or_in_a_block_cancels(void **state)
     st->log_size = 0;
     story_client(st, "Q(INSERT INTO t VALUES (2)) X");
     story_leave(st);
-    story_expect(st, "primary: Q(INSERT INTO t VALUES (2))\ndrain primary, cancel\n");
+    story_expect(st, "primary: Q(INSERT INTO t VALUES (2))\ndrain primary\n");
+    story_server(st, 0, "C(INSERT 0 1) Z(T)");
+    story_expect(st, "primary: Q(ROLLBACK) Q(DISCARD ALL)\n");
+}
+
+static void a_goodbye_behind_a_read_cancels_it(void **state)
+{
+    struct story *st = *state;
+    story_client(st, "Q(SELECT 1) X");
+    assert_false(core_client_lingers(&st->session));
+    story_leave(st);
+    story_expect(st, "replica: Q(SELECT 1)\ndrain replica, cancel\n");
+}
+
+static void a_write_that_waits_outlives_a_client_that_said_goodbye(void **state)
+{
+    struct story *st = *state;
+    st->nobody_grants = true;
+    story_client(st, "Q(INSERT INTO t VALUES (1)) X");
+    assert_true(core_client_lingers(&st->session));
+    story_grant(st);
+    story_expect(st, "primary: Q(INSERT INTO t VALUES (1))\n");
+    assert_false(core_client_lingers(&st->session));
+    story_leave(st);
+    story_expect(st, "drain primary\n");
+}
+
+static void a_whole_block_that_waits_outlives_its_client(void **state)
+{
+    struct story *st = *state;
+    st->nobody_grants = true;
+    story_client(st, "Q(BEGIN) Q(INSERT INTO t VALUES (1)) P(|COMMIT) B() E() S X");
+    assert_true(core_client_lingers(&st->session));
+    st->log_size = 0;
+    story_grant(st);
+    story_expect(st, "primary: P(|BEGIN) B() E Q(INSERT INTO t VALUES (1)) P(|COMMIT) B() E S\n");
+    assert_false(core_client_lingers(&st->session));
+    story_leave(st);
+    story_expect(st, "drain primary\n");
+    story_server(st, 0, "1 2 C(BEGIN) C(INSERT 0 1) Z(T) 1 2 C(COMMIT) Z(I)");
+    story_expect(st, "primary: Q(DISCARD ALL)\n");
+}
+
+static void nobody_lingers_without_a_goodbye_or_for_a_read(void **state)
+{
+    struct story *st = *state;
+    uint8_t bytes[64];
+    assert_false(core_client_lingers(&st->session));
+    st->nobody_grants = true;
+    story_client(st, "Q(INSERT INTO t VALUES (1))");
+    assert_false(core_client_lingers(&st->session));
+    (void)story_encode(true, "X", bytes, sizeof(bytes));
+    story_client_bytes(st, bytes, 3); /* half of one is none */
+    assert_false(core_client_lingers(&st->session));
+}
+
+static void a_read_that_waits_does_not_outlive_its_client(void **state)
+{
+    struct story *st = *state;
+    st->nobody_grants = true;
+    story_client(st, "Q(SELECT 1) X");
+    assert_false(core_client_lingers(&st->session));
+}
+
+static void a_write_behind_a_read_that_waits_does(void **state)
+{
+    struct story *st = *state;
+    st->nobody_grants = true;
+    story_client(st, "Q(SELECT 1) Q(INSERT INTO t VALUES (1)) X");
+    assert_true(core_client_lingers(&st->session));
+    story_grant(st);
+    st->log_size = 0;
+    assert_true(core_client_lingers(&st->session));
+    story_server(st, 1, "T(x) D(1) C(SELECT 1) Z(I)");
+    story_expect(st, "client: T D(1) C(SELECT 1) Z(I)\nrelease replica\n");
+    assert_true(core_client_lingers(&st->session));
+    story_grant(st);
+    story_expect(st, "primary: Q(INSERT INTO t VALUES (1))\n");
 }
 
 static void who_says_goodbye_and_stays_gets_its_answers(void **state)
@@ -194,6 +307,9 @@ int main(void)
         STORY(rows_for_nobody_are_dropped),
         STORY(half_a_row_for_nobody_is_dropped),
         STORY(a_block_with_a_running_statement_is_cancelled_and_rolled_back),
+        STORY(a_batch_without_its_sync_is_not_committed),
+        STORY(a_copy_without_another_sync_is_not_committed),
+        STORY(a_batch_that_only_parses_is_synced),
         STORY(a_batch_without_its_sync_is_ended),
         STORY(a_pipeline_is_waited_for_to_its_last_ready),
         STORY(a_copy_in_that_was_left_ends_its_server),
@@ -202,7 +318,13 @@ int main(void)
         STORY(a_fatal_for_nobody_ends_its_server),
         STORY(a_goodbye_behind_a_write_lets_it_end),
         STORY(who_says_goodbye_and_stays_gets_its_answers),
-        STORY(a_goodbye_behind_a_read_or_in_a_block_cancels),
+        STORY(a_goodbye_in_a_block_lets_its_write_end),
+        STORY(a_goodbye_behind_a_read_cancels_it),
+        STORY(a_write_that_waits_outlives_a_client_that_said_goodbye),
+        STORY(a_whole_block_that_waits_outlives_its_client),
+        STORY(nobody_lingers_without_a_goodbye_or_for_a_read),
+        STORY(a_read_that_waits_does_not_outlive_its_client),
+        STORY(a_write_behind_a_read_that_waits_does),
         STORY(a_cancel_under_way_is_waited_for),
     };
     return cmocka_run_group_tests_name("core_gone", tests, NULL, NULL);
