@@ -8,80 +8,11 @@
 #include <pg_query.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #include "router_classify.h"
 #include "router_lexer.h"
 
 enum { NAME_SIZE_MAX = 256, MODES_MAX = 8 };
-
-/* ---- what a setting means ---- */
-
-static bool is_word(struct router_name name, const char *text)
-{
-    return name.size == strlen(text) && strncasecmp(name.base, text, name.size) == 0;
-}
-
-static bool is_one_of(struct router_name name, const char *const *words)
-{
-    for (; *words != NULL; words++)
-        if (is_word(name, *words))
-            return true;
-    return false;
-}
-
-/* Text encodings in which a byte of a character may look like a quote or a backslash. */
-static bool encoding_is_unsafe(struct router_name value)
-{
-    static const char *const unsafe[] = {"SJIS", "MSKANJI", "SHIFT", "WIN932", "WINDOWS",
-                                         "BIG5", "WIN950",  "GBK",   "WIN936", "GB18030",
-                                         "UHC",  "WIN949",  "JOHAB"};
-    for (size_t i = 0; i < sizeof(unsafe) / sizeof(unsafe[0]); i++) {
-        const size_t size = strlen(unsafe[i]);
-        if (value.size >= size && strncasecmp(value.base, unsafe[i], size) == 0)
-            return true;
-    }
-    return false;
-}
-
-/* Constants of a statement's text are read when it is parsed, by the settings of that moment. */
-static bool parses(struct router_name name)
-{
-    static const char *const names[] = {"search_path",
-                                        "role",
-                                        "session_authorization",
-                                        "timezone",
-                                        "datestyle",
-                                        "intervalstyle",
-                                        "lc_monetary",
-                                        "array_nulls",
-                                        "xmloption",
-                                        "transform_null_equals",
-                                        "standard_conforming_strings",
-                                        "default_text_search_config",
-                                        NULL};
-    return is_one_of(name, names);
-}
-
-uint8_t router_setting_flags(struct router_name name, struct router_name value)
-{
-    static const char *const on[] = {"on", "true", "yes", "1", NULL};
-    uint8_t flags = parses(name) ? ROUTER_SETTING_PARSES : 0;
-    if (is_word(name, "role") || is_word(name, "session_authorization"))
-        flags |= ROUTER_SETTING_ROLE;
-    else if (is_word(name, "default_transaction_read_only") && is_one_of(value, on))
-        flags |= ROUTER_SETTING_READ_ONLY;
-    else if (is_word(name, "default_transaction_isolation") && is_word(value, "serializable"))
-        flags |= ROUTER_SETTING_PRIMARY;
-    else if (is_word(name, "standard_conforming_strings") && !is_one_of(value, on))
-        flags |= ROUTER_SETTING_PRIMARY | ROUTER_SETTING_LEXER;
-    else if (is_word(name, "client_encoding")) {
-        flags |= ROUTER_SETTING_ENCODING;
-        if (encoding_is_unsafe(value))
-            flags |= ROUTER_SETTING_PRIMARY | ROUTER_SETTING_LEXER;
-    }
-    return flags;
-}
 
 /* ---- the list ---- */
 
@@ -322,6 +253,14 @@ static bool literal_bool(const struct router_tree *tree, uint32_t args, uint32_t
     return true;
 }
 
+static bool is_plain(struct router_name key, const char *const *plain)
+{
+    for (; *plain != NULL; plain++)
+        if (router_name_is(key, *plain))
+            return true;
+    return false;
+}
+
 /* The arguments of a plain call of pg_catalog's set_config; NONE: it is something else. */
 static uint32_t set_config_args(const struct router_tree *tree, uint32_t call)
 {
@@ -339,7 +278,7 @@ static uint32_t set_config_args(const struct router_tree *tree, uint32_t call)
         return ROUTER_TREE_NONE;
     for (uint32_t i = call + 1; i < tree->nodes[call].end; i = tree->nodes[i].end) {
         static const char *const plain[] = {"funcname", "args", "funcformat", "location", NULL};
-        if (!is_one_of(router_tree_key(tree, i), plain))
+        if (!is_plain(router_tree_key(tree, i), plain))
             return ROUTER_TREE_NONE;
     }
     return args;
@@ -377,7 +316,7 @@ static bool add_select(struct router_changes *c, const struct router_tree *tree,
 {
     static const char *const plain[] = {"targetList", "limitOption", "op", NULL};
     for (uint32_t i = select + 1; i < tree->nodes[select].end; i = tree->nodes[i].end)
-        if (!is_one_of(router_tree_key(tree, i), plain))
+        if (!is_plain(router_tree_key(tree, i), plain))
             return false;
     const uint32_t list = router_tree_field(tree, select, "targetList");
     if (list == ROUTER_TREE_NONE || tree->nodes[list].end == list + 1)

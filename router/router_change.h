@@ -9,20 +9,8 @@
 #ifndef ROUTER_CHANGE_H
 #define ROUTER_CHANGE_H
 
+#include "router_setting.h"
 #include "router_tree.h"
-
-/* What a setting means for the proxy. */
-enum router_setting_flag {
-    ROUTER_SETTING_READ_ONLY = 1 << 0, /* default_transaction_read_only = on */
-    ROUTER_SETTING_PRIMARY = 1 << 1,   /* with this value nothing may go to a replica */
-    ROUTER_SETTING_LEXER = 1 << 2,     /* with this value our lexer cannot follow the texts */
-    ROUTER_SETTING_PARSES = 1 << 3,    /* what a text means depends on it: search_path, TimeZone */
-    ROUTER_SETTING_ENCODING = 1 << 4,  /* client_encoding: the others' texts depend on it */
-    ROUTER_SETTING_WIDE = 1 << 5,      /* its own text is not ASCII */
-    ROUTER_SETTING_ROLE = 1 << 6,      /* RESET ALL leaves it: role, session_authorization */
-};
-/* Names are compared in any case. WIDE is not told from here. */
-uint8_t router_setting_flags(struct router_name name, struct router_name value);
 
 enum router_change_kind {
     ROUTER_CHANGE_SET,       /* name, text */

@@ -2,7 +2,7 @@
  *
  * router_statement: a table from node type to handler; what is not in it is a write.
  */
-#include "router_statement.h"
+#include "router_statement_internal.h"
 
 #include "router_change.h"
 
@@ -10,33 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-
-struct context {
-    const struct router_tree *tree;
-    uint32_t node;
-    struct router_statement *s;
-    struct router_detail *detail;
-};
-
-static void decide(struct context *c, enum router_verdict verdict, enum router_reason reason)
-{
-    struct router_finding *f = &c->s->finding;
-    router_finding_add(f, verdict, reason);
-    if (verdict == ROUTER_VERDICT_READ || verdict == ROUTER_VERDICT_LOCAL)
-        return;
-    f->by_node_type = true;
-    f->writes = f->writes || verdict == ROUTER_VERDICT_WRITE || verdict == ROUTER_VERDICT_PIN;
-}
-
-static struct router_name text_of(const struct context *c, const char *key)
-{
-    return router_tree_text(c->tree, c->node, key);
-}
-
-static bool is_true(const struct context *c, const char *key)
-{
-    return router_name_is(text_of(c, key), "true");
-}
 
 static void walk(struct context *c, enum router_walk_scope scope)
 {
@@ -55,16 +28,6 @@ static uint32_t wrapped(const struct router_tree *tree, uint32_t object, const c
 static bool says_false(struct router_name value)
 {
     static const char *const words[] = {"0", "false", "off"};
-    for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
-        if (value.size == strlen(words[i]) && strncasecmp(value.base, words[i], value.size) == 0)
-            return true;
-    }
-    return false;
-}
-
-static bool says_true(struct router_name value)
-{
-    static const char *const words[] = {"1", "true", "on", "yes"};
     for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
         if (value.size == strlen(words[i]) && strncasecmp(value.base, words[i], value.size) == 0)
             return true;
@@ -217,179 +180,6 @@ static void on_explain(struct context *c)
         c->s->finding.pins |= ROUTER_PIN_SET_CONFIG; /* nobody looks for one down here */
 }
 
-/* The name behind "switchgear.", lower case; false: the setting is not ours, or too long. */
-static bool take_own_name(struct context *c, struct router_name name)
-{
-    static const char prefix[] = "switchgear.";
-    const size_t skip = sizeof(prefix) - 1;
-    if (name.size <= skip || strncasecmp(name.base, prefix, skip) != 0)
-        return false;
-    const size_t size = name.size - skip;
-    if (size >= sizeof(c->detail->name))
-        return false;
-    for (size_t i = 0; i < size; i++) {
-        const char ch = name.base[skip + i];
-        c->detail->name[i] = (char)(ch >= 'A' && ch <= 'Z' ? ch + ('a' - 'A') : ch);
-    }
-    c->detail->name[size] = '\0';
-    return true;
-}
-
-static void on_show(struct context *c)
-{
-    const struct router_name name = text_of(c, "name");
-    c->s->finding.cacheable = false;
-    if (take_own_name(c, name)) {
-        c->s->local = ROUTER_LOCAL_SHOW;
-        decide(c, ROUTER_VERDICT_LOCAL, ROUTER_REASON_SWITCHGEAR);
-        return;
-    }
-    if (router_name_setting_of_node(name)) {
-        decide(c, ROUTER_VERDICT_WRITE, ROUTER_REASON_NODE_SPECIFIC);
-        c->s->finding.writes = false; /* it only belongs to one node */
-        return;
-    }
-    decide(c, ROUTER_VERDICT_READ, ROUTER_REASON_SHOW);
-}
-
-/* Appends a value of the tree to detail->value; false: it does not fit. */
-static bool append_value(struct router_detail *detail, struct router_name value)
-{
-    const size_t used = strlen(detail->value);
-    return router_tree_unescape(value, detail->value + used, sizeof(detail->value) - used);
-}
-
-static bool take_own_value(struct context *c)
-{
-    const struct router_tree *tree = c->tree;
-    const uint32_t args = router_tree_field(tree, c->node, "args");
-    c->detail->value[0] = '\0';
-    if (args == ROUTER_TREE_NONE)
-        return true;
-    for (uint32_t i = args + 1; i < tree->nodes[args].end; i = tree->nodes[i].end) {
-        if (i != args + 1 && !append_value(c->detail, (struct router_name){.base = ",", .size = 1}))
-            return false;
-        if (!append_value(c->detail, router_tree_constant(tree, i)))
-            return false;
-    }
-    return true;
-}
-
-/* SET, SET LOCAL and RESET of a setting of the proxy's own. */
-static bool on_own_setting(struct context *c, struct router_name kind)
-{
-    if (!take_own_name(c, text_of(c, "name")) || router_name_is(kind, "VAR_SET_CURRENT") ||
-        !take_own_value(c))
-        return false;
-    if (router_name_is(kind, "VAR_RESET"))
-        c->s->local = ROUTER_LOCAL_RESET;
-    else
-        c->s->local = is_true(c, "is_local") ? ROUTER_LOCAL_SET_LOCAL : ROUTER_LOCAL_SET;
-    decide(c, ROUTER_VERDICT_LOCAL, ROUTER_REASON_SWITCHGEAR);
-    return true;
-}
-
-/* What BEGIN or SET TRANSACTION declares, from a list of DefElems. */
-static enum router_begin modes_of(const struct router_tree *tree, uint32_t list)
-{
-    enum router_begin begin = ROUTER_BEGIN_PLAIN;
-    if (list == ROUTER_TREE_NONE)
-        return begin;
-    for (uint32_t i = list + 1; i < tree->nodes[list].end; i = tree->nodes[i].end) {
-        const uint32_t option = router_tree_field(tree, i, "DefElem");
-        if (option == ROUTER_TREE_NONE)
-            return ROUTER_BEGIN_WRITE;
-        const struct router_name name = router_tree_text(tree, option, "defname");
-        const uint32_t arg = router_tree_field(tree, option, "arg");
-        const struct router_name value = arg != ROUTER_TREE_NONE ? router_tree_constant(tree, arg)
-                                                                 : (struct router_name){.base = ""};
-        if (router_name_is(name, "transaction_isolation")) {
-            if (router_name_is(value, "serializable"))
-                return ROUTER_BEGIN_WRITE;
-        } else if (router_name_is(name, "transaction_read_only")) {
-            if (!says_true(value))
-                return ROUTER_BEGIN_WRITE;
-            begin = ROUTER_BEGIN_READ_ONLY;
-        }
-    }
-    return begin;
-}
-
-/* REPEATABLE READ and above: all its statements see one moment of one node. */
-static bool declares_snapshot(const struct router_tree *tree, uint32_t list)
-{
-    if (list == ROUTER_TREE_NONE)
-        return false;
-    for (uint32_t i = list + 1; i < tree->nodes[list].end; i = tree->nodes[i].end) {
-        const uint32_t option = router_tree_field(tree, i, "DefElem");
-        const uint32_t arg =
-            option != ROUTER_TREE_NONE ? router_tree_field(tree, option, "arg") : ROUTER_TREE_NONE;
-        if (arg == ROUTER_TREE_NONE)
-            return true;
-        if (router_name_is(router_tree_text(tree, option, "defname"), "transaction_isolation") &&
-            !router_name_starts(router_tree_constant(tree, arg), "read "))
-            return true;
-    }
-    return false;
-}
-
-static bool name_is_any_case(struct router_name name, const char *text)
-{
-    return name.size == strlen(text) && strncasecmp(name.base, text, name.size) == 0;
-}
-
-/* What can be followed is, the rest pins. */
-static void follow_set(struct context *c)
-{
-    const struct router_name kind = text_of(c, "kind");
-    struct router_finding *f = &c->s->finding;
-    c->s->resets = !router_name_is(kind, "VAR_SET_VALUE") && !router_name_is(kind, "VAR_SET_MULTI");
-    if (router_change_set_known(c->tree, c->node))
-        f->changes = true;
-    else
-        f->pins |= name_is_any_case(text_of(c, "name"), "seed") ? ROUTER_PIN_SEED : ROUTER_PIN_SET;
-}
-
-static void on_set(struct context *c)
-{
-    const struct router_name kind = text_of(c, "kind");
-    const struct router_name name = text_of(c, "name");
-    struct router_finding *f = &c->s->finding;
-    f->cacheable = false;
-    if (router_name_is(kind, "VAR_SET_MULTI")) {
-        if (router_name_is(name, "TRANSACTION SNAPSHOT")) {
-            decide(c, ROUTER_VERDICT_WRITE, ROUTER_REASON_SNAPSHOT);
-            return;
-        }
-        if (!router_name_is(name, "TRANSACTION")) { /* SESSION CHARACTERISTICS */
-            follow_set(c);
-            decide(c, ROUTER_VERDICT_SESSION, ROUTER_REASON_SET);
-            return;
-        }
-        const uint32_t args = router_tree_field(c->tree, c->node, "args");
-        c->s->set_read_only = modes_of(c->tree, args) == ROUTER_BEGIN_READ_ONLY;
-        decide(c, ROUTER_VERDICT_TRANSACTION, ROUTER_REASON_SET);
-        return;
-    }
-    if (on_own_setting(c, kind))
-        return;
-    if (name_is_any_case(name, "transaction_read_only") ||
-        name_is_any_case(name, "transaction_isolation") ||
-        name_is_any_case(name, "transaction_deferrable")) {
-        const uint32_t args = router_tree_field(c->tree, c->node, "args");
-        c->s->set_read_only = name_is_any_case(name, "transaction_read_only") &&
-                              router_name_is(kind, "VAR_SET_VALUE") && args != ROUTER_TREE_NONE &&
-                              says_true(router_tree_constant(c->tree, args + 1));
-        decide(c, ROUTER_VERDICT_TRANSACTION, ROUTER_REASON_SET);
-        return;
-    }
-    follow_set(c);
-    f->changes_seed = f->changes_seed || name_is_any_case(name, "seed");
-    c->s->sets_local = is_true(c, "is_local");
-    decide(c, c->s->sets_local ? ROUTER_VERDICT_TRANSACTION : ROUTER_VERDICT_SESSION,
-           ROUTER_REASON_SET);
-}
-
 static void on_set_constraints(struct context *c)
 {
     decide(c, ROUTER_VERDICT_TRANSACTION, ROUTER_REASON_SET);
@@ -402,8 +192,8 @@ static void on_transaction(struct context *c)
     s->is_transaction = true;
     if (router_name_is(kind, "TRANS_STMT_BEGIN") || router_name_is(kind, "TRANS_STMT_START")) {
         const uint32_t options = router_tree_field(c->tree, c->node, "options");
-        s->begin = (uint8_t)modes_of(c->tree, options);
-        s->snapshot = declares_snapshot(c->tree, options);
+        s->begin = (uint8_t)router_statement_modes(c->tree, options);
+        s->snapshot = router_statement_declares_snapshot(c->tree, options);
         decide(c, ROUTER_VERDICT_TRANSACTION, ROUTER_REASON_BEGIN);
     } else if (router_name_is(kind, "TRANS_STMT_COMMIT")) {
         s->ends = !is_true(c, "chain");
@@ -543,8 +333,8 @@ static const struct rule rules[] = {
     {"UnlistenStmt", on_unlisten},
     {"UpdateStmt", on_dml},
     {"VacuumStmt", on_utility},
-    {"VariableSetStmt", on_set},
-    {"VariableShowStmt", on_show},
+    {"VariableSetStmt", router_statement_set},
+    {"VariableShowStmt", router_statement_show},
 };
 
 static bool is_ddl(struct router_name node)

@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: PostgreSQL
+ *
+ * router_walk_call: what calling a function means for a statement, by the function's name.
+ */
+#include "router_setting.h"
+#include "router_walk_internal.h"
+
+/* The text of a string literal as the nth argument; base NULL: it is not one. */
+static struct router_name string_argument(const struct router_tree *tree, uint32_t args,
+                                          uint32_t nth)
+{
+    const struct router_name none = {.base = NULL, .size = 0};
+    if (args == ROUTER_TREE_NONE)
+        return none;
+    const uint32_t arg = router_tree_element(tree, args, nth);
+    if (arg == ROUTER_TREE_NONE)
+        return none;
+    const uint32_t constant = router_tree_field(tree, arg, "A_Const");
+    if (constant == ROUTER_TREE_NONE)
+        return none;
+    const uint32_t sval = router_tree_field(tree, constant, "sval");
+    return sval != ROUTER_TREE_NONE ? router_tree_text(tree, sval, "sval") : none;
+}
+
+/* set_config(name, value, true), written out like this, lasts for the transaction only. */
+static bool set_config_is_local(const struct router_tree *tree, uint32_t args)
+{
+    if (args == ROUTER_TREE_NONE || router_tree_size(tree, args) != 3)
+        return false;
+    for (uint32_t i = 0; i < 3; i++) {
+        if (router_tree_field(tree, router_tree_element(tree, args, i), "NamedArgExpr") !=
+            ROUTER_TREE_NONE)
+            return false;
+    }
+    const uint32_t arg = router_tree_element(tree, args, 2);
+    const uint32_t constant = router_tree_field(tree, arg, "A_Const");
+    if (constant == ROUTER_TREE_NONE)
+        return false;
+    const uint32_t boolval = router_tree_field(tree, constant, "boolval");
+    return boolval != ROUTER_TREE_NONE &&
+           router_name_is(router_tree_text(tree, boolval, "boolval"), "true");
+}
+
+static void visit_set_config(struct walk *w, uint32_t args)
+{
+    const struct router_name none = {.base = "", .size = 0};
+    w->finding->cacheable = false;
+    w->finding->by_node_type = true;
+    const bool local = set_config_is_local(w->tree, args);
+    router_finding_add(w->finding, local ? ROUTER_VERDICT_WRITE : ROUTER_VERDICT_SESSION,
+                       ROUTER_REASON_SET_CONFIG);
+    if (!local) { /* until somebody finds that it can be followed */
+        w->finding->pins |= ROUTER_PIN_SET_CONFIG;
+        return;
+    }
+    const struct router_name name = string_argument(w->tree, args, 0);
+    if (name.base == NULL || (router_setting_flags(name, none) & ROUTER_SETTING_PARSES) != 0)
+        w->finding->changes = true;
+}
+
+static void visit_current_setting(struct walk *w, uint32_t args)
+{
+    w->finding->cacheable = false;
+    const struct router_name setting = string_argument(w->tree, args, 0);
+    if (setting.base == NULL || router_name_setting_of_node(setting))
+        keep_home(w, ROUTER_REASON_NODE_SPECIFIC);
+}
+
+void router_walk_called(struct walk *w, struct router_name name, bool foreign, uint32_t args)
+{
+    struct router_finding *f = w->finding;
+    if (router_name_runs_text(name)) {
+        f->taints = true;
+        router_finding_deny(f, ROUTER_REASON_SQL_AS_TEXT);
+        return;
+    }
+    switch (foreign ? ROUTER_FUNCTION_UNKNOWN : router_name_function(name)) {
+    case ROUTER_FUNCTION_READ:
+        return;
+    case ROUTER_FUNCTION_RANDOM:
+        f->uses_random = true;
+        return;
+    case ROUTER_FUNCTION_UNKNOWN:
+        f->taints = true;
+        doubt(w, ROUTER_REASON_UNKNOWN_FUNCTION);
+        return;
+    case ROUTER_FUNCTION_VOLATILE:
+        f->taints = true;
+        doubt(w, ROUTER_REASON_VOLATILE_FUNCTION);
+        return;
+    case ROUTER_FUNCTION_EFFECT:
+        f->asks_sequence =
+            f->asks_sequence || router_name_is(name, "currval") || router_name_is(name, "lastval");
+        f->moves_sequence =
+            f->moves_sequence || router_name_is(name, "nextval") || router_name_is(name, "setval");
+        doubt(w, ROUTER_REASON_VOLATILE_FUNCTION);
+        return;
+    case ROUTER_FUNCTION_OUTSIDE:
+        router_finding_deny(f, ROUTER_REASON_VOLATILE_FUNCTION);
+        return;
+    case ROUTER_FUNCTION_NODE:
+        keep_home(w, ROUTER_REASON_NODE_SPECIFIC);
+        return;
+    case ROUTER_FUNCTION_SQL_TEXT:
+        f->taints = true;
+        router_finding_deny(f, ROUTER_REASON_SQL_AS_TEXT);
+        return;
+    case ROUTER_FUNCTION_SET_CONFIG:
+        visit_set_config(w, args);
+        return;
+    case ROUTER_FUNCTION_CURRENT_SETTING:
+        visit_current_setting(w, args);
+        return;
+    case ROUTER_FUNCTION_SETSEED:
+        f->changes_seed = true;
+        pin(w, ROUTER_REASON_SETSEED);
+        return;
+    case ROUTER_FUNCTION_ADVISORY:
+        if (router_name_starts(name, "pg_advisory_unlock")) { /* leaves nothing behind */
+            f->by_node_type = true;
+            f->asks |= ROUTER_PIN_ADVISORY;
+            router_finding_add(f, ROUTER_VERDICT_SESSION, ROUTER_REASON_ADVISORY_LOCK);
+            return;
+        }
+        if (router_name_starts(name, "pg_try_"))
+            f->asks |= ROUTER_PIN_ADVISORY; /* it may not have got it */
+        pin(w, ROUTER_REASON_ADVISORY_LOCK);
+        return;
+    case ROUTER_FUNCTION_BACKUP:
+        pin(w, ROUTER_REASON_BACKUP);
+        return;
+    case ROUTER_FUNCTION_SNAPSHOT:
+        pin(w, ROUTER_REASON_SNAPSHOT);
+        return;
+    }
+}
