@@ -115,14 +115,13 @@ void admin_show_lists(const struct admin_show_context *x, struct table *t)
     uint64_t pools_count = 0;
     for (const struct shared_pool *p = sum_pools_first(x->proxy); p != NULL; p = p->next)
         pools_count++;
-    const uint64_t connected = shared_load(&x->proxy->client_count);
     const uint64_t used = pools.active + pools.opening + pools.tested;
     show_item(t, "databases", x->config->databases_count);
     show_item(t, "users", x->config->users_count);
     show_item(t, "pools", pools_count);
     show_item(t, "free_clients", 0);
     show_item(t, "used_clients", workers.clients + x->admin->clients_count);
-    show_item(t, "login_clients", connected > workers.clients ? connected - workers.clients : 0);
+    show_item(t, "login_clients", workers.logging_in);
     show_item(t, "free_servers", pools.idle);
     show_item(t, "used_servers", used);
     show_item(t, "dns_names", 0);

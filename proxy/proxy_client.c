@@ -233,6 +233,14 @@ static struct client *client_create(struct worker *w, int fd)
     return NULL;
 }
 
+static void logging_in(struct client *c, bool is)
+{
+    struct stats_worker *stats = &c->worker->stats;
+    if (c->logging_in != is)
+        shared_set(&stats->logging_in, is ? stats->logging_in + 1 : stats->logging_in - 1);
+    c->logging_in = is;
+}
+
 void client_open(struct worker *w, struct mail_client *mail)
 {
     struct client *c = client_create(w, mail->fd);
@@ -252,7 +260,7 @@ void client_open(struct worker *w, struct mail_client *mail)
     }
     c->accepted_ns = uv_hrtime();
     c->core.tls = (uint8_t)client_io_offer(c);
-    c->logging_in = true;
+    logging_in(c, true);
     TAILQ_INSERT_TAIL(&w->logins, c, link);
     w->clients_count++;
     shared_set(&w->stats.clients, w->clients_count);
@@ -297,11 +305,13 @@ static void leave(struct client *c)
     preface_forget(c);
     if (had_pin && c->pin_seen != 0)
         shared_set(&w->stats.pinned_now[c->pin_seen], w->stats.pinned_now[c->pin_seen] - 1);
-    if (c->logging_in)
-        TAILQ_REMOVE(&w->logins, c, link);
-    else
+    const bool known = !c->logging_in;
+    if (known)
         TAILQ_REMOVE(&w->clients, c, link);
-    if (!c->logging_in && c->core.group != NULL) {
+    else
+        TAILQ_REMOVE(&w->logins, c, link);
+    logging_in(c, false);
+    if (known && c->core.group != NULL) {
         struct group *g = (struct group *)c->core.group;
         g->clients--;
         struct stats_database *d = &w->database_stats[g->database];
@@ -351,7 +361,7 @@ void client_logged_in(struct client *c)
     assert(c->logging_in);
     TAILQ_REMOVE(&w->logins, c, link);
     TAILQ_INSERT_TAIL(&w->clients, c, link);
-    c->logging_in = false;
+    logging_in(c, false);
     auth_forget(c);
     g->clients++;
     struct stats_database *d = &w->database_stats[g->database];

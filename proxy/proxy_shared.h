@@ -92,9 +92,9 @@ struct stats_database {
 struct stats_worker {
     uint64_t clients, clients_max, logins, accepted;
     uint64_t logins_failed[LOGIN_FAILURES];
-    uint64_t servers, waiting, pinned;        /* gauges */
-    uint64_t pins[ROUTER_REASON_COUNT];       /* counters */
-    uint64_t pinned_now[ROUTER_REASON_COUNT]; /* gauges */
+    uint64_t servers, waiting, pinned, logging_in; /* gauges */
+    uint64_t pins[ROUTER_REASON_COUNT];            /* counters */
+    uint64_t pinned_now[ROUTER_REASON_COUNT];      /* gauges */
     uint64_t retries, learned, misroutes, statements, batches;
     uint64_t parses_injected, preflights, pins_asked, begins_deferred, blocks_moved, local_answers,
         reads_missed;

@@ -96,11 +96,11 @@ static void on_deadline(uv_timer_t *timer)
 void supervisor_shutdown(struct supervisor *s, int how)
 {
     struct proxy *p = s->proxy;
-    static const char *const texts[] = {"\"when transactions have ended\"", "now",
-                                        "\"when clients have left\""};
+    static const char *const texts[] = {"when transactions have ended", "now",
+                                        "when clients have left"};
     const uint64_t limit_ms = p->config->switchgear.shutdown_timeout_ns / 1000000;
     struct run *run = run_of(s);
-    log_info("shutdown", "how=%s", texts[how]);
+    log_info("shutdown", "how=\"%s\"", texts[how]);
     run->patient = how == 2;
     if (how == 0 && limit_ms > 0)
         (void)uv_timer_start(&run->deadline, on_deadline, limit_ms, 0);

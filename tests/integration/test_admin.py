@@ -2,6 +2,7 @@
 """The admin console: what it shows, what it changes, and who may."""
 import os
 import pwd
+import socket
 import subprocess
 import threading
 import time
@@ -89,6 +90,19 @@ def test_show_databases_and_lists_count(gear):
     assert int(databases[APP_DATABASE]["pool_size"]) == 20
     lists = {row["list"]: int(row["items"]) for row in gear.admin("SHOW LISTS")}
     assert lists["databases"] >= 1 and lists["used_clients"] >= 1
+
+
+def test_show_lists_counts_clients_that_log_in(gear):
+    def logging_in():
+        return [int(r["items"]) for r in gear.admin("SHOW LISTS") if r["list"] == "login_clients"]
+
+    assert logging_in() == [0]
+    with socket.create_connection(("127.0.0.1", gear.port)) as silent:
+        wait_until(lambda: logging_in() == [1], 5, "the one that has said nothing yet")
+        silent.sendall(b"\0\0\0")
+    wait_until(lambda: logging_in() == [0], 5, "it has left")
+    c = gear.connect()
+    assert one(c, "select 1") == 1 and logging_in() == [0]
 
 
 def test_show_clients_and_servers_list_connections(gear):

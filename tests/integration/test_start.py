@@ -150,6 +150,7 @@ def test_term_tells_idle_clients_57P01(proxy):
         fields = error_fields(body)
         assert (kind, fields["S"], fields["C"]) == ("E", "FATAL", "57P01")
         assert w.recv() is None
+    assert 'event=shutdown how="when transactions have ended"\n' in p.log_text()
 
 
 def test_a_second_int_stops_at_once(proxy):
