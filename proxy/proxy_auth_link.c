@@ -31,21 +31,6 @@ static void move(struct auth_link *l, enum auth_link_state state)
 
 /* ---- closing and failing ---- */
 
-static void on_poll_closed(uv_handle_t *handle)
-{
-    free(handle);
-}
-
-/* Before libpq may close the descriptor: the watch has to go first. */
-static void unwatch(struct auth_link *l)
-{
-    if (l->poll == NULL)
-        return;
-    (void)uv_poll_stop(l->poll);
-    uv_close((uv_handle_t *)l->poll, on_poll_closed);
-    l->poll = NULL;
-}
-
 void auth_link_close(struct auth_link *l)
 {
     if (l->lookup != NULL) {
@@ -53,7 +38,7 @@ void auth_link_close(struct auth_link *l)
         (void)uv_cancel((uv_req_t *)&l->lookup->request);
         l->lookup = NULL;
     }
-    unwatch(l);
+    libpq_watch_end(&l->watch);
     PQclear(l->result);
     l->result = NULL;
     PQfinish(l->conn);
@@ -79,14 +64,11 @@ void auth_link_time_out(struct auth_link *l)
     fail(l, NULL, l->state == AUTH_LINK_ASKED ? "no answer in time" : "connecting took too long");
 }
 
-/* Verbose messages read "FATAL:  57P03: the database system is starting up". */
 static void fail_connect(struct auth_link *l)
 {
     const char *text = l->conn != NULL ? PQerrorMessage(l->conn) : "no memory";
-    const char *found = strstr(text, "FATAL:  ");
-    char code[6] = "";
-    if (found != NULL && strlen(found) > 14 && found[13] == ':')
-        (void)snprintf(code, sizeof(code), "%.5s", found + 8);
+    char code[6];
+    libpq_sqlstate(text, code);
     fail(l, code, text);
 }
 
@@ -98,25 +80,9 @@ static void on_notice(void *arg, const PGresult *result)
 
 /* ---- asking ---- */
 
-static bool watch(struct auth_link *l, int events)
-{
-    if (l->poll == NULL) {
-        const int fd = PQsocket(l->conn);
-        uv_poll_t *poll = malloc(sizeof(*poll));
-        if (fd < 0 || poll == NULL || uv_poll_init(l->loop, poll, fd) != 0) {
-            free(poll);
-            return false;
-        }
-        poll->data = l;
-        l->poll = poll;
-    }
-    return uv_poll_start(l->poll, events, on_ready) == 0;
-}
-
 static void flush(struct auth_link *l)
 {
-    const int left = PQflush(l->conn);
-    if (left < 0 || !watch(l, left > 0 ? UV_READABLE | UV_WRITABLE : UV_READABLE))
+    if (!libpq_watch_flush(&l->watch, l->conn))
         fail(l, NULL, PQerrorMessage(l->conn));
 }
 
@@ -174,7 +140,7 @@ static void read_answer(struct auth_link *l)
 static void step_connecting(struct auth_link *l)
 {
     /* libpq may close the descriptor and open another one, even of the same number. */
-    unwatch(l);
+    libpq_watch_end(&l->watch);
     const PostgresPollingStatusType status = PQconnectPoll(l->conn);
     if (status == PGRES_POLLING_OK) {
         (void)PQsetnonblocking(l->conn, 1);
@@ -182,7 +148,8 @@ static void step_connecting(struct auth_link *l)
         return;
     }
     const bool waits = status == PGRES_POLLING_READING || status == PGRES_POLLING_WRITING;
-    if (!waits || !watch(l, status == PGRES_POLLING_READING ? UV_READABLE : UV_WRITABLE))
+    if (!waits || !libpq_watch_start(&l->watch, l->conn,
+                                     status == PGRES_POLLING_READING ? UV_READABLE : UV_WRITABLE))
         fail_connect(l);
 }
 
@@ -190,7 +157,7 @@ static void on_ready(uv_poll_t *poll, int status, int events)
 {
     struct auth_link *l = poll->data;
     (void)events;
-    assert(l->poll == poll);
+    assert(l->watch.poll == poll);
     if (l->state == AUTH_LINK_CONNECTING)
         step_connecting(l); /* an error of the descriptor is libpq's to tell */
     else if (status < 0)
@@ -250,6 +217,8 @@ static PGconn *start(const struct auth_target *t, const char *address)
 static void connect_to(struct auth_link *l, const char *address)
 {
     move(l, AUTH_LINK_CONNECTING);
+    l->watch.on_ready = on_ready;
+    l->watch.arg = l;
     l->conn = start(&l->target, address);
     if (l->conn == NULL || PQstatus(l->conn) == CONNECTION_BAD) {
         fail_connect(l);
@@ -257,7 +226,7 @@ static void connect_to(struct auth_link *l, const char *address)
     }
     (void)PQsetErrorVerbosity(l->conn, PQERRORS_VERBOSE); /* so that we see the SQLSTATE */
     (void)PQsetNoticeReceiver(l->conn, on_notice, NULL);
-    if (!watch(l, UV_WRITABLE))
+    if (!libpq_watch_start(&l->watch, l->conn, UV_WRITABLE))
         fail_connect(l);
 }
 
@@ -285,14 +254,6 @@ static void on_resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *
         connect_to(l, address);
 }
 
-/* A name needs a look-up off the loop: libpq's own would block every client of this worker. */
-static bool is_name(const char *host)
-{
-    struct in6_addr address;
-    return host[0] != '/' && host[0] != '@' && inet_pton(AF_INET, host, &address) != 1 &&
-           inet_pton(AF_INET6, host, &address) != 1;
-}
-
 static void resolve(struct auth_link *l, const char *host)
 {
     const struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
@@ -303,7 +264,7 @@ static void resolve(struct auth_link *l, const char *host)
     lookup->request.data = lookup;
     move(l, AUTH_LINK_RESOLVING);
     l->lookup = lookup;
-    const int r = uv_getaddrinfo(l->loop, &lookup->request, on_resolved, host, NULL, &hints);
+    const int r = uv_getaddrinfo(l->watch.loop, &lookup->request, on_resolved, host, NULL, &hints);
     if (r == 0)
         return;
     l->lookup = NULL;
@@ -333,7 +294,7 @@ void auth_link_ask(struct auth_link *l, const struct auth_target *target, const 
     }
     l->target = *target;
     const char *host = target->config->nodes[target->node].host;
-    if (is_name(host))
+    if (libpq_needs_lookup(host))
         resolve(l, host);
     else
         connect_to(l, "");

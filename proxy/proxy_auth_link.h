@@ -7,10 +7,8 @@
 #ifndef PROXY_AUTH_LINK_H
 #define PROXY_AUTH_LINK_H
 
-#include <libpq-fe.h>
-#include <uv.h>
-
 #include "config.h"
+#include "proxy_libpq.h"
 
 enum auth_link_state {
     AUTH_LINK_CLOSED,
@@ -30,7 +28,7 @@ struct auth_target {
 };
 
 struct auth_link {
-    uv_loop_t *loop;
+    struct libpq_watch watch;
     void *owner;
     enum auth_link_state state;
     bool reused; /* the question went over a connection that had been idle: it may have been dead */
@@ -41,7 +39,6 @@ struct auth_link {
     char name[256];
     PGconn *conn;
     PGresult *result;
-    uv_poll_t *poll;             /* freed by its close callback */
     struct auth_resolve *lookup; /* of the host's name; outlives us when it is given up */
 };
 

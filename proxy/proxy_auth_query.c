@@ -69,7 +69,7 @@ static struct auth_query *query_of(struct worker *w)
     TAILQ_INIT(&q->wanted);
     TAILQ_INIT(&q->others);
     for (uint32_t i = 0; i < LINKS_MAX; i++)
-        q->links[i] = (struct auth_link){.loop = &w->loop, .owner = q};
+        q->links[i] = (struct auth_link){.watch = {.loop = &w->loop}, .owner = q};
     w->auth_query = q;
     return q;
 }

@@ -11,6 +11,7 @@
 #include <sys/socket.h>
 
 #include "proxy_cancel.h"
+#include "proxy_libpq.h"
 #include "proxy_log.h"
 #include "proxy_tls.h"
 #include "proxy_worker.h"
@@ -19,24 +20,13 @@ static void on_connecting(uv_poll_t *poll, int status, int events);
 
 /* ---- connecting ---- */
 
-/* "FATAL:  28P01: ..." as libpq words it in verbose mode. */
-static void read_sqlstate(const char *message, char sqlstate[6])
-{
-    sqlstate[0] = '\0';
-    const char *found = strstr(message, "FATAL:  ");
-    if (found == NULL || strlen(found) < 14 || found[13] != ':')
-        return;
-    memcpy(sqlstate, found + 8, 5);
-    sqlstate[5] = '\0';
-}
-
 static void connect_failed(struct server *v, const char *message)
 {
     struct worker *w = v->worker;
     struct pool *pool = v->pool;
     char sqlstate[6];
     char text[256];
-    read_sqlstate(message, sqlstate);
+    libpq_sqlstate(message, sqlstate);
     (void)snprintf(text, sizeof(text), "%s", message);
     for (char *c = text; *c != '\0'; c++)
         if (*c == '\n')
@@ -287,14 +277,6 @@ static void on_resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *
     begin_connect(v);
 }
 
-/* A name needs a look-up off the loop: libpq's own would block every client of this worker. */
-static bool needs_resolving(const char *host)
-{
-    struct in6_addr address;
-    return host[0] != '\0' && host[0] != '/' && host[0] != '@' &&
-           inet_pton(AF_INET, host, &address) != 1 && inet_pton(AF_INET6, host, &address) != 1;
-}
-
 void server_open(struct pool *pool, uint64_t now_ns)
 {
     server_open_for(pool, NULL, now_ns);
@@ -321,7 +303,7 @@ void server_open_for(struct pool *pool, struct client *owner, uint64_t now_ns)
     TAILQ_INSERT_TAIL(&pool->others, v, link);
     pool->opening_count++;
     w->servers_count++;
-    if (!needs_resolving(node->host)) {
+    if (!libpq_needs_lookup(node->host)) {
         begin_connect(v);
         return;
     }

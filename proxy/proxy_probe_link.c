@@ -64,22 +64,6 @@ const char *link_fault_text(enum link_fault fault)
 
 /* ---- closing and failing ---- */
 
-static void on_poll_closed(uv_handle_t *handle)
-{
-    free(handle);
-}
-
-/* Before libpq may close the descriptor: the watch has to go first. */
-static void unwatch(struct link *l)
-{
-    if (l->poll == NULL)
-        return;
-    uv_poll_stop(l->poll);
-    l->poll->data = NULL;
-    uv_close((uv_handle_t *)l->poll, on_poll_closed);
-    l->poll = NULL;
-}
-
 void link_close(struct link *l)
 {
     if (l->lookup != NULL) {
@@ -87,7 +71,7 @@ void link_close(struct link *l)
         uv_cancel((uv_req_t *)&l->lookup->request);
         l->lookup = NULL;
     }
-    unwatch(l);
+    libpq_watch_end(&l->watch);
     PQclear(l->result);
     l->result = NULL;
     PQfinish(l->conn);
@@ -124,21 +108,6 @@ void link_time_out(struct link *l)
 
 /* ---- errors of libpq, which come as text ---- */
 
-/* Verbose messages read "FATAL:  57P03: the database system is starting up". */
-static void find_sqlstate(const char *message, char ret[6])
-{
-    static const char allowed[] = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ";
-
-    ret[0] = '\0';
-    for (const char *p = message; (p = strstr(p, ":  ")) != NULL; p += 3) {
-        if (strspn(p + 3, allowed) == 5 && p[8] == ':') {
-            memcpy(ret, p + 3, 5);
-            ret[5] = '\0';
-            return;
-        }
-    }
-}
-
 static bool is_refusal(const char *message)
 {
     return strstr(message, strerror(ECONNREFUSED)) != NULL ||
@@ -151,7 +120,7 @@ static void fail_connect(struct link *l)
     char message[160];
 
     first_line(message, sizeof(message), l->conn != NULL ? PQerrorMessage(l->conn) : "no memory");
-    find_sqlstate(message, sqlstate);
+    libpq_sqlstate(message, sqlstate);
     if (sqlstate[0] != '\0')
         fail_with(l, LINK_REJECTED, sqlstate, message);
     else
@@ -181,26 +150,9 @@ static void on_notice(void *arg, const PGresult *result)
 
 static void on_ready(uv_poll_t *poll, int status, int events);
 
-static bool watch(struct link *l, int events)
-{
-    if (l->poll == NULL) {
-        const int fd = PQsocket(l->conn);
-        uv_poll_t *poll = malloc(sizeof(*poll));
-        if (fd < 0 || poll == NULL || uv_poll_init(l->loop, poll, fd) != 0) {
-            free(poll);
-            return false;
-        }
-        poll->data = l;
-        l->poll = poll;
-    }
-    return uv_poll_start(l->poll, events, on_ready) == 0;
-}
-
-/* Writes what libpq holds and watches for what comes next. */
 static void flush(struct link *l)
 {
-    const int left = PQflush(l->conn);
-    if (left < 0 || !watch(l, left > 0 ? UV_READABLE | UV_WRITABLE : UV_READABLE))
+    if (!libpq_watch_flush(&l->watch, l->conn))
         fail_lost(l);
 }
 
@@ -333,7 +285,7 @@ static void read_answer(struct link *l)
 static void on_connect_ready(struct link *l)
 {
     /* libpq may close the descriptor and open another one, even of the same number. */
-    unwatch(l);
+    libpq_watch_end(&l->watch);
     const PostgresPollingStatusType status = PQconnectPoll(l->conn);
     switch (status) {
     case PGRES_POLLING_OK:
@@ -342,7 +294,8 @@ static void on_connect_ready(struct link *l)
         return;
     case PGRES_POLLING_READING:
     case PGRES_POLLING_WRITING:
-        if (watch(l, status == PGRES_POLLING_READING ? UV_READABLE : UV_WRITABLE))
+        if (libpq_watch_start(&l->watch, l->conn,
+                              status == PGRES_POLLING_READING ? UV_READABLE : UV_WRITABLE))
             return;
         break;
     case PGRES_POLLING_FAILED:
@@ -356,7 +309,7 @@ static void on_ready(uv_poll_t *poll, int status, int events)
 {
     (void)events;
     struct link *l = poll->data;
-    assert(l != NULL && l->poll == poll); /* a stopped watch calls nobody */
+    assert(l != NULL && l->watch.poll == poll); /* a stopped watch calls nobody */
 
     if (l->state == LINK_CONNECTING)
         on_connect_ready(l); /* an error of the descriptor is libpq's to tell */
@@ -382,17 +335,11 @@ static void start_connect(struct link *l, const char *addresses)
     }
     PQsetErrorVerbosity(l->conn, PQERRORS_VERBOSE); /* libpq 15 tells a SQLSTATE in no other way */
     PQsetNoticeReceiver(l->conn, on_notice, l);
-    if (!watch(l, UV_WRITABLE))
+    if (!libpq_watch_start(&l->watch, l->conn, UV_WRITABLE))
         fail_connect(l);
 }
 
 /* ---- names ---- */
-
-static bool is_numeric(const char *host)
-{
-    struct in6_addr address;
-    return inet_pton(AF_INET, host, &address) == 1 || inet_pton(AF_INET6, host, &address) == 1;
-}
 
 static void join_addresses(const struct addrinfo *found, char *to, size_t to_size)
 {
@@ -440,7 +387,8 @@ static void resolve(struct link *l)
     if (lookup != NULL) {
         lookup->link = l;
         lookup->request.data = lookup;
-        r = uv_getaddrinfo(l->loop, &lookup->request, on_resolved, l->node->host, NULL, &hints);
+        r = uv_getaddrinfo(l->watch.loop, &lookup->request, on_resolved, l->node->host, NULL,
+                           &hints);
     }
     if (r != 0) {
         free(lookup);
@@ -454,7 +402,9 @@ static void resolve(struct link *l)
 
 void link_init(struct link *l, uv_loop_t *loop, void *owner)
 {
-    *l = (struct link){.loop = loop, .owner = owner, .state = LINK_CLOSED};
+    *l = (struct link){.watch = {.loop = loop, .on_ready = on_ready, .arg = l},
+                       .owner = owner,
+                       .state = LINK_CLOSED};
 }
 
 void link_ask(struct link *l, const struct config *config, const struct config_node *node,
@@ -473,9 +423,9 @@ void link_ask(struct link *l, const struct config *config, const struct config_n
     l->wants_full = true;
     l->lost_sqlstate[0] = '\0';
     l->state = LINK_RESOLVING;
-    /* A Unix socket's directory, an abstract one, or an address: nothing to look up. */
-    if (node->host[0] == '/' || node->host[0] == '@' || is_numeric(node->host))
-        start_connect(l, is_numeric(node->host) ? node->host : "");
-    else
+    const char *host = node->host;
+    if (libpq_needs_lookup(host))
         resolve(l);
+    else
+        start_connect(l, host[0] == '/' || host[0] == '@' ? "" : host);
 }

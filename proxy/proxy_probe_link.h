@@ -6,13 +6,11 @@
 #ifndef PROXY_PROBE_LINK_H
 #define PROXY_PROBE_LINK_H
 
-#include <libpq-fe.h>
-#include <stdbool.h>
 #include <stdint.h>
-#include <uv.h>
 
 #include "config.h"
 #include "proxy_evidence.h"
+#include "proxy_libpq.h"
 
 enum link_state {
     LINK_CLOSED,
@@ -48,7 +46,7 @@ struct link_failure {
 };
 
 struct link {
-    uv_loop_t *loop;
+    struct libpq_watch watch;
     void *owner;
     /* Either may call link_close() and link_ask(). on_failed: the connection is closed already. */
     void (*on_answer)(struct link *l, const struct evidence_answer *answer);
@@ -62,7 +60,6 @@ struct link {
     uint64_t asked_ns; /* when link_ask() was called */
     PGconn *conn;
     PGresult *result;               /* the first one of a reply that is not complete */
-    uv_poll_t *poll;                /* freed by its close callback */
     struct link_lookup *lookup;     /* of the host's name; outlives us when it is given up */
     const struct config_node *node; /* only while it connects */
     const struct config *config;    /* the node's */

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: PostgreSQL
+ *
+ * proxy_libpq: see the header.
+ */
+#include "proxy_libpq.h"
+
+#include <arpa/inet.h>
+#include <stdlib.h>
+#include <string.h>
+
+bool libpq_watch_start(struct libpq_watch *w, const PGconn *conn, int events)
+{
+    if (w->poll == NULL) {
+        const int fd = PQsocket(conn);
+        uv_poll_t *poll = malloc(sizeof(*poll));
+        if (fd < 0 || poll == NULL || uv_poll_init(w->loop, poll, fd) != 0) {
+            free(poll);
+            return false;
+        }
+        poll->data = w->arg;
+        w->poll = poll;
+    }
+    return uv_poll_start(w->poll, events, w->on_ready) == 0;
+}
+
+static void on_poll_closed(uv_handle_t *handle)
+{
+    free(handle);
+}
+
+void libpq_watch_end(struct libpq_watch *w)
+{
+    if (w->poll == NULL)
+        return;
+    (void)uv_poll_stop(w->poll);
+    w->poll->data = NULL;
+    uv_close((uv_handle_t *)w->poll, on_poll_closed);
+    w->poll = NULL;
+}
+
+bool libpq_watch_flush(struct libpq_watch *w, PGconn *conn)
+{
+    const int left = PQflush(conn);
+    return left >= 0 &&
+           libpq_watch_start(w, conn, left > 0 ? UV_READABLE | UV_WRITABLE : UV_READABLE);
+}
+
+void libpq_sqlstate(const char *message, char ret[6])
+{
+    static const char allowed[] = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ";
+    ret[0] = '\0';
+    for (const char *p = message; (p = strstr(p, ":  ")) != NULL; p += 3) {
+        if (strspn(p + 3, allowed) == 5 && p[8] == ':') {
+            memcpy(ret, p + 3, 5);
+            ret[5] = '\0';
+            return;
+        }
+    }
+}
+
+bool libpq_needs_lookup(const char *host)
+{
+    struct in6_addr address;
+    return host[0] != '\0' && host[0] != '/' && host[0] != '@' &&
+           inet_pton(AF_INET, host, &address) != 1 && inet_pton(AF_INET6, host, &address) != 1;
+}

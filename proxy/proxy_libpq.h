@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: PostgreSQL
+ *
+ * proxy_libpq: what everybody needs who uses libpq under uv_poll: the watch of its descriptor, and
+ * the SQLSTATE of an error that comes as text. The thread of the loop; nothing blocks.
+ */
+#ifndef PROXY_LIBPQ_H
+#define PROXY_LIBPQ_H
+
+#include <libpq-fe.h>
+#include <stdbool.h>
+#include <uv.h>
+
+/* A PGconn's descriptor in a loop. Zeroed but for the first three: not watched. */
+struct libpq_watch {
+    uv_loop_t *loop;
+    uv_poll_cb on_ready;
+    void *arg;       /* poll->data of on_ready */
+    uv_poll_t *poll; /* its own memory: it outlives the watch until its handle has closed */
+};
+
+/* False: libpq has no descriptor, or the loop does not take it. */
+bool libpq_watch_start(struct libpq_watch *w, const PGconn *conn, int events);
+/* Before libpq may close the descriptor (PQconnectPoll, PQfinish): the watch has to go first. */
+void libpq_watch_end(struct libpq_watch *w);
+/* Writes what libpq holds and watches for what comes next. False: the connection is lost. */
+bool libpq_watch_flush(struct libpq_watch *w, PGconn *conn);
+
+/* Of verbose messages, which read "FATAL:  57P03: the database system is starting up", in whatever
+ * language the first word is. Empty: there is none. */
+void libpq_sqlstate(const char *message, char ret[6]);
+
+/* A name needs a look-up off the loop: libpq's own would block it. Addresses and the directories of
+ * Unix sockets need none. */
+bool libpq_needs_lookup(const char *host);
+
+#endif
