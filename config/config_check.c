@@ -61,7 +61,7 @@ static void listen_item_check(struct config *c, const char *text,
     if (!config_address_parse(text, &address)) {
         config_error(p, source,
                      "listen: %s is no address: write host:port, [ipv6]:port, *:port or "
-                     "unix:/directory",
+                     "unix:/directory or unix:@name",
                      text);
         return;
     }
@@ -121,7 +121,7 @@ static void admin_socket_check(struct config *c, const struct config_place *plac
     const char *directory = c->switchgear.admin_socket;
     struct config_address address;
     const char *text = config_arena_print(c->arena, "unix:%s", directory);
-    if (directory[0] != '\0' && !config_address_parse(text, &address))
+    if (directory[0] != '\0' && (directory[0] == '@' || !config_address_parse(text, &address)))
         config_error(p, &source,
                      "admin_socket: %s: write the full path of a directory, at most 92 bytes",
                      directory);

@@ -105,7 +105,8 @@ bool config_address_parse(const char *text, struct config_address *ret)
     struct config_address address = {0};
     if (strncmp(text, "unix:", 5) == 0) {
         const size_t size = strlen(text + 5);
-        if (text[5] != '/' || size > DIRECTORY_MAX)
+        const bool is_abstract = text[5] == '@' && size > 1;
+        if ((text[5] != '/' && !is_abstract) || size > DIRECTORY_MAX)
             return false;
         address.is_unix = true;
         address.is_loopback = true;

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <grp.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -71,17 +72,35 @@ static bool set_rights(const struct config_switchgear *config, const char *path,
     return false;
 }
 
+/* A name that is no file: nothing to make, to give rights to or to remove. libpq, PgBouncer and
+ * PostgreSQL make it from "@name" in the same way. */
+static int bind_abstract(struct sockaddr_un *address, char error[512])
+{
+    const socklen_t size =
+        (socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(address->sun_path));
+    const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    address->sun_path[0] = '\0';
+    if (fd >= 0 && bind(fd, (struct sockaddr *)address, size) == 0)
+        return fd;
+    (void)snprintf(error, 512, "cannot listen on @%s: %s", address->sun_path + 1, strerror(errno));
+    if (fd >= 0)
+        (void)close(fd);
+    return -1;
+}
+
 int listen_unix_bind(const struct config_switchgear *config, const char *directory, uint16_t port,
                      bool is_admin, struct sockaddr_un *ret, char error[512])
 {
     *ret = (struct sockaddr_un){.sun_family = AF_UNIX};
-    (void)mkdir(directory, is_admin ? 0700 : 0755);
     const int n =
         snprintf(ret->sun_path, sizeof(ret->sun_path), "%s/.s.PGSQL.%u", directory, (unsigned)port);
     if (n < 0 || (size_t)n >= sizeof(ret->sun_path)) {
         (void)snprintf(error, 512, "the path %s is too long for a socket", directory);
         return -1;
     }
+    if (directory[0] == '@')
+        return bind_abstract(ret, error);
+    (void)mkdir(directory, is_admin ? 0700 : 0755);
     remove_stale(ret);
     const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0 || bind(fd, (struct sockaddr *)ret, sizeof(*ret)) != 0) {

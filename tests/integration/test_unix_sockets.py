@@ -113,8 +113,27 @@ def test_a_group_that_is_not_there_is_an_error_at_start(local):
     ends_with_3(p, "no-such-group")
 
 
-def test_servers_are_reached_through_unix_sockets(proxy, cluster):
-    p = proxy(nodes={n.name: {"host": n.base} for n in cluster.nodes})
+@pytest.mark.core
+def test_clients_come_through_an_abstract_socket(proxy):
+    port = free_port()
+    name = f"@switchgear-{port}"
+    p = proxy(wait=False, switchgear={"listen": f"127.0.0.1:{port}, unix:{name}"})
+    p.port = port
+    c = ready(p).connect(host=name)
+    assert one(c, "select 40 + 2") == 42
+    sleeper = Sleeper(c, "select pg_sleep(20)")
+    time.sleep(0.3)
+    c.cancel()
+    sleeper.join(5)
+    assert sleeper.error == "57014"
+    p.stop()
+    with pytest.raises(psycopg2.OperationalError, match="Connection refused"):
+        p.connect(host=name)
+
+
+@pytest.mark.parametrize("where", ["{base}", "@switchgear-{port}"])
+def test_servers_are_reached_through_unix_sockets(proxy, cluster, where):
+    p = proxy(nodes={n.name: {"host": where.format(base=n.base, port=n.port)} for n in cluster.nodes})
     c = p.connect()
     one(c, "select count(*) from t")
     assert last_route(c)["role"] == "replica"

@@ -273,11 +273,13 @@ static void addresses_are_split(void **state)
                 {"127.0.0.256:80", "127.0.0.256", 80, false, false},
                 {"127.0.0:80", "127.0.0", 80, false, false},
                 {"127.0.0.:80", "127.0.0.", 80, false, false},
+                {"unix:@x", "@x", 0, true, true},
                 {"unix:/run/x", "/run/x", 0, true, true}};
-    static const char *const bad[] = {
-        "",        "6432",       ":6432",    "127.0.0.1", "127.0.0.1:",   "127.0.0.1:0",
-        "a:65536", "a:99999999", "::1:6432", "[::1]6432", "[::1:6432",    "a b:1",
-        "unix:x",  "unix:",      "[]:6432",  "a/b:1",     "127.0.0.1:+1", "a:1 "};
+    static const char *const bad[] = {"",           "6432",         ":6432",     "127.0.0.1",
+                                      "127.0.0.1:", "127.0.0.1:0",  "a:65536",   "a:99999999",
+                                      "::1:6432",   "[::1]6432",    "[::1:6432", "a b:1",
+                                      "unix:x",     "unix:",        "unix:@",    "[]:6432",
+                                      "a/b:1",      "127.0.0.1:+1", "a:1 "};
     struct config_address a;
     for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
         if (!config_address_parse(good[i].text, &a))
