@@ -338,6 +338,7 @@ struct core_session {
     bool preflight_alone; /* ... no batch does: the client reset what it had brought along */
     bool movable;         /* the block is open on a replica and has not written: core_move.c */
     bool stays;           /* the block begins on the primary, or has moved there */
+    bool portal_open;     /* the unnamed portal of a movable block may have been left half read */
     bool loggable;        /* the batch at the front could be said again there */
     bool ready_held;      /* ... and its ReadyForQuery waits for that */
     bool settings_off;    /* the backend's settings are not `settings` */

@@ -206,8 +206,8 @@ static bool scan_message(struct core_session *s, struct proto_header h, struct p
         break;
     case 'E':
         batch->needs_server = batch->executes = true;
-        batch->opens = batch->opens || !batch->bound || body.size < 4 ||
-                       proto_load_u32(body.base + body.size - 4) != 0; /* max_rows */
+        batch->opens = batch->opens || body.size != 5 || body.base[0] != '\0';
+        batch->continues = batch->continues || !batch->bound;
         batch->bound = false;
         batch->executes_unbound = batch->executes_unbound || !batch->binds;
         return true;
@@ -259,6 +259,8 @@ static enum core_batch_status scan_simple(struct core_session *s, struct proto_h
         return CORE_BATCH_WHOLE;
     }
     ret->detail.deallocate[0] = '\0';
+    ret->text = text;
+    ret->one = true;
     classify(s, ret, text, &ret->class, &ret->detail);
     ret->all_local = ret->class.verdict == ROUTER_VERDICT_LOCAL;
     return CORE_BATCH_WHOLE;
@@ -315,6 +317,20 @@ static enum core_batch_status find_end(struct core_session *s, struct proto_span
     return too_long ? CORE_BATCH_TOO_LONG : CORE_BATCH_MORE;
 }
 
+/* Its first message is about a statement such as BEGIN. True: the batch ends behind that one. */
+static bool scan_transaction(const struct core_session *s, struct proto_span in,
+                             struct core_batch *ret)
+{
+    const uint32_t size = core_begin_scan(s, in, ret->size, &ret->text);
+    ret->one = size > 0 && size == ret->size && !ret->flushes && in.base[size - 5] == 'S';
+    if (size == 0 || !core_begin_answers(s, &ret->class))
+        return false;
+    ret->control = ret->binds = ret->executes = ret->needs_server = true;
+    ret->flushes = false;
+    ret->size = size;
+    return true;
+}
+
 enum core_batch_status core_batch_scan(struct core_session *s, struct proto_span in,
                                        struct core_batch *ret)
 {
@@ -342,10 +358,13 @@ enum core_batch_status core_batch_scan(struct core_session *s, struct proto_span
             merge(ret, &unknown_statement, first);
             first = ret->all_local = false;
         }
+        if (pos == 0 && ret->class.verdict == ROUTER_VERDICT_TRANSACTION &&
+            scan_transaction(s, in, ret))
+            break;
         pos += PROTO_HEADER_SIZE + h.body_size;
         ret->messages++;
     }
-    ret->opens = ret->opens || ret->bound || ret->flushes;
+    ret->opens = ret->opens || ret->bound;
     if (first) /* no statement in it: at most a portal's; where there is none, any node says so */
         ret->class = (struct router_class){.verdict = ret->needs_server ? ROUTER_VERDICT_READ
                                                                         : ROUTER_VERDICT_LOCAL,

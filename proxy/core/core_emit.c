@@ -49,8 +49,10 @@ static void emit_query(struct core_session *s, struct proto_span message, bool b
         core_move_sent(s, text);
     }
     core_sink_append(&a->server, message);
-    if (message.base[0] == 'Q')
+    if (message.base[0] == 'Q') {
         drop_unnamed(s);
+        s->portal_open = false;
+    }
     s->syncs++;
     s->unsynced = s->executed = false;
 }
@@ -176,19 +178,31 @@ static size_t store_string(uint8_t *to, struct proto_span string)
     return string.size + 1;
 }
 
+/* The text that a Bind is of. */
+static struct proto_span bound_text(const struct core_session *s, struct proto_span name)
+{
+    struct proto_parse parse = {0};
+    if (name.size > 0) {
+        const struct core_stmt *stmt = core_names_find(s->names, name);
+        return stmt != NULL ? (struct proto_span){.base = stmt->data, .size = stmt->text_size}
+                            : parse.text;
+    }
+    (void)proto_parse_read(core_span_skip(core_block_span(s->unnamed), sizeof(struct core_unnamed)),
+                           &parse);
+    return parse.text;
+}
+
 /* What the portal will change, if its statement changes anything that we keep books of. False: an
  * error was provoked instead. */
 static bool follow_bind(struct core_session *s, const struct proto_bind *bind,
                         struct core_actions *a)
 {
     const struct router_class *class = NULL;
-    struct proto_span text = {0};
     if (bind->statement.size > 0) {
         const struct core_stmt *stmt = core_names_find(s->names, bind->statement);
         if (stmt == NULL)
             return true; /* the server will say that there is none */
         class = &stmt->class;
-        text = (struct proto_span){.base = stmt->data, .size = stmt->text_size};
     } else {
         class = &((const struct core_unnamed *)(const void *)s->unnamed->data)->class;
     }
@@ -198,11 +212,7 @@ static bool follow_bind(struct core_session *s, const struct proto_bind *bind,
     if (!class->changes && !class->ends && !class->rolls_back && !drops && !class->moves_database &&
         s->bound_follow == CORE_FOLLOW_NOTHING)
         return true;
-    struct proto_parse parse;
-    if (bind->statement.size == 0 &&
-        proto_parse_read(core_span_skip(core_block_span(s->unnamed), sizeof(struct core_unnamed)),
-                         &parse) == PROTO_OK)
-        text = parse.text;
+    const struct proto_span text = bound_text(s, bind->statement);
     if (class->moves_database)
         a->moves_database = text;
     core_follow_bound(s, class, text, bind->portal.size > 0);
@@ -223,6 +233,10 @@ static void emit_bind(struct core_session *s, struct proto_span prefix, uint32_t
         s->stream_drop = true;
         return;
     }
+    if (bind.portal.size == 0)
+        s->portal_open = false;
+    if (s->movable && s->loggable)
+        core_move_sent(s, bound_text(s, bind.statement));
     (void)core_expect_push(s->backend, CORE_EXPECT_BIND, CORE_FORWARD);
     struct proto_writer w = core_sink_writer(&a->server);
     assert(w.capacity >= PROTO_HEADER_SIZE + bind.portal.size + 1 + name.size + 1);
@@ -492,6 +506,7 @@ size_t core_emit(struct core_session *s, struct proto_span in, struct core_actio
             if (strchr("PBQF", h.type) != NULL && emit_long(s, h, rest, a)) {
                 pos += rest.size;
                 s->streaming = !ends_batch(h.type);
+                last_type = h.type; /* nothing may come between its parts */
             }
             break;
         }

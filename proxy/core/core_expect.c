@@ -51,16 +51,26 @@ void core_expect_pop(struct core_backend *b)
     forget(b, e);
 }
 
+/* The server still has it, and what made it go has been undone: there is room for it. */
+static void undo_close(struct core_backend *b, const struct core_expect *e)
+{
+    uint8_t digest[CORE_DIGEST_SIZE];
+    uint8_t evicted[CORE_DIGEST_SIZE];
+    if (e->stmt != NULL)
+        memcpy(digest, e->stmt->digest, sizeof(digest));
+    else
+        core_server_name_read(e->name, digest);
+    if (core_lru_touch(b, digest) || core_lru_add(b, digest, evicted))
+        b->broken = true;
+}
+
 static void undo(struct core_backend *b, const struct core_expect *e)
 {
     struct core_session *s = b->session;
-    uint8_t evicted[CORE_DIGEST_SIZE];
     if (e->in_backend && e->kind == CORE_EXPECT_PARSE)
         core_lru_remove(b, e->stmt->digest);
-    if (e->in_backend && e->kind == CORE_EXPECT_CLOSE &&
-        (e->stmt == NULL || core_lru_touch(b, e->stmt->digest) ||
-         core_lru_add(b, e->stmt->digest, evicted)))
-        b->broken = true; /* it still has what we believe evicted: too rare to keep books of */
+    if (e->in_backend && e->kind == CORE_EXPECT_CLOSE)
+        undo_close(b, e);
     if (e->kind == CORE_EXPECT_PARSE && e->stmt == NULL) {
         if (b->unnamed_id == e->unnamed_id) /* an unnamed Parse that never happened, or failed */
             b->unnamed_id = 0;

@@ -112,19 +112,10 @@ void core_block_fails(struct core_session *s)
         s->block = CORE_FAILED;
 }
 
-static void is_over(struct core_session *s)
-{
-    s->block = CORE_NO_BLOCK;
-    s->begin = ROUTER_BEGIN_NONE;
-    s->level_local = 0xff;
-    core_follow_over(s);
-    core_move_over(s);
-}
-
 static void leave(struct core_session *s, enum way_out way)
 {
     if (way == WAY_END) {
-        is_over(s);
+        core_begin_over(s);
         return;
     }
     assert(way == WAY_CHAIN);

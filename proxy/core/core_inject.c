@@ -143,6 +143,8 @@ void core_list_in_backend(struct core_session *s, struct core_actions *a,
     char name[CORE_SERVER_NAME_SIZE + 1];
     core_server_name(evicted, name);
     core_inject_close(s, a, core_span(name), NULL);
+    const uint32_t last = core_expect_count(s->backend) - 1;
+    core_expect_at(s->backend, last)->name = core_copy_name(core_span(name));
 }
 
 void core_inject_error(struct core_backend *b, struct core_actions *a)

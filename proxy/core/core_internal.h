@@ -97,12 +97,16 @@ struct core_batch {
     bool names;             /* a statement's name is in it */
     bool odd;               /* a message of it is malformed, or a name too long */
     bool bound;             /* a Bind is not executed yet */
-    bool opens;             /* a portal may outlive the batch, or its end is not known */
+    bool opens;             /* a portal that has a name, or is bound and not executed */
+    bool continues;         /* an Execute goes on with a portal that was executed before */
     bool drops_unnamed;     /* the unnamed statement will not be what it is */
     bool parse_class_valid; /* its first message is an unnamed Parse, s->parse_class its class */
+    bool one;     /* one Query, or all messages of one transaction statement with their Sync */
+    bool control; /* one that core_begin_answers(), up to its Execute or Sync: it was cut there */
     uint32_t hashes_count;
     struct router_hash hashes[CORE_HASHES_MAX];
     struct router_class class;
+    struct proto_span text;      /* of `one` and of `control` */
     struct router_detail detail; /* of a simple Query on the cold path */
 };
 enum core_batch_status core_batch_scan(struct core_session *s, struct proto_span in,
@@ -359,23 +363,42 @@ static inline bool core_follow_pending(const struct core_session *s)
 /* What the names of statements that are parsed now are mixed with. False: with nothing. */
 bool core_follow_salt(const struct core_session *s, uint8_t ret[CORE_DIGEST_SIZE]);
 
+/* ---- core_begin.c: blocks that no server knows of yet ---- */
+
+/* Is it a BEGIN that is deferred, or the end of a block whose BEGIN was? */
+bool core_begin_answers(const struct core_session *s, const struct router_class *class);
+/* ... then this does what it says and writes its CommandComplete. */
+void core_begin_execute(struct core_session *s, const struct router_class *class,
+                        struct proto_span text, uint64_t now_ns, struct core_actions *a);
+/* The block has ended, and no server knows of it. */
+void core_begin_over(struct core_session *s);
+/* Do the extended messages in `in` begin with Parse, Bind, Describe, Execute of one statement
+ * without parameters or rows, of which none can fail for its form? Then their size, with a Sync
+ * that follows; else 0. */
+uint32_t core_begin_scan(const struct core_session *s, struct proto_span in, uint32_t size,
+                         struct proto_span *ret_text);
+
 /* ---- core_move.c: blocks that begin on a replica and move to the primary ---- */
 
 /* May this deferred block begin on a replica, though it may write later? */
 bool core_move_eligible(const struct core_session *s);
 /* Is it something that can be said again on the primary: a savepoint, SET LOCAL? */
 bool core_move_logs(const struct core_session *s, const struct core_batch *batch);
-/* Of a block that is open on a replica: must this be sent to the primary, and the block with it? */
+/* Of a block that is open on a replica: is it only parsed and described, and would be parsed on the
+ * primary at the price of a portal that is half read? */
+bool core_move_prepares(const struct core_session *s, const struct core_batch *batch);
+/* Likewise: must this be sent to the primary, and the block with it? */
 bool core_move_needed(const struct core_session *s, const struct core_batch *batch);
-/* All replies are in: leaves the replica; the block is a deferred one again. */
-void core_move(struct core_session *s, struct core_actions *a);
+/* All replies are in: leaves the replica; the block is a deferred one again. False: not yet, as the
+ * server is in the middle of a batch and has to end it first. */
+bool core_move(struct core_session *s, struct core_actions *a);
 /* The same, where the replica is lost or refused. */
 void core_move_defer(struct core_session *s);
 /* True when nothing runs in a movable block: its replica may vanish. */
 static inline bool core_may_defer(const struct core_session *s)
 {
-    return s->movable && s->block == CORE_OPEN && s->backend->status == 'T' &&
-           core_expect_count(s->backend) == 0 && !s->emitting && !s->unsynced &&
+    return s->movable && s->block == CORE_OPEN && s->backend->status != 'E' &&
+           core_expect_count(s->backend) == 0 && !s->emitting && !s->group_failed &&
            s->pin == ROUTER_REASON_NONE;
 }
 /* A statement that logs is on its way; a ReadyForQuery for the client; the block is over. */
@@ -456,6 +479,8 @@ bool core_lru_add(struct core_backend *b, const uint8_t digest[CORE_DIGEST_SIZE]
 void core_lru_remove(struct core_backend *b, const uint8_t digest[CORE_DIGEST_SIZE]);
 void core_lru_clear(struct core_backend *b);
 void core_server_name(const uint8_t digest[CORE_DIGEST_SIZE], char ret[CORE_SERVER_NAME_SIZE + 1]);
+/* The digest that such a name was made of. */
+void core_server_name_read(const char *name, uint8_t ret[CORE_DIGEST_SIZE]);
 
 /* ---- core_profile.c ---- */
 

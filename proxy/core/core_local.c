@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: PostgreSQL
  *
  * core_local: what the proxy answers by itself. SHOW, SET and RESET of switchgear.*, EXPLAIN
- * (ROUTE), DEALLOCATE of a statement that only we know, empty strings, and batches that hold
- * nothing but Close and Sync. In both protocols.
+ * (ROUTE), BEGIN (core_begin.c), DEALLOCATE of a statement that only we know, empty strings, and
+ * batches that hold nothing but Close and Sync. In both protocols.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -263,6 +263,10 @@ static bool explain(struct core_session *s, struct proto_span text, const struct
 static bool execute(struct core_session *s, struct proto_span text, const struct router_class *c,
                     const struct router_detail *d, uint64_t now_ns, struct core_actions *a)
 {
+    if (c->verdict == ROUTER_VERDICT_TRANSACTION) {
+        core_begin_execute(s, c, text, now_ns, a);
+        return true;
+    }
     s->worker->counters.local_answers++;
     core_route_count(s, ROUTER_TARGET_PROXY, ROUTER_NODE_NONE, ROUTER_VERDICT_LOCAL,
                      (enum router_reason)c->reason, now_ns);
@@ -294,7 +298,7 @@ static void answer_simple(struct core_session *s, struct proto_span in,
     struct proto_span text = {0};
     (void)proto_query_read(
         (struct proto_span){in.base + PROTO_HEADER_SIZE, batch->size - PROTO_HEADER_SIZE}, &text);
-    if (batch->class.verdict != ROUTER_VERDICT_LOCAL) { /* DEALLOCATE of a name of ours */
+    if (batch->class.reason == ROUTER_REASON_DEALLOCATE) { /* of a name of ours */
         struct core_stmt *stmt = core_names_remove(s, core_span(batch->detail.deallocate));
         core_stmt_release(s->worker, stmt);
         core_route_count(s, ROUTER_TARGET_PROXY, ROUTER_NODE_NONE, ROUTER_VERDICT_SESSION,
@@ -321,6 +325,7 @@ struct current {
     struct router_class class;
     struct router_detail detail;
     struct proto_span text;
+    const struct router_class *decided; /* as which it is answered; NULL: as what it is */
     bool known;
 };
 
@@ -343,6 +348,8 @@ static void look_up(struct core_session *s, struct proto_span name, struct curre
         ret->detail.name[0] = ret->detail.value[0] = '\0';
         router_cache_classify(s->worker->cache, (const char *)ret->text.base, ret->text.size,
                               &ret->class, NULL, &ret->detail);
+        if (ret->decided != NULL)
+            ret->class = *ret->decided;
     }
 }
 
@@ -452,7 +459,7 @@ void core_local_answer(struct core_session *s, struct proto_span in, const struc
         answer_simple(s, in, batch, now_ns, a);
         return;
     }
-    struct current current = {.known = false};
+    struct current current = {.decided = batch->control ? &batch->class : NULL};
     bool good = true;
     for (size_t pos = 0; pos < batch->size;) {
         struct proto_header h = {0};

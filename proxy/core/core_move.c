@@ -6,7 +6,9 @@
  * block has left for itself since, SET LOCAL and savepoints.
  *
  * While a block may move, nothing of it may live on the replica that cannot be said again: no
- * cursor, no portal that is still to be executed, no setting of the session.
+ * cursor, no portal that has a name or is still to be executed, no setting of the session. The
+ * unnamed portal may be left half read, as drivers do that want one row: a statement that moves the
+ * block binds another one, or is a Query, and either ends it.
  */
 #include <stdlib.h>
 
@@ -27,9 +29,16 @@ bool core_move_eligible(const struct core_session *s)
 bool core_move_logs(const struct core_session *s, const struct core_batch *batch)
 {
     const struct router_class *c = &batch->class;
-    return batch->simple && c->alone && c->verdict == ROUTER_VERDICT_TRANSACTION &&
+    return batch->one && c->alone && c->verdict == ROUTER_VERDICT_TRANSACTION &&
            (c->reason == ROUTER_REASON_SAVEPOINT || c->sets_local) &&
-           core_block_span(s->block_log).size + batch->size <= LOG_SIZE_MAX;
+           core_block_span(s->block_log).size + batch->text.size < LOG_SIZE_MAX;
+}
+
+bool core_move_prepares(const struct core_session *s, const struct core_batch *batch)
+{
+    const struct router_class *c = &batch->class;
+    return s->portal_open && batch->needs_server && !batch->simple && !batch->binds &&
+           !batch->executes && c->verdict == ROUTER_VERDICT_WRITE && c->pins == 0 && !c->changes;
 }
 
 bool core_move_needed(const struct core_session *s, const struct core_batch *batch)
@@ -37,10 +46,12 @@ bool core_move_needed(const struct core_session *s, const struct core_batch *bat
     const struct router_class *c = &batch->class;
     if (!batch->needs_server)
         return false;
-    if (batch->opens)
+    if (batch->opens || (batch->continues && !s->portal_open))
         return true;
     if (c->verdict == ROUTER_VERDICT_READ || c->verdict == ROUTER_VERDICT_LOCAL)
         return false;
+    if (c->alone && c->verdict == ROUTER_VERDICT_SESSION && c->reason == ROUTER_REASON_DEALLOCATE)
+        return false; /* what it forgets is parsed wherever it is wanted */
     return c->verdict != ROUTER_VERDICT_TRANSACTION || !(c->ends || c->rolls_back || s->loggable);
 }
 
@@ -48,14 +59,24 @@ void core_move_defer(struct core_session *s)
 {
     assert(s->movable && s->block == CORE_OPEN && s->begin_text != NULL);
     s->block = CORE_DEFERRED;
-    s->movable = false;
+    s->movable = s->portal_open = false;
     core_block_give(s->worker, &s->log_pending);
 }
 
-void core_move(struct core_session *s, struct core_actions *a)
+bool core_move(struct core_session *s, struct core_actions *a)
 {
     struct core_backend *b = s->backend;
-    assert(b->is_replica && core_expect_count(b) == 0 && b->status == 'T');
+    assert(b->is_replica && core_expect_count(b) == 0 && b->status != 'E');
+    if (s->unsynced) { /* nothing is open there that a Sync would end, and it says where we are */
+        core_inject_sync(b, a, CORE_SWALLOW);
+        s->unsynced = s->executed = false;
+        return false;
+    }
+    if (b->status != 'T') {
+        core_fatal(s, "08P01", "the server ended a transaction that it was not asked to end", NULL,
+                   a);
+        return false;
+    }
     core_move_defer(s);
     s->stays = true;
     core_detach(s); /* the shell rolls back what is left of the block there */
@@ -63,6 +84,7 @@ void core_move(struct core_session *s, struct core_actions *a)
     a->release = !b->broken;
     a->close_backend = b->broken ? CORE_CLOSE_NOW : CORE_KEEP;
     s->worker->counters.blocks_moved++;
+    return true;
 }
 
 void core_move_sent(struct core_session *s, struct proto_span text)
@@ -78,6 +100,7 @@ void core_move_ready(struct core_session *s)
         core_move_over(s);
         return;
     }
+    s->portal_open = s->portal_open && s->backend->status == 'T';
     if (s->log_pending != NULL && !s->group_failed)
         core_block_append(s->worker, &s->block_log, core_block_span(s->log_pending));
     core_block_give(s->worker, &s->log_pending);
@@ -85,7 +108,7 @@ void core_move_ready(struct core_session *s)
 
 void core_move_over(struct core_session *s)
 {
-    s->movable = s->stays = s->loggable = false;
+    s->movable = s->stays = s->loggable = s->portal_open = false;
     core_block_give(s->worker, &s->begin_text);
     core_block_give(s->worker, &s->block_log);
     core_block_give(s->worker, &s->log_pending);

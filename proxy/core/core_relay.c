@@ -112,6 +112,8 @@ static enum core_verdict on_plain(struct core_backend *b, uint8_t type, struct p
     case 's':
         if (e->follow != CORE_FOLLOW_NOTHING && b->session != NULL && !b->is_replica)
             core_pin_force(b->session, ROUTER_PIN_SET); /* its end will come to another Execute */
+        if (b->session != NULL)
+            b->session->portal_open = b->session->movable;
         return execute ? answer(b, type, true) : CORE_VERDICT_BAD;
     case 'G':
     case 'W':

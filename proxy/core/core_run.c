@@ -12,65 +12,6 @@
 
 /* ---- deciding what is next ---- */
 
-static void defer_begin(struct core_session *s, struct proto_span in, uint64_t now_ns,
-                        struct core_actions *a)
-{
-    struct proto_span text;
-    (void)proto_query_read(
-        (struct proto_span){in.base + PROTO_HEADER_SIZE, s->batch_size - PROTO_HEADER_SIZE}, &text);
-    core_block_append(s->worker, &s->begin_text, text);
-    s->begin = s->class.begin;
-    s->stays = s->class.snapshot;
-    s->block = CORE_DEFERRED;
-    core_route_count(s, ROUTER_TARGET_PROXY, ROUTER_NODE_NONE, ROUTER_VERDICT_TRANSACTION,
-                     ROUTER_REASON_BEGIN, now_ns);
-    struct router_lexer lexer = router_lexer_make((const char *)text.base, text.size);
-    struct router_token word;
-    do
-        word = router_lexer_next(&lexer);
-    while (word.kind == ROUTER_TOKEN_COMMENT || word.kind == ROUTER_TOKEN_SELF);
-    const bool start = word.size == 5 && (text.base[word.start] | 0x20) == 's';
-    struct proto_writer w = core_sink_writer(&a->client);
-    proto_write_command_complete(&w, start ? "START TRANSACTION" : "BEGIN");
-    core_sink_commit(&a->client, &w);
-    core_ready_write(s, a);
-}
-
-/* COMMIT, ROLLBACK or another BEGIN in a block that no server knows of. True: answered. */
-static bool answer_deferred(struct core_session *s, uint64_t now_ns, struct core_actions *a)
-{
-    const struct router_class *c = &s->class;
-    const char *tag = NULL;
-    if (!c->alone)
-        return false;
-    if (c->begin != ROUTER_BEGIN_NONE) {
-        const struct proto_error_text warning = {.severity = "WARNING",
-                                                 .sqlstate = "25001",
-                                                 .message =
-                                                     "there is already a transaction in progress"};
-        struct proto_writer w = core_sink_writer(&a->client);
-        proto_write_error(&w, &warning);
-        core_sink_commit(&a->client, &w);
-        tag = "BEGIN";
-    } else if (c->ends || c->rolls_back) {
-        tag = c->ends ? "COMMIT" : "ROLLBACK";
-        s->block = CORE_NO_BLOCK;
-        s->begin = ROUTER_BEGIN_NONE;
-        s->level_local = 0xff;
-        core_follow_over(s);
-        core_move_over(s);
-    } else {
-        return false;
-    }
-    core_route_count(s, ROUTER_TARGET_PROXY, ROUTER_NODE_NONE, ROUTER_VERDICT_TRANSACTION,
-                     (enum router_reason)c->reason, now_ns);
-    struct proto_writer w = core_sink_writer(&a->client);
-    proto_write_command_complete(&w, tag);
-    core_sink_commit(&a->client, &w);
-    core_ready_write(s, a);
-    return true;
-}
-
 static bool own_deallocate(const struct core_session *s, const struct core_batch *batch)
 {
     return batch->simple && batch->class.alone && batch->detail.deallocate[0] != '\0' &&
@@ -136,14 +77,17 @@ static bool take_place(struct core_session *s, const struct core_batch *batch,
 {
     s->loggable = s->group->database->until_write && core_move_logs(s, batch);
     if (s->movable && s->block == CORE_OPEN && s->backend != NULL) {
-        const bool moves = s->backend->status != 'E' && core_move_needed(s, batch);
-        const bool reads = batch->class.verdict == ROUTER_VERDICT_READ || !batch->needs_server;
-        if ((moves || !reads) && !is_idle(s))
+        const bool prepares = core_move_prepares(s, batch);
+        if (prepares)
+            s->class.verdict = ROUTER_VERDICT_READ; /* it is not run here */
+        const bool moves = s->backend->status != 'E' && !prepares && core_move_needed(s, batch);
+        const bool reads = s->class.verdict == ROUTER_VERDICT_READ || !batch->needs_server;
+        if ((moves || !reads || s->unsynced) && !is_idle(s))
             return false; /* what is in flight may have to be replayed on the primary */
-        if (moves && s->backend->status == 'T')
-            core_move(s, a);
+        if (moves && !core_move(s, a))
+            return false;
     }
-    if (s->block == CORE_DEFERRED && batch->opens)
+    if (s->block == CORE_DEFERRED && (batch->opens || batch->continues))
         s->stays = true;
     return true;
 }
@@ -210,16 +154,13 @@ static size_t dispose(struct core_session *s, struct proto_span in, const struct
         core_local_answer(s, in, batch, now_ns, a);
         return batch->size;
     }
-    if (s->block == CORE_DEFERRED) {
-        if (batch->simple && answer_deferred(s, now_ns, a))
-            return batch->size;
-        if (s->class.set_read_only && s->begin == ROUTER_BEGIN_PLAIN)
-            s->begin = ROUTER_BEGIN_READ_ONLY;
-    } else if (batch->simple && s->class.alone && s->class.begin != ROUTER_BEGIN_NONE &&
-               batch->size <= CORE_BEGIN_SIZE_MAX) {
-        defer_begin(s, in, now_ns, a);
+    if (batch->control || (batch->simple && batch->size <= CORE_BEGIN_SIZE_MAX &&
+                           core_begin_answers(s, &batch->class))) {
+        core_local_answer(s, in, batch, now_ns, a);
         return batch->size;
     }
+    if (s->block == CORE_DEFERRED && s->class.set_read_only && s->begin == ROUTER_BEGIN_PLAIN)
+        s->begin = ROUTER_BEGIN_READ_ONLY;
     remember_hashes(s, batch);
     core_want(s, now_ns, a);
     return 0;
@@ -247,8 +188,9 @@ static size_t too_long(struct core_session *s, struct proto_span in, uint64_t no
         s->streaming = is_idle(s);
         if (!s->streaming)
             return 0;
-        if (s->backend->status == 'T')
-            core_move(s, a);
+        s->streaming = s->backend->status == 'E' || core_move(s, a);
+        if (!s->streaming)
+            return 0;
     }
     if (s->backend == NULL) {
         core_want(s, now_ns, a);

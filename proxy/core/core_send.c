@@ -54,7 +54,7 @@ void core_start_batch(struct core_session *s, uint64_t now_ns)
            s->loggable);
     assert(!b->is_replica || !s->movable || class->verdict == ROUTER_VERDICT_READ ||
            class->verdict == ROUTER_VERDICT_LOCAL || class->verdict == ROUTER_VERDICT_TRANSACTION ||
-           b->status == 'E');
+           class->reason == ROUTER_REASON_DEALLOCATE || b->status == 'E');
     if (b->is_replica && s->block == CORE_DEFERRED && core_move_eligible(s))
         s->movable = true;
     const bool first = core_expect_count(b) == 0;
@@ -80,12 +80,12 @@ void core_start_batch(struct core_session *s, uint64_t now_ns)
         s->barrier = true;
     const bool at_start = s->block == CORE_NO_BLOCK && b->status == 'I';
     /* LOCAL: a Sync or an empty text between others, which changes nothing either. What was
-     * executed and answered without its Sync would be missing elsewhere. */
-    const bool goes_on = first && s->unsynced && s->executed;
+     * executed and answered without its Sync would be missing elsewhere, but in a block. */
+    const bool goes_on = first && s->unsynced && s->executed && !s->movable;
     const bool can_replay =
         (class->verdict == ROUTER_VERDICT_READ || class->verdict == ROUTER_VERDICT_LOCAL) &&
-        (at_start || (s->movable && b->status != 'E')) && s->pin == ROUTER_REASON_NONE &&
-        !s->streaming && !goes_on;
+        (at_start || (s->movable && b->status != 'E' && !s->group_failed)) && !class->writes &&
+        s->pin == ROUTER_REASON_NONE && !s->streaming && !goes_on;
     if (first) {
         assert(s->kept == NULL);
         s->sent_ns = now_ns;

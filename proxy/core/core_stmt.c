@@ -48,6 +48,17 @@ void core_server_name(const uint8_t digest[CORE_DIGEST_SIZE], char ret[CORE_SERV
     ret[CORE_SERVER_NAME_SIZE] = '\0';
 }
 
+void core_server_name_read(const char *name, uint8_t ret[CORE_DIGEST_SIZE])
+{
+    assert(strlen(name) == CORE_SERVER_NAME_SIZE);
+    for (uint32_t i = 0; i < CORE_DIGEST_SIZE; i++) {
+        const char high = name[3 + 2 * i];
+        const char low = name[4 + 2 * i];
+        ret[i] = (uint8_t)((high <= '9' ? high - '0' : high - 'a' + 10) << 4 |
+                           (low <= '9' ? low - '0' : low - 'a' + 10));
+    }
+}
+
 struct core_stmt *core_stmt_intern(struct core_worker *w, struct proto_span text,
                                    struct proto_span types, const struct router_class *class,
                                    const struct router_hash *hash)

@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: PostgreSQL
 """transaction_reads = until_write: a plain block begins on a replica and moves once, to write."""
+import asyncio
+
+import asyncpg
 import psycopg
 import psycopg2
 import pytest
 
-from cluster import APP_DATABASE, APP_USER, wait_until
+from cluster import APP_DATABASE, APP_PASSWORD, APP_USER, wait_until
 from proxy import last_route, one, rows_of
-from wire import Wire, bind, execute, parse, query, sync, types
+from wire import Wire, bind, describe, execute, message, parse, query, sync, types
 
 pytestmark = pytest.mark.one_session
 
@@ -92,14 +95,37 @@ def test_what_would_live_on_the_replica_moves_the_block_first(cluster, gear2):
         w.login(APP_USER, APP_DATABASE)
         w.run(query("begin"))
         w.run(query("select 1 /*small*/"))
-        # a portal that is not at its end
-        m = w.run(parse("", "select id from t order by id /*part*/"), bind("", ""), execute("", 2),
-                  sync())
+        # a portal that is not at its end, and has a name
+        m = w.run(parse("", "select id from t order by id /*part*/"), bind("C_1", ""),
+                  execute("C_1", 2), sync())
         assert types(m) == "12DDsZ"
-        m = w.run(execute("", 2), sync())
+        m = w.run(execute("C_1", 2), sync())
         assert types(m) == "DDsZ"
         w.run(query("commit"))
     assert set(cluster.saw("part")) == {"p1"} and "p1" not in cluster.saw("small")
+
+
+def test_an_unnamed_portal_is_read_in_parts_on_its_replica(cluster, gear2):
+    """It ends with the next Bind, so that a write that binds may move the block."""
+    with Wire(gear2.port) as w:
+        w.login(APP_USER, APP_DATABASE)
+        w.run(query("begin"))
+        m = w.run(parse("", "select id from t order by id /*some*/"), bind("", ""), execute("", 2),
+                  sync())
+        assert types(m) == "12DDsZ"
+        m = w.run(execute("", 2), sync())
+        assert types(m) == "DDsZ" and m[0][1].endswith(b"3") and m[1][1].endswith(b"4")
+        w.send(parse("u", "update t set v = 41 where id = 10 /*write*/"), describe("S", "u"),
+               message("H"))
+        assert types(w.recv_all("n")) == "1tn"
+        m = w.run(execute("", 2), sync())
+        assert types(m) == "DDsZ" and m[0][1].endswith(b"5")
+        assert types(w.run(bind("", "u"), execute(), sync())) == "2CZ"
+        m = w.run(parse("", "select v from t where id = 10"), bind("", ""), execute(), sync())
+        assert m[2][1].endswith(b"41")
+        w.run(query("commit"))
+    assert "p1" not in cluster.saw("some")
+    wait_until(lambda: moved(gear2) == 1, 5, "it was counted")
 
 
 def test_other_levels_and_declared_blocks_are_as_they_were(cluster, gear2):
@@ -186,3 +212,107 @@ def test_prepared_statements_go_along(gear2):
             c.execute("update t set v = %s where id = 5", (value,))
             assert c.execute("select v from t where id = %s", (5,)).fetchone() == (value,)
             c.commit()
+
+
+# ---- BEGIN in the extended protocol, and what else drivers do in their blocks ----
+
+@pytest.mark.core
+def test_psycopg_3_reads_its_blocks_on_replicas(cluster, gear2):
+    """Its BEGIN, SAVEPOINT and COMMIT are Parse, Bind, Describe, Execute, Sync."""
+    with psycopg.connect(gear2.dsn()) as c:
+        for n in range(8):
+            row = c.execute("select count(*) from t where id > %s /*three*/", (n,)).fetchone()
+            assert row == (100 - n,)
+            with c.transaction():
+                assert c.execute("select 1 /*three*/").fetchone() == (1,)
+            c.commit()
+        with c.transaction():
+            with pytest.raises(psycopg.Error), c.transaction():
+                c.execute("select 1/0 /*three*/")
+            assert c.execute("select 2 /*three*/").fetchone() == (2,)
+    seen = cluster.saw("three")
+    assert "p1" not in seen and sum(seen.values()) >= 18
+    assert moved(gear2) == 0
+    assert gear2.routed_to("proxy", "transaction") >= 9  # each BEGIN
+
+
+@pytest.mark.core
+@pytest.mark.invariant
+def test_a_block_of_psycopg_3_moves_with_its_savepoints(cluster, gear2):
+    with psycopg.connect(gear2.dsn()) as c:
+        assert c.execute("select count(*) from t where id > %s /*far*/", (0,)).fetchone() == (100,)
+        c.execute("set local work_mem = '7MB'")
+        with c.transaction() as inner:
+            c.execute("select 1 /*far*/")
+            c.execute("update t set v = %s where id = 6", (1,))
+            assert c.execute("select v from t where id = %s /*near*/", (6,)).fetchone() == (1,)
+            raise psycopg.Rollback(inner)
+        assert c.execute("show work_mem").fetchone() == ("7MB",)
+        assert c.execute("select v from t where id = %s /*near*/", (6,)).fetchone() != (1,)
+        c.execute("update t set v = %s where id = 6", (2,))
+        c.commit()
+        assert c.execute("select v from t where id = 6").fetchone() == (2,)
+    assert "p1" not in cluster.saw("far") and set(cluster.saw("near")) == {"p1"}
+    wait_until(lambda: moved(gear2) == 1, 5, "it was counted")
+
+
+@pytest.mark.invariant
+def test_a_pipeline_moves_in_the_middle(cluster, gear2):
+    """A result is fetched in the pipeline: Flush comes, and no Sync."""
+    with psycopg.connect(gear2.dsn()) as c:
+        with c.pipeline():
+            assert c.execute("select count(*) from t /*pipe1*/").fetchone() == (100,)
+            assert c.execute("select sum(id) from t /*pipe1*/").fetchone() == (5050,)
+            c.execute("update t set v = 11 where id = 7")
+            assert c.execute("select v from t where id = 7 /*pipe2*/").fetchone() == (11,)
+        c.commit()
+        c.execute("set switchgear.route = 'primary'")
+        assert c.execute("select v from t where id = 7").fetchone() == (11,)
+    assert "p1" not in cluster.saw("pipe1") and set(cluster.saw("pipe2")) == {"p1"}
+    wait_until(lambda: moved(gear2) == 1, 5, "it was counted")
+
+
+@pytest.mark.core
+def test_asyncpg_reads_its_blocks_on_replicas_and_moves_them(cluster, gear2):
+    """It looks at a statement (Parse, Describe, Flush) before it binds it."""
+    async def go():
+        c = await asyncpg.connect(host="127.0.0.1", port=gear2.port, user=APP_USER,
+                                  password=APP_PASSWORD, database=APP_DATABASE, ssl=False)
+        for n in range(5):
+            async with c.transaction():
+                assert await c.fetchval("select count(*) from t where id > $1 /*apg1*/", n) == 100 - n
+                async with c.transaction():
+                    assert await c.fetchval("select $1::int /*apg1*/", n) == n
+        async with c.transaction():
+            await c.fetchval("select count(*) from t where id > $1 /*apg1*/", 50)
+            await c.execute("update t set v = $1 where id = 8", 21)
+            assert await c.fetchval("select v from t where id = $1 /*apg2*/", 8) == 21
+        assert await c.fetchval("select v from t where id = $1", 8) == 21
+        await c.close()
+
+    asyncio.run(go())
+    assert "p1" not in cluster.saw("apg1") and set(cluster.saw("apg2")) == {"p1"}
+    wait_until(lambda: moved(gear2) == 1, 5, "it was counted")
+
+
+def test_begin_and_its_first_statement_in_one_batch(cluster, gear2):
+    """As JDBC sends them; tests/drivers has the real one."""
+    begin = (parse("", "BEGIN"), bind("", ""), execute())
+    named = (parse("S_1", "BEGIN"), bind("", "S_1"), execute())
+    with Wire(gear2.port) as w:
+        w.login(APP_USER, APP_DATABASE)
+        for opened in (begin, named, (bind("", "S_1"), execute())):
+            answer = w.run(*opened, parse("", "select count(*) from t /*jay*/"), bind("", ""),
+                           describe("P", ""), execute(), sync())
+            assert types(answer).lstrip("1").endswith("TDCZ") and answer[-1][1] == b"T"
+            assert w.run(parse("", "commit"), bind("", ""), execute("", 1), sync())[-1][1] == b"I"
+        answer = w.run(bind("", "S_1"), execute(), parse("", "update t set v = 31 where id = 9 /*bee*/"),
+                       bind("", ""), execute("", 1), sync())
+        assert types(answer) == "2C12CZ" and answer[-1][1] == b"T"
+        w.run(query("commit"))
+        # an error behind a BEGIN of ours fails its block
+        answer = w.run(*begin, parse("", "select 1/0"), bind("", ""), execute(), sync())
+        assert types(answer) == "12C1EZ" and answer[-1][1] == b"E"
+        assert types(w.run(parse("", "rollback"), bind("", ""), execute(), sync())) == "12CZ"
+    assert "p1" not in cluster.saw("jay") and set(cluster.saw("bee")) == {"p1"}
+    assert moved(gear2) == 0

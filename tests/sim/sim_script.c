@@ -15,7 +15,7 @@ struct model {
     struct {
         bool exists;
         enum sim_kind kind;
-    } names[SIM_NAMES + 1]; /* the last one: the unnamed statement */
+    } names[SIM_NAMES + 2]; /* the last two: the unnamed statement, and a BEGIN that has a name */
     struct sim_settings now, committed;
     uint32_t locks;
     struct sim_savepoint savepoints[SIM_SAVEPOINTS];
@@ -27,7 +27,8 @@ struct model {
     bool failed; /* this batch: the rest is skipped */
 };
 
-static const char *const names[SIM_NAMES + 1] = {"a", "b", "c", ""};
+enum { BEGIN_NAME = SIM_NAMES + 1 };
+static const char *const names[SIM_NAMES + 2] = {"a", "b", "c", "", "begin"};
 
 /* ---- messages of the client ---- */
 
@@ -328,7 +329,8 @@ static void parse(struct model *m, int name, enum sim_kind kind, int number)
     static char text[16384];
     struct sim_client *c = m->c;
     /* on a replica a long Parse would pin, and is refused */
-    const bool may_be_long = name == SIM_NAMES && !(m->status != 'I' && m->read_only);
+    const bool may_be_long =
+        name == SIM_NAMES && m->status != 'E' && !(m->status != 'I' && m->read_only);
     const size_t size =
         sim_sql_write(kind, c->index, number, may_be_long ? padding(kind) : 0, text, sizeof(text));
     send_parse(c, names[name], text, size);
@@ -429,6 +431,52 @@ static void extended_control(struct model *m, enum sim_kind kind)
     parse(m, SIM_NAMES, kind, number);
     bind_execute(m, SIM_NAMES, kind, number, sim_chance(30));
     send_message(m->c, 'S', "", 0);
+    synced(m);
+    unit_ends(m, false, false);
+}
+
+/* BEGIN and a statement or two in one batch, as JDBC sends them. */
+static void begin_and_more(struct model *m)
+{
+    struct sim_client *c = m->c;
+    const int name = sim_chance(60) ? SIM_NAMES : BEGIN_NAME;
+    const int number = c->numbers++;
+    if (name == SIM_NAMES || !m->names[name].exists)
+        parse(m, name, SIM_BEGIN, number);
+    bind_execute(m, name, SIM_BEGIN, number, sim_chance(20));
+    for (uint32_t i = 1 + (sim_chance(30) ? 1 : 0), n = 0; n < i; n++) {
+        enum sim_kind kind = some_kind(m);
+        const int next = c->numbers++;
+        if (kind == SIM_LIAR && i > 1)
+            kind = SIM_READ; /* behind a row it could not be replayed */
+        parse(m, SIM_NAMES, kind, next);
+        bind_execute(m, SIM_NAMES, kind, next, sim_chance(50));
+    }
+    send_message(c, 'S', "", 0);
+    synced(m);
+    unit_ends(m, false, false);
+}
+
+/* In a block: each statement with a Flush, and a Sync at last, as psycopg's pipelines. */
+static void flushed_in_block(struct model *m)
+{
+    struct sim_client *c = m->c;
+    for (uint32_t i = 1 + sim_below(3); i > 0; i--) {
+        const enum sim_kind kind = some_kind(m);
+        const int number = c->numbers++;
+        parse(m, SIM_NAMES, kind, number);
+        bind_execute(m, SIM_NAMES, kind, number, sim_chance(50));
+        send_message(c, 'H', "", 0);
+        if (m->failed)
+            break; /* what follows has no answer that could be waited for */
+        unit_ends(m, sim_chance(50), false);
+    }
+    if (sim_chance(20)) {
+        const int number = c->numbers++;
+        parse(m, SIM_NAMES, SIM_COMMIT, number);
+        bind_execute(m, SIM_NAMES, SIM_COMMIT, number, false);
+    }
+    send_message(c, 'S', "", 0);
     synced(m);
     unit_ends(m, false, false);
 }
@@ -584,12 +632,15 @@ static void lock(struct model *m)
 
 static void savepoint(struct model *m)
 {
+    enum sim_kind kind = SIM_READ;
     if (m->savepoints_count > 0 && (m->status == 'E' || sim_chance(50)))
-        simple(m, SIM_ROLLBACK_TO);
+        kind = SIM_ROLLBACK_TO;
     else if (m->status == 'T' && m->savepoints_count < SIM_SAVEPOINTS)
-        simple(m, SIM_SAVEPOINT);
+        kind = SIM_SAVEPOINT;
+    if (kind == SIM_READ || sim_chance(50))
+        simple(m, kind);
     else
-        simple(m, SIM_READ);
+        extended_control(m, kind);
 }
 
 static void idle_unit(struct model *m)
@@ -614,10 +665,12 @@ static void idle_unit(struct model *m)
         copy_in(m);
     else if (what < 60)
         extended(m);
-    else if (what < 70)
+    else if (what < 66)
         simple(m, sim_chance(60) ? SIM_BEGIN : SIM_BEGIN_READ_ONLY);
-    else if (what < 71 && !c->refusable)
+    else if (what < 68 && !c->refusable)
         extended_control(m, sim_chance(60) ? SIM_BEGIN : SIM_BEGIN_READ_ONLY);
+    else if (what < 71 && !c->refusable)
+        begin_and_more(m);
     else if (what < 72)
         simple(m, SIM_SHOW_APPLICATION);
     else if (what < 74)
@@ -663,8 +716,12 @@ static void block_unit(struct model *m)
         simple(m, SIM_ROWS);
     else if (what < 85 || m->c->refusable)
         extended(m);
-    else if (what < 95)
+    else if (what < 92)
         named(m);
+    else if (what < 94)
+        flushed(m);
+    else if (what < 97)
+        flushed_in_block(m);
     else
         unnamed_kept(m);
 }

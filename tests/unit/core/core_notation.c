@@ -46,7 +46,10 @@ static void encode_client(struct proto_writer *w, char type, char *text)
         proto_write_close(w, (uint8_t)text[0], span_of(text + 1));
         return;
     case 'E':
-        proto_write_execute(w, span_of(text), 0);
+        if (second != NULL)
+            *second++ = '\0';
+        proto_write_execute(w, span_of(text),
+                            second != NULL ? (uint32_t)strtoul(second, NULL, 10) : 0);
         return;
     case 'F':
         plain(w, 'F', "\0\0\0\1\0\0\0\0\0\0", 10);

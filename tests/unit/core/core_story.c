@@ -63,6 +63,7 @@ void story_grant(struct story *st)
 static struct core_actions *one(struct story *st, struct core_actions *a)
 {
     struct core_backend *b = a->backend;
+    st->sent += a->server.size;
     if (a->server.size > 0)
         story_say_sink(st, node_names[b->node], &a->server, true);
     if (a->client.size > 0)
@@ -96,6 +97,10 @@ static struct core_actions *one(struct story *st, struct core_actions *a)
         story_say(st, "want link\n"); /* a test calls core_linked() */
         return NULL;
     }
+    const struct core_actions did = {
+        .login_want_user = a->login_want_user, .again_server = a->again_server, .again = a->again};
+    if (a->release && !core_backend_idle(b)) /* in the middle of a block */
+        story_say_sink(st, node_names[b->node], &core_backend_reset(b)->server, true);
     if (want && st->session.choice.node == ROUTER_NODE_NONE)
         story_say(st, "want nobody\n");
     if (want && !st->nobody_grants && st->session.choice.node != ROUTER_NODE_NONE) {
@@ -104,11 +109,11 @@ static struct core_actions *one(struct story *st, struct core_actions *a)
     }
     if (want)
         return NULL;
-    if (a->login_want_user && !st->nobody_answers)
+    if (did.login_want_user && !st->nobody_answers)
         return core_login_user(&st->session, &st->answer, st->now_ns);
-    if (a->again_server && b != NULL)
+    if (did.again_server && b != NULL)
         return core_server_data(b, (struct proto_span){0}, st->now_ns);
-    if (a->again)
+    if (did.again)
         return core_resume(&st->session, st->now_ns);
     if (settle && !st->nobody_drains)
         return core_client_drained(&st->session, st->now_ns);

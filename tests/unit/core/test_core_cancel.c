@@ -243,7 +243,7 @@ static void a_savepoint_of_a_block_that_moves_outlives_a_cancelled_wait(void **s
     st->nobody_grants = true;
     story_client(st, "Q(INSERT INTO t VALUES (1))");
     refuse(st);
-    story_expect(st, "release replica\nclient: E(57014) Z(E)\n");
+    story_expect(st, "release replica\nreplica: Q(ROLLBACK)\nclient: E(57014) Z(E)\n");
     story_client(st, "Q(SELECT 1)");
     story_expect(st, "client: E(25P02) Z(E)\n");
     st->nobody_grants = false;

@@ -107,6 +107,20 @@ static void a_write_half_sent_keeps_the_session_dirty(void **state)
     assert_true(st->session.last_write_ns == ROUTER_NEVER_NS);
 }
 
+static void nothing_comes_between_the_parts_of_a_query_behind_a_long_batch(void **state)
+{
+    struct story *st = *state;
+    char text[4096] = "P(|INSERT INTO t VALUES (1) -- ";
+    uint8_t bytes[8192];
+    memset(text + strlen(text), 'x', 3000);
+    strncat(text, ") B() E Q(SELECT 2)", 32);
+    const size_t size = story_encode(true, text, bytes, sizeof(bytes));
+    story_client_bytes(st, bytes, 2500); /* too long to wait for its end */
+    story_client_bytes(st, bytes + 2500, size - 2505);
+    story_client_bytes(st, bytes + size - 5, 5);
+    assert_int_equal(st->sent, size); /* no Flush among them */
+}
+
 /* ---- pins ---- */
 
 static void a_replica_that_asks_for_data_is_not_believed(void **state)
@@ -344,6 +358,7 @@ int main(void)
         STORY(a_begin_that_fails_ends_its_session),
         STORY(commit_makes_dirty_rollback_does_not),
         STORY(a_write_half_sent_keeps_the_session_dirty),
+        STORY(nothing_comes_between_the_parts_of_a_query_behind_a_long_batch),
         STORY(an_execute_of_nothing_that_was_bound_goes_to_the_primary),
         STORY(a_replica_that_asks_for_data_is_not_believed),
         STORY(discard_all_unpins),

@@ -120,11 +120,11 @@ static void unlisten_all_releases_what_listen_pinned(void **state)
 static void a_listen_pipelined_behind_a_read_only_begin_does_not_pin_to_the_replica(void **state)
 {
     struct story *st = *state;
-    story_client(st, "P(|BEGIN READ ONLY) B() E S");
+    story_client(st, "C(Sx) P(|BEGIN READ ONLY) B() E S"); /* not deferred, for its Close */
     story_client(st, "Q(LISTEN a)");
-    story_expect(st, "replica: P(|BEGIN READ ONLY) B() E S\n");
-    story_server(st, 1, "1 2 C(BEGIN) Z(T)");
-    story_expect(st, "client: 1 2 C(BEGIN) Z(T)\n"
+    story_expect(st, "replica: C(Sx) P(|BEGIN READ ONLY) B() E S\n");
+    story_server(st, 1, "3 1 2 C(BEGIN) Z(T)");
+    story_expect(st, "client: 3 1 2 C(BEGIN) Z(T)\n"
                      "replica: P(|switchgear provokes an error) S\n");
     story_server(st, 1, "E(42601) Z(E)");
     story_expect(st, "client: E(0A000) Z(E)\n");
