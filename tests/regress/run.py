@@ -2,18 +2,20 @@
 # SPDX-License-Identifier: PostgreSQL
 """PostgreSQL's own regression suite, directly and through the proxy: are the results the same?
 
-run.py [--mode MODE]... [--part PART]... [TEST...]
+run.py [--mode MODE]... [--part PART]... [--write] [TEST...]
 
 direct       past the proxy: what the others are compared with
 once         pool_mode = session, and no server connection serves a second client
 session      pool_mode = session
 transaction  pool_mode = transaction
-shuffled     the same, while other clients take and give back the same connections all the time, so
+kept         the same with currval = session: what may call nextval binds its session
+shuffled     as transaction, while other clients take and give back the same connections all the time, so
              that a session hardly ever gets the same one twice
 
 Each run has a fresh cluster of a primary and two replicas. Every test must print what it prints
-directly, but for those that docs/reference/regression.md names and explains for that mode; none
-for `once`. Outputs stay in build/regress/out/<mode>; exit code 0 when all is as expected.
+directly, but for those that docs/reference/regression.md names and explains for that mode, and
+there every line that differs is listed; none for `once`. --write puts the results and the lines
+into that page. Outputs stay in build/regress/out/<mode>; exit code 0 when all is as expected.
 """
 import argparse
 import contextlib
@@ -37,10 +39,10 @@ sys.path.insert(0, os.path.dirname(__file__))
 
 from cluster import Cluster, as_user  # noqa: E402
 from proxy import Proxy, one  # noqa: E402
+from page import Page  # noqa: E402
 from source import Suite  # noqa: E402
 
-MODES = ("direct", "once", "session", "transaction", "shuffled")
-PAGE = os.path.join(ROOT, "docs", "reference", "regression.md")
+MODES = ("direct", "once", "session", "transaction", "kept", "shuffled")
 PART_SECONDS = 1800
 DATABASE = "regression"
 MODULES = ("bloom", "btree_gin", "btree_gist", "citext", "cube", "dblink", "earthdistance",
@@ -54,13 +56,16 @@ class OpenProxy(Proxy):
 
     def __init__(self, cluster, mode):
         super().__init__(cluster, mode, switchgear={"auth_type": "trust", "max_client_conn": 500})
-        self.pool_mode = "session" if mode in ("once", "session") else "transaction"
+        self.pooling = {"shards": "main", "pool_size": 60, "pool_mode":
+                        "session" if mode in ("once", "session") else "transaction"}
+        if mode == "kept":
+            self.pooling["currval"] = "session"
         if mode == "once":
             self.options["switchgear"]["server_lifetime"] = "1us"
 
     def sections(self):
         result = super().sections()
-        result["database *"] = {"shards": "main", "pool_mode": self.pool_mode, "pool_size": 60}
+        result["database *"] = self.pooling
         return result
 
 
@@ -247,25 +252,19 @@ def serving(cluster, mode, output):
 
 
 def compare(suite, mode, direct, through):
-    """Writes the differences to out/<mode>.diffs; returns the names of the tests that differ."""
-    different = set()
+    """Writes the differences to out/<mode>.diffs; returns {test: lines of its unified diff}."""
+    different = {}
     path = os.path.join(suite.directory, "out", mode + ".diffs")
     with open(path, "w", encoding="utf-8") as f:
         for name in sorted(set(direct) | set(through)):
             if direct.get(name) == through.get(name):
                 continue
-            different.add(name)
-            f.writelines(difflib.unified_diff(
-                direct.get(name, "").splitlines(True), through.get(name, "").splitlines(True),
-                f"direct/{name}.out", f"{mode}/{name}.out"))
+            lines = difflib.unified_diff(
+                direct.get(name, "").splitlines(), through.get(name, "").splitlines(),
+                f"direct/{name}.out", f"{mode}/{name}.out", lineterm="")
+            different[name] = [line.rstrip() for line in lines]
+            f.write("\n".join(different[name]) + "\n")
     return different
-
-
-def explained(mode):
-    """The tests that the page says differ in this mode: | `test` | modes | why |"""
-    with open(PAGE, encoding="utf-8") as f:
-        rows = re.findall(r"^\| `([\w./-]+)` \| ([a-z, ]+) \|", f.read(), re.M)
-    return {name for name, modes in rows if mode in re.split(r",\s*", modes.strip())}
 
 
 def is_wanted(test, suite, mode, arguments):
@@ -275,15 +274,21 @@ def is_wanted(test, suite, mode, arguments):
         not arguments.tests or test in ["test_setup", *arguments.tests])
 
 
-def judge(suite, mode, direct, through):
-    """Says what differs; True when all of it is explained."""
-    different = compare(suite, mode, direct, through)
-    expected = explained(mode)
+def judge(page, mode, direct, through, different):
+    """Says what differs; True when all of it is explained, line by line."""
+    names, expected = set(different), page.explained(mode)
     print(f"{mode}: {len(direct)} tests compared, {len(different)} differ from the direct run"
           f"{': ' if different else ''}{' '.join(sorted(different))}", flush=True)
-    if different - expected:
-        print(f"{mode}: NOT EXPLAINED: {' '.join(sorted(different - expected))}", flush=True)
-    return bool(through) and not different - expected
+    if names - expected:
+        print(f"{mode}: NOT EXPLAINED: {' '.join(sorted(names - expected))}", flush=True)
+    unlisted = [f"{name}: {line}" for name in sorted(names & expected)
+                for line in page.unlisted(name, different[name])]
+    for line in unlisted:
+        print(f"{mode}: NOT LISTED: {line}", flush=True)
+    if (expected & set(direct)) - names:
+        print(f"{mode}: these are listed and did not differ: "
+              f"{' '.join(sorted((expected & set(direct)) - names))}", flush=True)
+    return bool(through) and not names - expected and not unlisted
 
 
 def main():
@@ -291,6 +296,7 @@ def main():
     parser.add_argument("--mode", action="append", choices=MODES, help="several times; all")
     parser.add_argument("--part", action="append", help="regress, isolation, plpgsql, hstore...")
     parser.add_argument("--build", default=os.path.join(ROOT, "build", "regress"))
+    parser.add_argument("--write", action="store_true", help="results and lines into the page")
     parser.add_argument("tests", nargs="*", help="of regress only these, behind test_setup")
     arguments = parser.parse_args()
     os.makedirs(arguments.build, exist_ok=True)
@@ -303,13 +309,20 @@ def main():
         direct = run_suite(suite, "direct", arguments)
     else:
         direct = read_results(suite, "direct")
-    good = bool(direct)
+    good, page = bool(direct), Page()
     for mode in modes:
         if mode != "direct":
+            began = time.monotonic()
             through = run_suite(suite, mode, arguments)
+            seconds = time.monotonic() - began
             wanted = {name: text for name, text in direct.items()
                       if is_wanted(name, suite, mode, arguments)}
-            good = judge(suite, mode, wanted, through) and good
+            different = compare(suite, mode, wanted, through)
+            if arguments.write:
+                page.take(mode, len(wanted), different, seconds)
+            good = judge(page, mode, wanted, through, different) and good
+    if arguments.write:
+        page.write(suite.version)
     return 0 if good else 1
 
 
