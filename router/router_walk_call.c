@@ -72,6 +72,8 @@ void router_walk_called(struct walk *w, struct router_name name, bool foreign, u
     if (router_name_runs_text(name)) {
         f->taints = true;
         router_finding_deny(f, ROUTER_REASON_SQL_AS_TEXT);
+        if (router_name_starts(name, "dblink_connect"))
+            pin(w, ROUTER_REASON_LOAD); /* in the process: not even DISCARD ALL ends it */
         return;
     }
     switch (foreign ? ROUTER_FUNCTION_UNKNOWN : router_name_function(name)) {
