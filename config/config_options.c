@@ -34,6 +34,7 @@ static const char *const consistencies[] = {"eventual", "bounded", "session",
                                             "global",   "primary", NULL};
 static const char *const fallbacks[] = {"primary", "fail", NULL};
 static const char *const transaction_reads[] = {"primary", "until_write", NULL};
+static const char *const currval[] = {"transaction", "session", NULL};
 static const char *const proxy_protocols[] = {"off", "v2", NULL};
 static const char *const log_formats[] = {"text", "json", NULL};
 static const char *const log_levels[] = {"error", "warning", "info", "debug", NULL};
@@ -257,6 +258,11 @@ const struct config_option config_options[] = {
      "Where reads of a READ COMMITTED block that was not declared read-only go; until_write: to a "
      "replica, and the block moves to the primary before its first write.",
      D_AT(transaction_reads)},
+    {D, "currval", CONFIG_ENUM, "", "transaction", NULL, NULL, currval, RELOAD, NOW,
+     "How long currval and lastval are answered: to the end of the transaction that called "
+     "nextval, or of its session, which then keeps its connection from its first INSERT or "
+     "nextval on.",
+     D_AT(currval)},
     {D, "reserve_pool_size", CONFIG_INTEGER, "", "auto", "0", "10000", NULL, RELOAD, NOW,
      "reserve_pool_size of this database; auto: that of [switchgear].", D_AT(reserve_pool_size)},
     {D, "max_db_connections", CONFIG_INTEGER, "", "auto", "0", "1000000", NULL, RELOAD, NOW,

@@ -29,6 +29,7 @@ static void databases_init(struct worker *w)
             .pool_mode = (uint8_t)d->pool_mode,
             .fallback_allowed = d->read_fallback == CONFIG_FALLBACK_PRIMARY,
             .until_write = d->transaction_reads == CONFIG_TRANSACTION_READS_UNTIL_WRITE,
+            .keeps_sequences = d->currval == CONFIG_CURRVAL_SESSION,
             .reads = &w->proxy->reads[i],
             .max_lag_ns = d->max_lag_ns,
             .routes = w->database_stats[i].routes,

@@ -250,6 +250,8 @@ static void on_discard(struct context *c)
     c->s->finding.changes = all;
     if (router_name_is(text_of(c, "target"), "DISCARD_TEMP"))
         c->s->releases = c->s->finding.asks = ROUTER_PIN_TEMP;
+    if (router_name_is(text_of(c, "target"), "DISCARD_SEQUENCES"))
+        c->s->releases = ROUTER_PIN_SEQUENCE;
     decide(c, ROUTER_VERDICT_SESSION, ROUTER_REASON_DISCARD);
 }
 

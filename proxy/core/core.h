@@ -210,6 +210,7 @@ struct core_group {
     struct core_profile *profiles;
     uint64_t *pins_used; /* over all workers, changed by fetch-and-add; NULL: no limit */
     uint64_t pins_max;
+    bool asks_sequences; /* currval was asked for: no session finds what another's nextval left */
     void *shell;
 };
 
@@ -226,6 +227,7 @@ struct core_database {
     uint8_t pool_mode; /* enum config_pool_mode */
     bool fallback_allowed;
     bool until_write;     /* transaction_reads: plain blocks begin on a replica */
+    bool keeps_sequences; /* currval = session: what may call nextval pins */
     const uint8_t *reads; /* enum router_reads, shared with the supervisor, read relaxed */
     uint64_t max_lag_ns;
     uint64_t *routes;          /* [CORE_ROUTE_COUNTERS] */

@@ -68,7 +68,7 @@ static void emit_settings(struct core_session *s, struct core_actions *a)
     if (core_ahead_is_foreign(s)) {
         inject(s, a, core_span(core_discard_all), CORE_AHEAD_SETTING);
         core_lru_clear(b);
-        b->tainted = s->class.taints;
+        b->tainted = core_taints(s);
     } else if (b->settings_hash != 0) {
         if (b->with_role) {
             inject(s, a, core_span("RESET SESSION AUTHORIZATION"), CORE_AHEAD_SETTING);

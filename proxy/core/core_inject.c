@@ -33,7 +33,8 @@ void core_own_error_write(struct core_session *s, enum core_own_error error, con
             "currval and lastval are not defined here: the connection that called nextval "
             "may serve another client now";
         text.hint =
-            "Use INSERT ... RETURNING, or call them in the transaction that called nextval.";
+            "Use INSERT ... RETURNING, call them in the transaction that called nextval, or set "
+            "currval = session for this database.";
         break;
     case CORE_OWN_TOO_MANY_PINS:
         text.sqlstate = "53300";

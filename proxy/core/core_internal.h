@@ -303,6 +303,11 @@ void core_pin_ask(struct core_session *s);
 /* Likewise: would its currval or lastval be this session's own? Only a pinned session, or a block
  * that has written, is still on the backend that its nextval ran on. */
 void core_sequence_ask(struct core_session *s);
+/* Does its batch leave anything behind that no other session may find? */
+static inline bool core_taints(const struct core_session *s)
+{
+    return s->class.taints || (s->class.moves_sequence && s->group->asks_sequences);
+}
 /* As it is sent. */
 void core_pin_take(struct core_session *s, const struct router_class *class);
 /* Without asking: what the server has answered cannot be followed. */

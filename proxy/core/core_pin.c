@@ -9,10 +9,14 @@
 /* What a text sets cannot be followed where our lexer does not know how to read it. */
 static uint16_t pins_of(const struct core_session *s, const struct router_class *class)
 {
+    uint16_t pins = class->pins;
+    if (s->group->database->keeps_sequences && class->moves_sequence &&
+        class->verdict != ROUTER_VERDICT_READ)
+        pins |= ROUTER_PIN_SEQUENCE;
     const bool unsafe = class->changes && class->verdict == ROUTER_VERDICT_SESSION &&
                         (s->settings->flags & ROUTER_SETTING_LEXER) != 0;
     const bool discards = class->alone && class->unpins;
-    return unsafe && !discards ? class->pins | ROUTER_PIN_SET : class->pins;
+    return unsafe && !discards ? pins | ROUTER_PIN_SET : pins;
 }
 
 static bool count_one(struct core_group *g)
@@ -50,6 +54,7 @@ void core_sequence_ask(struct core_session *s)
                          (s->block == CORE_OPEN && s->dirty_block) ||
                          s->group->database->pool_mode == CORE_POOL_SESSION;
     s->sequence_denied = s->class.asks_sequence && !at_home;
+    s->group->asks_sequences = s->group->asks_sequences || s->class.asks_sequence;
     if (s->sequence_denied)
         s->class.writes = false; /* it will fail */
 }

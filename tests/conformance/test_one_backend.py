@@ -260,6 +260,14 @@ def test_the_value_of_another_clients_nextval_is_never_ones_own(lone):
             assert [e["C"] for e in error_of(answers)] == ["55000"], answers
             if answers[-1][1] != b"I":
                 make(a, "rollback")
+        # a block that has written may be asked; since currval is, connections are left without a value
+        make(b, "select nextval('own_seq')")
+        for before in ("insert into w values (1, 1)", "select id from w for update"):
+            make(a, "truncate w", "begin", before)
+            answers = a.run(query("select currval('own_seq')"))
+            assert [e["C"] for e in error_of(answers)] == ["55000"], answers
+            make(a, "rollback")
+            make(b, "insert into w values (nextval('own_seq'), 1)")
         own = values(a.run(query("select nextval('own_seq'); select currval('own_seq')")))
         assert own[0] == own[1]
         a.send(parse("", "select nextval('own_seq')") + bind("", "") + execute() + asked + sync())

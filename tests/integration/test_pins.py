@@ -6,7 +6,7 @@ import time
 import psycopg2
 import pytest
 
-from cluster import wait_until
+from cluster import APP_DATABASE, APP_PASSWORD, APP_USER, wait_until
 from proxy import one, rows_of
 
 
@@ -143,6 +143,64 @@ def test_currval_outside_the_block_of_its_nextval_is_an_error_not_another_ones_v
     rows_of(c, "listen pinned")
     value = one(c, "select nextval('ticket')")
     assert one(c, "select currval('ticket')") == value
+
+
+def test_currval_lasts_as_long_as_the_session_where_the_database_wants_it(proxy):
+    p = proxy(database={"currval": "session", "pool_size": 4, "consistency": "primary"})
+    c, other = p.connect(), p.connect()
+    for connection in (c, other):
+        rows_of(connection, "select nextval('ticket')")
+    assert pins(p) == {"sequence": 2}
+    value = one(c, "select nextval('ticket')")
+    assert one(other, "select nextval('ticket')") == value + 1
+    for _ in range(3):
+        assert one(c, "select currval('ticket')") == value
+        assert one(c, "select lastval()") == value
+        assert one(other, "select lastval()") == value + 1
+    rows_of(c, "discard sequences")
+    assert pins(p) == {"sequence": 1}
+    with pytest.raises(psycopg2.Error) as caught:
+        one(c, "select currval('ticket')")
+    assert caught.value.pgcode == "55000"
+    rows_of(other, "discard all")
+    assert not any(pins(p).values())
+
+
+def test_reads_bind_nobody_where_currval_lasts_as_long_as_the_session(proxy):
+    p = proxy(database={"currval": "session"})
+    c = p.connect()
+    assert one(c, "select count(*) > 0 from t")
+    rows_of(c, "begin read only")
+    assert one(c, "select count(*) > 0 from t")
+    rows_of(c, "commit")
+    assert pins(p) == {}
+    rows_of(c, "insert into t (id, v) values (1000001, 1)")
+    assert pins(p) == {"sequence": 1}
+    rows_of(c, "delete from t where id = 1000001")
+
+
+def test_a_connection_of_dblink_belongs_to_its_session(cluster, proxy):
+    """It lives in the server's process, and DISCARD ALL leaves it there."""
+    cluster.primary.psql("create extension if not exists dblink", APP_DATABASE)
+    p = proxy(database={"pool_size": 2, "consistency": "primary"})
+    c, other = p.connect(), p.connect()
+    far = f"host=127.0.0.1 port={cluster.primary.port} dbname={APP_DATABASE} user={APP_USER} " \
+          f"password={APP_PASSWORD}"
+    assert one(c, f"select dblink_connect('mine', '{far}')") == "OK"
+    assert pins(p).get("load") == 1
+    for _ in range(3):
+        assert one(other, "select dblink_get_connections()") is None
+        assert one(c, "select x from dblink('mine', 'select 7') as r(x int)") == 7
+    pid = one(c, "select pg_backend_pid()")
+    c.close()
+    wait_until(lambda: not any(pins(p).values()), 5, "it is gone")
+    others = [p.connect(autocommit=False) for _ in range(2)]
+    for o in others:
+        assert one(o, "select pg_backend_pid()") != pid
+        assert one(o, "select dblink_get_connections()") is None
+    for o in others:
+        o.close()
+    cluster.primary.psql("drop extension dblink", APP_DATABASE)
 
 
 def test_discard_all_unpins(proxy):

@@ -161,6 +161,7 @@ static void writes_are_found_inside_reads(void **state)
         {"COPY pg_class TO STDOUT", WRITE(CATALOG)},
         {"SELECT query_to_xml('x', true, false, '')", WRITE(SQL_AS_TEXT)},
         {"SELECT * FROM other.dblink('x', 'y') AS d(a int)", WRITE(SQL_AS_TEXT)},
+        {"SELECT dblink_connect('x', 'y')", PIN(LOAD)},
         {"SELECT ts_rewrite('a', 'SELECT 1')", WRITE(SQL_AS_TEXT)},
         {"SELECT pg_is_in_recovery()", WRITE(NODE_SPECIFIC)},
         {"SELECT current_setting('transaction_read_only')", WRITE(NODE_SPECIFIC)},
