@@ -71,6 +71,7 @@ static void merge_statement(struct router_class *ret, const struct router_statem
     router_finding_add(&all, s->finding.verdict, s->finding.reason);
     ret->pins |= s->finding.pins;
     ret->asks |= s->finding.asks;
+    ret->names_prepared = ret->names_prepared || s->finding.names_prepared;
     ret->changes = ret->changes || s->finding.changes;
     ret->resets = ret->resets || s->resets;
     ret->moves_database = ret->moves_database || s->finding.moves_database;

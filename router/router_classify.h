@@ -84,6 +84,7 @@ struct router_class {
                       set_config, SAVEPOINT, COMMIT among others */
     bool moves_database; /* DROP, CREATE, or ALTER DATABASE ... RENAME or SET TABLESPACE is in it:
                             it wants nobody else to be connected to the database that it names */
+    bool names_prepared; /* EXECUTE x or PREPARE x is in it: router_prepared.h */
     bool snapshot;       /* begin: with an isolation level above READ COMMITTED */
     bool sets_local;     /* exactly one SET LOCAL of a setting */
     bool unread;         /* the text was not read: too long, or the parser does not know it */

@@ -104,7 +104,7 @@ static void on_create_as(struct context *c)
     const uint32_t query = wrapped(c->tree, c->node, "query");
     on_ddl(c);
     if (query != ROUTER_TREE_NONE && router_name_is(router_tree_key(c->tree, query), "ExecuteStmt"))
-        c->s->finding.taints = true;
+        c->s->finding.taints = c->s->finding.names_prepared = true;
 }
 
 static void on_utility(struct context *c)
@@ -164,7 +164,7 @@ static void on_explain(struct context *c)
     }
     const struct router_name body = router_tree_key(c->tree, query);
     if (router_name_is(body, "ExecuteStmt")) {
-        c->s->finding.taints = true;
+        c->s->finding.taints = c->s->finding.names_prepared = true;
         decide(c, ROUTER_VERDICT_PIN, ROUTER_REASON_SQL_PREPARE);
         return;
     }
@@ -270,12 +270,14 @@ static void on_deallocate(struct context *c)
 static void on_prepare(struct context *c)
 {
     c->s->finding.cacheable = false;
+    c->s->finding.names_prepared = true;
     decide(c, ROUTER_VERDICT_PIN, ROUTER_REASON_SQL_PREPARE);
 }
 
 static void on_execute(struct context *c)
 {
     c->s->finding.taints = true; /* what it runs was prepared elsewhere */
+    c->s->finding.names_prepared = true;
     decide(c, ROUTER_VERDICT_PIN, ROUTER_REASON_SQL_PREPARE);
 }
 

@@ -25,6 +25,7 @@ struct router_finding {
     bool cacheable;
     bool changes;        /* of the session's settings, or a savepoint: router_change.h */
     bool moves_database; /* DROP DATABASE and the like */
+    bool names_prepared; /* EXECUTE x, PREPARE x */
     uint16_t pins;       /* enum router_pin bits */
     uint16_t asks;       /* ... that it may set free, wholly or in part */
 };

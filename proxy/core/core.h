@@ -287,8 +287,9 @@ struct core_session {
     struct core_settings *settings_before; /* ... when the transaction that changed them began */
     struct core_block *savepoints;         /* ... and at each savepoint; core_follow.c */
     struct router_changes *bound_changes;  /* of the statement that the unnamed portal holds */
-    char *bound_deallocate; /* the statement that a bound DEALLOCATE will drop, or NULL */
-    uint64_t salt_id;       /* of salt_unique */
+    struct core_block *lent; /* names of statements that SQL was lent, each with NUL: core_lend.c */
+    char *bound_deallocate;  /* the statement that a bound DEALLOCATE will drop, or NULL */
+    uint64_t salt_id;        /* of salt_unique */
     uint8_t local_salt[CORE_DIGEST_SIZE]; /* of SET LOCAL search_path and the like */
 
     uint64_t id;
@@ -360,6 +361,7 @@ struct core_session {
     bool pin_denied;      /* the batch would pin, and no pin is left: it fails with 53300 */
     bool block_denied;    /* pool_mode = statement, and it begins a block: 0A000 */
     bool sequence_denied; /* it asks for a currval that may be another session's: 55000 */
+    bool lent_before;     /* ... by an earlier batch */
     bool pins_doubtful;   /* some of `pins` may be gone: the server is to be asked */
     bool bad_message;     /* a long batch turned out to be no protocol half-way */
     bool odd;             /* the batch being sent has messages that will fail for their form */

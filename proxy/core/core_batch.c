@@ -57,6 +57,7 @@ static void merge(struct core_batch *batch, const struct router_class *c, bool f
     into->releases = 0;
     into->pins = was.pins | c->pins;
     into->asks = was.asks | c->asks;
+    into->names_prepared = was.names_prepared || c->names_prepared;
     into->changes = was.changes || c->changes;
     into->resets = was.resets || c->resets;
     into->unread = was.unread || c->unread;
@@ -80,6 +81,15 @@ static void remember_hash(struct core_batch *batch, const struct router_hash *ha
 
 static const struct router_class unknown_statement = {
     .verdict = ROUTER_VERDICT_WRITE, .reason = ROUTER_REASON_UNKNOWN_STATEMENT, .alone = true};
+
+/* More than is tracked: the primary. */
+static void beyond(struct router_class *c)
+{
+    if (weight(c) >= weight(&unknown_statement))
+        return;
+    c->verdict = unknown_statement.verdict;
+    c->reason = unknown_statement.reason;
+}
 
 static void classify(struct core_session *s, struct core_batch *batch, struct proto_span text,
                      struct router_class *ret, struct router_detail *detail)
@@ -118,6 +128,8 @@ static bool bound_class(struct core_session *s, struct batch_names *names, struc
         return again;
     }
     *ret = unknown_statement;
+    /* made by PREPARE, perhaps: nobody remembers what it is */
+    ret->writes = ret->taints = (s->pins & ROUTER_PIN_PREPARE) != 0;
     if (name.size == 0) {
         if (s->unnamed_id != 0) {
             const struct core_unnamed *u = (const void *)s->unnamed->data;
@@ -187,11 +199,10 @@ static bool scan_message(struct core_session *s, struct proto_header h, struct p
             s->parse_class = class;
             batch->parse_class_valid = true;
         }
-        if (names->count == BATCH_NAMES_MAX)
-            class = unknown_statement; /* beyond what is tracked: the primary */
-        else {
+        if (names->count < BATCH_NAMES_MAX)
             names->items[names->count++] = (struct batch_name){.name = parse.name, .class = class};
-        }
+        else
+            beyond(&class);
         batch->needs_server = true;
         break;
     case 'B':

@@ -35,11 +35,20 @@ static void follow_query(struct core_session *s, struct core_expect *e, struct p
     core_follow_sent(s, e, follow, changes);
 }
 
+static bool lend_query(struct core_session *s, struct proto_span message, struct core_actions *a)
+{
+    struct proto_span text;
+    return proto_query_read(core_span_skip(message, PROTO_HEADER_SIZE), &text) == PROTO_OK &&
+           core_lend(s, text, a);
+}
+
 static void emit_query(struct core_session *s, struct proto_span message, bool behind_ours,
                        struct core_actions *a)
 {
+    const bool lent =
+        s->class.names_prepared && (behind_ours || !s->unsynced) && lend_query(s, message, a);
     struct core_expect *e = core_expect_push(s->backend, CORE_EXPECT_QUERY, CORE_FORWARD);
-    e->behind_ours = behind_ours;
+    e->behind_ours = behind_ours || lent;
     if (s->class.changes || s->class.ends || s->class.rolls_back || s->class.unread ||
         s->class.moves_database)
         follow_query(s, e, message, a);
@@ -85,6 +94,13 @@ void core_unnamed_keep(struct core_session *s, struct proto_span body,
     s->unnamed_id = ++w->next_id;
 }
 
+static void lend_parse(struct core_session *s, struct proto_span body, struct core_actions *a)
+{
+    struct proto_parse parse;
+    if (proto_parse_read(body, &parse) == PROTO_OK)
+        (void)core_lend(s, parse.text, a);
+}
+
 static void emit_parse_unnamed(struct core_session *s, struct proto_span message,
                                struct core_actions *a)
 {
@@ -102,6 +118,8 @@ static void emit_parse_unnamed(struct core_session *s, struct proto_span message
     s->parse_class_valid = false;
     if (!pin_late(s, &class, a))
         return;
+    if (class.names_prepared)
+        lend_parse(s, body, a);
     core_unnamed_keep(s, body, &class, &hash);
     s->backend->unnamed_id = s->unnamed_id;
     core_expect_push(s->backend, CORE_EXPECT_PARSE, CORE_FORWARD)->unnamed_id = s->unnamed_id;
@@ -122,6 +140,9 @@ static void emit_parse_named(struct core_session *s, const struct proto_parse *p
                           NULL);
     if (!pin_late(s, &class, a))
         return;
+    if (class.names_prepared)
+        (void)core_lend(s, parse->text, a);
+    core_lend_ask(s, parse->name, a);
     struct core_stmt *stmt = core_stmt_intern(w, parse->text, parse->types, &class, &hash);
     if (!core_names_set(s, parse->name, core_stmt_hold(stmt))) {
         core_stmt_release(w, stmt);
@@ -210,11 +231,13 @@ static bool follow_bind(struct core_session *s, const struct proto_bind *bind,
         return false;
     const bool drops = class->reason == ROUTER_REASON_DEALLOCATE || s->bound_deallocate != NULL;
     if (!class->changes && !class->ends && !class->rolls_back && !drops && !class->moves_database &&
-        s->bound_follow == CORE_FOLLOW_NOTHING)
+        !class->names_prepared && s->bound_follow == CORE_FOLLOW_NOTHING)
         return true;
     const struct proto_span text = bound_text(s, bind->statement);
     if (class->moves_database)
         a->moves_database = text;
+    if (class->names_prepared)
+        (void)core_lend(s, text, a);
     core_follow_bound(s, class, text, bind->portal.size > 0);
     if (drops)
         core_deallocate_bound(s, class, text, a);
@@ -275,6 +298,8 @@ static void emit_close(struct core_session *s, struct proto_span message, struct
     const bool named = target.what == 'S' && target.name.size > 0;
     if (named)
         stmt = core_names_remove(s, target.name);
+    if (stmt != NULL && s->lent != NULL)
+        core_lend_back(s, a);
     if (named && (stmt != NULL || reserved(target.name))) {
         struct core_expect *e = core_expect_push(s->backend, CORE_EXPECT_FAKE, CORE_FORWARD);
         e->fake = '3';
@@ -490,6 +515,10 @@ size_t core_emit(struct core_session *s, struct proto_span in, struct core_actio
     assert(s->emitting && s->backend != NULL);
     size_t pos = 0;
     uint8_t last_type = 0;
+    if (s->lent_before) {
+        core_lend_back(s, a);
+        s->lent_before = false;
+    }
     while (s->streaming || pos < s->batch_left) {
         const struct proto_span rest = core_span_skip(in, pos);
         if (core_sink_full(&a->server) || core_sink_full(&a->client)) {

@@ -223,6 +223,17 @@ void core_deallocate_bound(struct core_session *s, const struct router_class *cl
 void core_deallocate_executed(struct core_session *s);
 void core_deallocate_detach(struct core_session *s);
 
+/* ---- core_lend.c ---- */
+
+/* In front of a text that names prepared statements in SQL: those of the protocol are there under
+ * these names. False: it names none. */
+bool core_lend(struct core_session *s, struct proto_span text, struct core_actions *a);
+/* In front of what comes next: no longer. */
+void core_lend_back(struct core_session *s, struct core_actions *a);
+/* In front of a Parse of that name: the server says so if SQL has given it already. */
+void core_lend_ask(struct core_session *s, struct proto_span name, struct core_actions *a);
+void core_lend_detach(struct core_session *s);
+
 /* ---- core_gone.c ---- */
 
 /* An ErrorResponse came to a backend that is drained. */

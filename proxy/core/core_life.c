@@ -109,6 +109,7 @@ void core_detach(struct core_session *s)
     assert(b != NULL && b->session == s);
     core_follow_detach(s);
     core_deallocate_detach(s);
+    core_lend_detach(s);
     b->last_session_id = s->id;
     b->session = NULL;
     s->backend = NULL;

@@ -100,6 +100,7 @@ void core_start_batch(struct core_session *s, uint64_t now_ns)
         s->replayable = false;
     }
     s->batch_unnamed_id = s->unnamed_id;
+    s->lent_before = s->lent != NULL;
     s->emitting = true;
     s->batch_left = s->streaming ? 0 : s->batch_size;
     s->worker->counters.batches++;

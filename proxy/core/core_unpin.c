@@ -42,6 +42,7 @@ bool core_unpin_ask(struct core_session *s, struct core_actions *a)
     s->pins_doubtful = false;
     if ((s->pins & PINS_ASKED) == 0 || (s->pins & PINS_LASTING) != 0)
         return false;
+    core_lend_back(s, a);
     struct proto_writer w = core_sink_writer(&a->server);
     proto_write_query(&w, core_span(question));
     core_sink_commit(&a->server, &w);

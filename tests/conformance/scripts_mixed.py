@@ -125,6 +125,75 @@ script("CopyFail skips the rest of the batch", (23, 34), EMPTIED,
 script("CopyDone in COPY OUT is dropped", (35, 36),
        Turn(Q("copy other_fixed to stdout"), DONE, copy_fail("x"), Q("select 1"), until="ZZ"))
 
+# ---- one namespace: statements of the protocol and of SQL ----
+
+PLUS = P("plus", "select $1::int + 1 as sum") + S
+script("EXECUTE of a statement of the protocol", (26, 28), PLUS, Q("execute plus(1)"),
+       Q("execute plus(2); execute plus(3)"), B("", "plus", ["4"]) + E() + S, Q("execute plus(5)"),
+       Q("execute plus"), Q("execute plus('x')"), Q("execute plus(6)"), Q("select 1"))
+script("EXECUTE of a statement of the protocol in blocks", (20, 26), PLUS, Q("begin"),
+       Q("execute plus(1)"), Q("savepoint a"), Q("execute plus('x')"), Q("execute plus(2)"),
+       Q("rollback to a"), Q("execute plus(3)"), Q("commit"), Q("begin; execute plus(4); rollback"))
+script("EXECUTE by an extended statement", (21, 26), PLUS, statement("execute plus(1)") + S,
+       P("ex", "execute plus(2)") + D("S", "ex") + S, B("", "ex") + D("P", "") + E() + S,
+       B("", "ex") + E() + S, statement("execute plus('x')") + S, B("", "ex") + E() + S,
+       C("S", "plus") + S, B("", "ex") + E() + S, Q("select 1"))
+script("EXECUTE in EXPLAIN and in CREATE TABLE AS", (26,), PLUS,
+       Q("explain (costs off) execute plus(1)"), Q("explain (costs off, analyze off) execute plus(2)"),
+       Q("begin"), Q("create table made_by_execute as execute plus(3)"),
+       Q("select sum(sum) from made_by_execute"), Q("rollback"),
+       statement("explain (costs off) execute plus(4)") + S)
+script("EXECUTE of a statement that writes", (26,), EMPTIED, P("ins", "insert into w values ($1, 1)") + S,
+       Q("execute ins(1)"), Q("begin"), Q("execute ins(2)"), Q("rollback"), Q("execute ins(3)"), SEEN)
+script("EXECUTE of a statement that is closed or not there", (28, 30), Q("execute plus(1)"), PLUS,
+       Q("execute plus(1)"), C("S", "plus") + S, Q("execute plus(2)"), PLUS, Q("execute plus(3)"),
+       Q("deallocate plus"), Q("execute plus(4)"), PLUS, Q("deallocate all"), Q("execute plus(5)"))
+script("EXECUTE of a statement whose table is gone", (26, 31), Q("create table going (id int)"),
+       P("gone", "select count(*) from going") + S, Q("execute gone"), Q("drop table going"),
+       Q("execute gone"), Q("begin"), Q("execute gone"), Q("execute gone"), Q("rollback"),
+       Q("select 1"))
+script("EXECUTE in a flight of batches", (22, 26),
+       Turn(PLUS, Q("execute plus(1)"), B("", "plus", ["2"]) + E() + S, Q("execute plus('x')"),
+            Q("execute plus(3)"), statement("execute plus(4)") + S, Q("select 1"), until="ZZZZZZZ"))
+script("PREPARE, then Bind and Describe by its name", (26, 28), Q("prepare sql_made(int) as select $1 + 1"),
+       D("S", "sql_made") + B("", "sql_made", ["1"]) + D("P", "") + E() + S, Q("execute sql_made(2)"),
+       B("", "sql_made", ["3"]) + E() + S, C("S", "sql_made") + S, Q("execute sql_made(4)"),
+       B("", "sql_made", ["5"]) + E() + S)
+script("PREPARE of a write, then Bind by its name", (26,), EMPTIED,
+       Q("prepare sql_ins(int) as insert into w values ($1, 1)"), B("", "sql_ins", ["1"]) + E() + S,
+       SEEN, Q("deallocate sql_ins"), SEEN, B("", "sql_ins", ["2"]) + E() + S)
+script("one name twice: PREPARE behind Parse", (28,), PLUS, Q("prepare plus as select 1"),
+       Q("execute plus(1)"), B("", "plus", ["1"]) + E() + S, statement("prepare plus as select 2") + S,
+       C("S", "plus") + S, Q("prepare plus as select 3"), Q("execute plus"))
+script("one name twice: Parse behind PREPARE", (28,), Q("prepare plus as select 1"), PLUS,
+       Q("execute plus"), B("", "plus") + E() + S, C("S", "plus") + S, PLUS,
+       B("", "plus", ["1"]) + E() + S, Q("execute plus(2)"))
+script("EXECUTE of what binds the session", (26,), P("lock", "select pg_advisory_lock($1)") + S,
+       Q("execute lock(801)"), Q("select pg_advisory_unlock(801)"), Q("select pg_advisory_unlock(801)"))
+script("EXECUTE of a SET", (26, 38), P("st", "set datestyle = 'German'") + S, Q("execute st"), Q(DATE))
+
+# ---- pins come and go ----
+
+script("advisory locks whose keys are parameters", (20, 26),
+       P("lock", "select pg_advisory_lock($1)") + P("free", "select pg_advisory_unlock($1)") + S,
+       *(B("", name, ["802"]) + E() + S for name in ("lock", "lock", "free", "free", "free")),
+       statement("select pg_try_advisory_lock($1)", "803") + S, Q("select 1"),
+       statement("select pg_advisory_unlock($1)", "803") + S, B("", "free", ["803"]) + E() + S)
+script("advisory locks in a flight", (22,),
+       Turn(Q("select pg_advisory_lock(804)"), Q("select pg_advisory_unlock(804)"), Q("select 1"),
+            Q("select pg_advisory_unlock(804)"), until="ZZZZ"))
+COUNT = Q("select count(*) from x")
+script("temporary tables come and go", (20,), Q("create temp table x (id int)"), COUNT,
+       Q("drop table x"), COUNT, Q("begin"), Q("create temp table x (id int)"), Q("rollback"), COUNT,
+       statement("create temp table x as select 1 as one") + S, COUNT, statement("drop table x") + S,
+       COUNT)
+script("cursors WITH HOLD come and go", (20, 27), Q("begin"),
+       Q("declare c cursor with hold for select generate_series(1, 3)"), Q("commit"), Q("fetch 2 from c"),
+       Q("close c"), Q("fetch c"), Q("begin"), Q("declare c cursor with hold for select 1"), Q("rollback"),
+       Q("fetch c"))
+script("the unnamed statement behind an unlock", (26,), Q("select pg_advisory_lock(805)"),
+       P("", "select pg_advisory_unlock(805)") + S, B("", "") + E() + S, B("", "") + E() + S)
+
 # ---- corners of the extended protocol ----
 
 script("several commands in one Parse", (21, 23), P("", "select 1; select 2") + S, Q("select 1"))

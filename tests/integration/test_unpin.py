@@ -3,9 +3,10 @@
 import psycopg2
 import pytest
 
-from cluster import wait_until
+from cluster import APP_DATABASE, APP_USER, wait_until
 from proxy import one, rows_of
 from test_pins import pins
+from wire import Wire, bind, execute, parse, query, sync, types
 
 
 def pinned_by(p):
@@ -190,3 +191,23 @@ def test_nothing_is_asked_of_sessions_that_hold_nothing(proxy):
     comes_to(p)
     wait_until(lambda: questions(p) > before, 5, "the question is counted")
     assert questions(p) == before + 1
+
+
+@pytest.mark.core
+def test_a_statement_of_the_protocol_is_lent_to_sql_and_to_nobody_else(proxy):
+    p = proxy(switchgear={"auth_type": "trust"},
+              database={"pool_size": 2, "user": "app", "password": "app-secret"})
+    other = p.connect()
+    with Wire(p.port) as w:
+        assert types(w.login(APP_USER, APP_DATABASE))[-1] == "Z"
+        assert types(w.run(parse("mine", "select $1::int + 1"), sync())) == "1Z"
+        for i in range(3):
+            answer = w.run(query(f"execute mine({i})"))
+            assert types(answer) == "TDCZ" and answer[1][1][-1:] == str(i + 1).encode()
+            comes_to(p)
+            with pytest.raises(psycopg2.Error) as caught:
+                rows_of(other, "execute mine(1)")
+            assert caught.value.pgcode == "26000"
+            assert one(other, "/* switchgear: route=primary */ select count(*) "
+                              "from pg_prepared_statements where name = 'mine'") == 0
+        assert types(w.run(bind("", "mine", ["6"]), execute(), sync())) == "2DCZ"
