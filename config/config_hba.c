@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: PostgreSQL
  *
  * config_hba: the lines of pg_hba.conf. Every bad line is a problem of its own; what it asks for
- * and the proxy cannot do (roles, other methods) is said by name, never passed over.
+ * and the proxy cannot do (other methods) is said by name, never passed over.
  */
 #include "config_hba.h"
 
@@ -209,24 +209,30 @@ void config_parse_hba(struct config *c, const char *file, const char *text, size
 
 /* ---- matching ---- */
 
+static enum config_hba_match line_match(const struct config *c, const struct config_hba *h,
+                                        const struct config_hba_request *request)
+{
+    if ((h->type == CONFIG_HBA_LOCAL) != request->is_local ||
+        (h->type == CONFIG_HBA_HOSTSSL && !request->is_tls) ||
+        (h->type == CONFIG_HBA_HOSTNOSSL && request->is_tls))
+        return CONFIG_HBA_NO_LINE;
+    const enum config_hba_match named = config_hba_names_match(h, request);
+    if (named == CONFIG_HBA_NO_LINE || h->address == NULL)
+        return named;
+    const enum config_hba_match there = config_hba_address_match(c, h->address, request);
+    return there == CONFIG_HBA_NO_LINE || named == CONFIG_HBA_MATCHED ? there : named;
+}
+
 enum config_hba_match config_hba_match(const struct config *c,
                                        const struct config_hba_request *request,
                                        const struct config_hba **ret)
 {
     for (uint32_t i = 0; i < c->hba_count; i++) {
-        const struct config_hba *h = &c->hba[i];
-        if ((h->type == CONFIG_HBA_LOCAL) != request->is_local ||
-            (h->type == CONFIG_HBA_HOSTSSL && !request->is_tls) ||
-            (h->type == CONFIG_HBA_HOSTNOSSL && request->is_tls) ||
-            !config_hba_names_match(h, request))
-            continue;
-        const enum config_hba_match found = h->address == NULL
-                                                ? CONFIG_HBA_MATCHED
-                                                : config_hba_address_match(c, h->address, request);
+        const enum config_hba_match found = line_match(c, &c->hba[i], request);
         if (found == CONFIG_HBA_NO_LINE)
             continue;
         if (found == CONFIG_HBA_MATCHED)
-            *ret = h;
+            *ret = &c->hba[i];
         return found;
     }
     return CONFIG_HBA_NO_LINE;

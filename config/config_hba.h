@@ -87,11 +87,15 @@ struct config_hba_request {
     const char *host_name; /* of CONFIG_HBA_HOST_NAMED */
     uint8_t address[16];   /* IPv4 as ::ffff:a.b.c.d */
     const char *database, *user;
+    /* The roles of PostgreSQL that the user is a member of, itself among them: each with its NUL,
+     * an empty one at the end. NULL: not looked up yet. */
+    const char *roles;
 };
 enum config_hba_match {
     CONFIG_HBA_NO_LINE,
     CONFIG_HBA_MATCHED,
-    CONFIG_HBA_WANTS_HOST /* a line asks for the name: look it up and ask again */
+    CONFIG_HBA_WANTS_HOST, /* a line asks for the name: look it up and ask again */
+    CONFIG_HBA_WANTS_ROLES /* ... for the roles */
 };
 /* The first line that this client matches: *ret, of CONFIG_HBA_MATCHED. */
 enum config_hba_match config_hba_match(const struct config *c,

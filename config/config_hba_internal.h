@@ -29,7 +29,8 @@ const struct config_word *config_hba_single(struct config_hba_line *l);
 /* NULL: l->hba.databases or l->hba.users is filled. */
 const char *config_hba_databases_read(struct config_hba_line *l);
 const char *config_hba_users_read(struct config_hba_line *l);
-bool config_hba_names_match(const struct config_hba *h, const struct config_hba_request *request);
+enum config_hba_match config_hba_names_match(const struct config_hba *h,
+                                             const struct config_hba_request *request);
 
 /* ---- config_hba_address.c ---- */
 

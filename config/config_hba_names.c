@@ -8,7 +8,15 @@
 
 #include "config_hba_internal.h"
 
-enum name_kind { NAME_PLAIN, NAME_ALL, NAME_SAMEUSER, NAME_REPLICATION, NAME_REGEX };
+enum name_kind {
+    NAME_PLAIN,
+    NAME_ALL,
+    NAME_SAMEUSER,
+    NAME_SAMEROLE,
+    NAME_REPLICATION,
+    NAME_REGEX,
+    NAME_MEMBER /* of the role `text` */
+};
 
 struct config_hba_name {
     enum name_kind kind;
@@ -58,10 +66,11 @@ static const char *name_read(const struct list *list, const struct config_word *
         ret->kind = NAME_REPLICATION;
     } else if (list->of_databases &&
                (strcmp(word->text, "samerole") == 0 || strcmp(word->text, "samegroup") == 0)) {
-        return "samerole: members of a role cannot be looked up: name the databases and users";
+        ret->kind = NAME_SAMEROLE;
     } else if (!list->of_databases && word->text[0] == '+') {
-        return config_arena_print(
-            arena, "%s: members of a role cannot be looked up: name the users", word->text);
+        ret->kind = NAME_MEMBER;
+        ret->text = word->text + 1;
+        return ret->text[0] == '\0' ? "write the name of a role behind the plus" : NULL;
     }
     return NULL;
 }
@@ -185,44 +194,76 @@ const char *config_hba_users_read(struct config_hba_line *l)
 
 /* ---- matching ---- */
 
-static bool name_matches(const struct config_hba_name *name, const char *text,
-                         const struct config_hba_request *request)
+static enum config_hba_match matched_if(bool matches)
+{
+    return matches ? CONFIG_HBA_MATCHED : CONFIG_HBA_NO_LINE;
+}
+
+static enum config_hba_match member_match(const char *role,
+                                          const struct config_hba_request *request)
+{
+    if (request->roles == NULL)
+        return CONFIG_HBA_WANTS_ROLES;
+    for (const char *at = request->roles; *at != '\0'; at += strlen(at) + 1)
+        if (strcmp(at, role) == 0)
+            return CONFIG_HBA_MATCHED;
+    return CONFIG_HBA_NO_LINE;
+}
+
+static enum config_hba_match name_match(const struct config_hba_name *name, const char *text,
+                                        const struct config_hba_request *request)
 {
     switch (name->kind) {
     case NAME_ALL:
-        return true;
+        return CONFIG_HBA_MATCHED;
     case NAME_PLAIN:
-        return strcmp(name->text, text) == 0;
+        return matched_if(strcmp(name->text, text) == 0);
     case NAME_SAMEUSER:
-        return strcmp(request->database, request->user) == 0;
+        return matched_if(strcmp(request->database, request->user) == 0);
+    case NAME_SAMEROLE:
+        return member_match(request->database, request);
+    case NAME_MEMBER:
+        return member_match(name->text, request);
     case NAME_REGEX:
-        return regexec(name->regex, text, 0, NULL, 0) == 0;
+        return matched_if(regexec(name->regex, text, 0, NULL, 0) == 0);
     case NAME_REPLICATION:
-        return false;
+        return CONFIG_HBA_NO_LINE;
     }
-    return false;
+    return CONFIG_HBA_NO_LINE;
 }
 
-static bool database_matches(const struct config_hba *h, const struct config_hba_request *request)
+/* Any of them will do; roles are wanted only where none of the others does. */
+static enum config_hba_match list_match(const struct config_hba_name *names, uint32_t count,
+                                        const char *text, const struct config_hba_request *request)
 {
-    for (uint32_t i = 0; i < h->databases_count; i++) {
-        if (request->is_replication ? h->databases[i].kind == NAME_REPLICATION
-                                    : name_matches(&h->databases[i], request->database, request))
+    enum config_hba_match result = CONFIG_HBA_NO_LINE;
+    for (uint32_t i = 0; i < count; i++) {
+        const enum config_hba_match found = name_match(&names[i], text, request);
+        if (found == CONFIG_HBA_MATCHED)
+            return found;
+        if (found != CONFIG_HBA_NO_LINE)
+            result = found;
+    }
+    return result;
+}
+
+static bool is_replication(const struct config_hba *h)
+{
+    for (uint32_t i = 0; i < h->databases_count; i++)
+        if (h->databases[i].kind == NAME_REPLICATION)
             return true;
-    }
     return false;
 }
 
-static bool user_matches(const struct config_hba *h, const struct config_hba_request *request)
+enum config_hba_match config_hba_names_match(const struct config_hba *h,
+                                             const struct config_hba_request *request)
 {
-    for (uint32_t i = 0; i < h->users_count; i++) {
-        if (name_matches(&h->users[i], request->user, request))
-            return true;
-    }
-    return false;
-}
-
-bool config_hba_names_match(const struct config_hba *h, const struct config_hba_request *request)
-{
-    return database_matches(h, request) && user_matches(h, request);
+    const enum config_hba_match user = list_match(h->users, h->users_count, request->user, request);
+    if (user == CONFIG_HBA_NO_LINE)
+        return user;
+    const enum config_hba_match database =
+        request->is_replication
+            ? matched_if(is_replication(h))
+            : list_match(h->databases, h->databases_count, request->database, request);
+    return database == CONFIG_HBA_MATCHED ? user : database;
 }

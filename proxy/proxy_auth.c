@@ -4,7 +4,7 @@
  */
 #include <stdlib.h>
 
-#include "proxy_auth_internal.h"
+#include "proxy_auth_ask.h"
 #include "proxy_limits.h"
 #include "proxy_log.h"
 #include "proxy_tls.h"
@@ -78,15 +78,13 @@ void auth_fetched(struct auth *a, const struct auth_refusal *refusal, uint64_t n
     auth_answer(a, refusal, now_ns);
 }
 
-static void choose_way(struct auth *a, uint64_t now_ns);
-
 static void on_host_known(struct hosts_wait *wait, const char *name)
 {
     struct auth *a = wait->owner;
     worker_topology_refresh(a->client->worker);
     a->host = name != NULL ? CONFIG_HBA_HOST_NAMED : CONFIG_HBA_HOST_NONE;
     a->host_name = name;
-    choose_way(a, uv_hrtime());
+    auth_continue(a, uv_hrtime());
 }
 
 static void find_host(struct auth *a, uint64_t now_ns)
@@ -105,13 +103,17 @@ static void find_host(struct auth *a, uint64_t now_ns)
 }
 
 /* How it is to prove who it is, and against which secret. */
-static void choose_way(struct auth *a, uint64_t now_ns)
+void auth_continue(struct auth *a, uint64_t now_ns)
 {
     const struct client *c = a->client;
     struct auth_refusal refusal;
     const enum auth_verdict verdict = auth_method(a, &refusal);
     if (verdict == AUTH_WANTS_HOST) {
         find_host(a, now_ns);
+        return;
+    }
+    if (verdict == AUTH_WANTS_ROLES) {
+        auth_roles_start(a, now_ns);
         return;
     }
     if (verdict == AUTH_REFUSED) {
@@ -144,7 +146,7 @@ void auth_login(struct client *c, uint64_t now_ns)
     if (closed_to_all(c, &refusal))
         auth_answer(a, &refusal, now_ns);
     else
-        choose_way(a, now_ns);
+        auth_continue(a, now_ns);
 }
 
 void auth_forget(struct client *c)
@@ -158,10 +160,11 @@ void auth_forget(struct client *c)
     if (a->host_wait.entry != NULL)
         hosts_forget(&a->host_wait);
     if (a->entry != NULL)
-        auth_query_forget(a);
+        auth_ask_forget(a);
     if (a->fetched != NULL)
         explicit_bzero(a->fetched, strlen(a->fetched));
     free(a->fetched);
+    free(a->roles);
     free(a);
 }
 

@@ -39,11 +39,11 @@ void auth_group_password(struct worker *w, struct group *g);
  * are what its group logs in to servers with. */
 void auth_group_learn(struct group *g, const struct client *c, const char *password);
 
-/* ---- proxy_auth_query.c ---- */
+/* ---- proxy_auth_ask.c ---- */
 
-void auth_query_tick(struct worker *w, uint64_t now_ns);
+void auth_ask_tick(struct worker *w, uint64_t now_ns);
 /* The worker ends: its connections are closed; once its loop has ended, the rest. */
-void auth_query_stop(struct worker *w);
-void auth_query_destroy(struct worker *w);
+void auth_ask_stop(struct worker *w);
+void auth_ask_destroy(struct worker *w);
 
 #endif

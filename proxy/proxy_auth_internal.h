@@ -11,7 +11,7 @@
 #include "proxy_hosts.h"
 #include "proxy_worker.h"
 
-struct auth_entry; /* proxy_auth_query.c: what auth_query said of one user */
+struct auth_entry; /* proxy_auth_ask.c: what a server said of one user */
 
 /* A log-in, from the start-up packet to its end. Its client's, which frees it: auth_forget(). */
 struct auth {
@@ -20,6 +20,7 @@ struct auth {
     const struct config_hba *line; /* that it matched; NULL: no hba file */
     enum config_hba_host host;     /* for lines that name hosts */
     const char *host_name;         /* of CONFIG_HBA_HOST_NAMED; only while the line is found */
+    char *roles;                   /* owned; config_hba.h; NULL: nobody asked for them */
     struct hosts_wait host_wait;   /* the name is being looked up */
     const char *secret;            /* configuration's, or `fetched` */
     char *fetched;                 /* owned: of auth_query */
@@ -27,7 +28,7 @@ struct auth {
     bool asked;                    /* auth_query was to tell */
     bool from_cache;               /* ... and it had told before this log-in */
     struct auth_peer *peer;        /* its name is being looked up in another thread */
-    struct auth_entry *entry;      /* waits for auth_query: is among its waiters */
+    struct auth_entry *entry;      /* waits for what a server says: is among its waiters */
     TAILQ_ENTRY(auth) link;
 };
 
@@ -43,15 +44,18 @@ void auth_refuse(struct auth_refusal *r, const char *sqlstate, const char *forma
 
 /* The answer to the start-up packet; refusal NULL: ask for the proof. May free the auth. */
 void auth_answer(struct auth *a, const struct auth_refusal *refusal, uint64_t now_ns);
+/* What AUTH_WANTS_... asked for is there. May free the auth. */
+void auth_continue(struct auth *a, uint64_t now_ns);
 /* What auth_query said, or with a refusal why it could not be asked. May free the auth. */
 void auth_fetched(struct auth *a, const struct auth_refusal *refusal, uint64_t now_ns);
 
 /* ---- proxy_auth_method.c ---- */
 
 enum auth_verdict {
-    AUTH_REFUSED,   /* *ret says why */
-    AUTH_ASKS,      /* a->way and a->line are filled */
-    AUTH_WANTS_HOST /* the name of the client's address comes first */
+    AUTH_REFUSED,    /* *ret says why */
+    AUTH_ASKS,       /* a->way and a->line are filled */
+    AUTH_WANTS_HOST, /* the name of the client's address comes first */
+    AUTH_WANTS_ROLES /* ... the roles of its user */
 };
 enum auth_verdict auth_method(struct auth *a, struct auth_refusal *ret);
 /* Is this name of the outside world (of a certificate, of the system) the user's? */
@@ -77,8 +81,12 @@ enum core_auth auth_way_of_strangers(const struct auth *a);
 bool auth_query_wanted(const struct auth *a);
 /* auth_fetched() comes, perhaps at once. */
 void auth_query_start(struct auth *a, uint64_t now_ns);
-void auth_query_forget(struct auth *a);
 /* A password was wrong: it may have been changed since it was asked for. */
 void auth_query_distrust(struct auth *a);
+
+/* ---- proxy_auth_roles.c ---- */
+
+/* auth_continue() comes with a->roles, perhaps at once, or auth_answer() with why not. */
+void auth_roles_start(struct auth *a, uint64_t now_ns);
 
 #endif

@@ -51,7 +51,7 @@ bool auth_link_fits(const struct auth_link *l, const struct auth_target *target)
 void auth_link_close(struct auth_link *l);
 void auth_link_time_out(struct auth_link *l);
 
-/* The owner's (proxy_auth_query.c). `result`: PGRES_TUPLES_OK; the link is idle. */
+/* The owner's (proxy_auth_ask.c). `result`: PGRES_TUPLES_OK; the link is idle. */
 void auth_link_answered(struct auth_link *l, const PGresult *result);
 /* The link is closed. `sqlstate` "": the server said nothing. */
 void auth_link_failed(struct auth_link *l, const char *sqlstate, const char *message);

@@ -69,6 +69,7 @@ static enum config_hba_match line_find(struct auth *a)
                                                            CORE_REPLICATION_PHYSICAL,
                                          .host = a->host,
                                          .host_name = a->host_name,
+                                         .roles = a->roles,
                                          .database = core_login_database(&c->core),
                                          .user = core_login_user_name(&c->core)};
     memcpy(request.address, &c->address, sizeof(request.address));
@@ -101,6 +102,8 @@ static enum auth_verdict hba_method(struct auth *a, struct auth_refusal *ret)
     const enum config_hba_match found = line_find(a);
     if (found == CONFIG_HBA_WANTS_HOST)
         return AUTH_WANTS_HOST;
+    if (found == CONFIG_HBA_WANTS_ROLES)
+        return AUTH_WANTS_ROLES;
     if (found == CONFIG_HBA_NO_LINE || a->line->method == CONFIG_HBA_REJECT) {
         hba_refuse(a->client, a->line, ret);
         return AUTH_REFUSED;

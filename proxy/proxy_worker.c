@@ -247,7 +247,7 @@ static void stop_step(struct worker *w)
     if (w->clients_count > 0 || w->stopped)
         return;
     close_servers(w);
-    auth_query_stop(w);
+    auth_ask_stop(w);
     hosts_stop(w->hosts);
     if (w->servers_count > 0 || w->cancels_count > 0)
         return;
@@ -364,7 +364,7 @@ static void on_tick(uv_timer_t *timer)
     const uint64_t now_ns = uv_hrtime();
     worker_topology_refresh(w);
     clients_tick(w, now_ns);
-    auth_query_tick(w, now_ns);
+    auth_ask_tick(w, now_ns);
     pools_tick(w, now_ns);
     cancels_tick(w, now_ns);
     publish_core_counters(w);
@@ -381,7 +381,7 @@ static void worker_main(void *arg)
     TAILQ_FOREACH (g, &w->groups, link)
         core_group_deinit(&w->core, &g->core);
     core_worker_deinit(&w->core);
-    auth_query_destroy(w);
+    auth_ask_destroy(w);
     hosts_destroy(w->hosts);
     free(w->slots);
     struct mail_stop *mail = w->stop_mail;

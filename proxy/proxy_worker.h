@@ -209,13 +209,13 @@ struct worker {
     uint32_t servers_count, clients_count;
     uint64_t dealt; /* clients given to this worker; the supervisor's */
     uint64_t next_server_id;
-    uint64_t timeouts_looked_ns;   /* when clients were last looked at */
-    uint8_t *scratch;              /* one read */
-    uint8_t *gather;               /* one record: TLS_RECORD_SIZE */
-    struct auth_query *auth_query; /* what auth_query said, and its connections; or NULL */
-    struct hosts *hosts;           /* names of addresses; NULL: no line asked for one yet */
-    bool auth_seen_md5;            /* its last secret was not one of SCRAM */
-    bool auth_seen_clear;          /* ... and in clear text */
+    uint64_t timeouts_looked_ns; /* when clients were last looked at */
+    uint8_t *scratch;            /* one read */
+    uint8_t *gather;             /* one record: TLS_RECORD_SIZE */
+    struct auth_asks *asks;      /* what servers said of users, and connections; or NULL */
+    struct hosts *hosts;         /* names of addresses; NULL: no line asked for one yet */
+    bool auth_seen_md5;          /* its last secret was not one of SCRAM */
+    bool auth_seen_clear;        /* ... and in clear text */
     bool stopping, stop_now, stopped;
     bool stop_patient;     /* until the last client has left by itself */
     bool topology_changed; /* who may be chosen changed: waiters decide again */

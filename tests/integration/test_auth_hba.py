@@ -164,6 +164,57 @@ def test_replication_is_allowed_by_its_own_name(hba):
                 f'"{APP_USER}", no encryption')
 
 
+# ---- roles ----
+
+@pytest.fixture
+def roles(cluster):
+    names = ["hba_direct", "hba_far", "hba_super", "hba_leaves", "hba_lead", "hba_staff"]
+    sql = cluster.primary.psql
+    for name in names:
+        sql(f"drop role if exists {name}")
+        sql(f"create role {name} noinherit")
+    sql("alter role hba_super superuser")
+    sql("grant hba_staff to hba_direct, hba_lead, hba_leaves")
+    sql("grant hba_lead to hba_far")
+    cluster.wait_replicated()
+    yield sql
+    for name in names:
+        sql(f"drop role if exists {name}")
+
+
+@pytest.mark.core
+def test_members_of_a_role_are_let_in_directly_or_through_others(hba, roles):
+    p = hba("host all +hba_staff all trust\n", database=SERVER_SIDE)
+    for user in ("hba_direct", "hba_far", "hba_leaves", "hba_lead", "hba_staff"):
+        assert one(p.connect(user=user, password=""), "select 1") == 1
+    for user in ("hba_super", "nobody_at_all"):
+        assert "no pg_hba.conf entry" in refused(p, user=user, password="")
+    roles("revoke hba_staff from hba_leaves")
+    wait_until(lambda: refused_or_none(p, user="hba_leaves"), 30, "that is noticed")
+
+
+def test_samerole_means_the_role_that_is_named_like_the_database(hba, roles):
+    p = hba("host samerole all all trust\n", database=SERVER_SIDE,
+            databases={"hba_staff": SERVER_SIDE})
+    assert one(p.connect(dbname="hba_staff", user="hba_far", password=""), "select 1") == 1
+    assert "no pg_hba.conf entry" in refused(p, user="hba_far", password="")
+
+
+def test_a_line_with_a_role_and_a_host_name_asks_for_both(hba, roles):
+    p = hba(f"host all +hba_lead,+hba_staff {name_of_this_machine()} trust\n"
+            "host all +hba_staff nobody.invalid reject\n", database=SERVER_SIDE)
+    assert one(p.connect(user="hba_far", password=""), "select 1") == 1
+    assert "no pg_hba.conf entry" in refused(p, user="hba_super", password="")
+
+
+def test_roles_that_cannot_be_looked_up_let_nobody_in(hba):
+    p = hba("host all +hba_staff all trust\n", database=SERVER_SIDE,
+            probe={"user": "not_there", "password": "x"}, wait=False)
+    p.wait_listening()
+    assert "the user could not be looked up" in refused(p, password="")
+    assert "auth_roles_failed" in p.log_text()
+
+
 # ---- host names ----
 
 def name_of_this_machine():

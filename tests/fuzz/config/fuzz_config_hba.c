@@ -50,14 +50,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         config_parse_ident(c, "ident", second.text, second.size, &p);
     config_interface_add(c, mask, mask);
     struct config_hba_request r = {.database = "app", .user = "zoe", .host_name = "db.example.com"};
-    for (unsigned i = 0; i < 24; i++) {
+    for (unsigned i = 0; i < 48; i++) {
         r.is_local = (i & 1) != 0;
         r.is_tls = (i & 2) != 0;
         r.is_replication = (i & 4) != 0;
-        r.host = (enum config_hba_host)(i / 8);
+        r.host = (enum config_hba_host)(i / 8 % 3);
+        r.roles = i < 24 ? NULL : "zoe\0staff\0";
         const struct config_hba *h = NULL;
         const enum config_hba_match found = config_hba_match(c, &r, &h);
         if (found == CONFIG_HBA_WANTS_HOST && r.host != CONFIG_HBA_HOST_UNKNOWN)
+            abort();
+        if (found == CONFIG_HBA_WANTS_ROLES && r.roles != NULL)
             abort();
         if (found != CONFIG_HBA_MATCHED)
             continue;

@@ -18,7 +18,7 @@ static const struct {
     {"/etc/sg/loop", "a @round"},
     {"/etc/sg/round", "b @loop"},
     {"/etc/sg/unclosed", "zoe\n\"eve\n"},
-    {"/etc/sg/roles", "zoe\n+staff\n"},
+    {"/etc/sg/roles", "zoe\n+\n"},
     {"/etc/sg/databases", "app,sameuser\n"},
 };
 
@@ -268,6 +268,45 @@ static void a_host_name_is_asked_for_where_a_line_needs_it(void **state)
     assert_int_equal(h->line, 1);
 }
 
+static enum config_hba_match match_roles(const struct story *s, const char *database,
+                                         const char *user, const char *roles, uint32_t *ret_line)
+{
+    const struct config_hba *h = NULL;
+    const struct config_hba_request r = {
+        .database = database, .user = user, .roles = roles, .is_local = true};
+    const enum config_hba_match found = config_hba_match(s->config, &r, &h);
+    *ret_line = found == CONFIG_HBA_MATCHED ? h->line : 0;
+    return found;
+}
+
+static void roles_are_asked_for_where_a_line_needs_them(void **state)
+{
+    struct story *s = *state;
+    uint32_t line;
+    read_hba(s, "local app +staff,zoe trust\n"
+                "host all +staff all trust\n"
+                "local other +guests trust\n"
+                "local samerole all md5\n"
+                "local \"samegroup\" \"+staff\" md5\n"
+                "local app all reject\n");
+    story_is_clean(s);
+    assert_int_equal(match_roles(s, "app", "zoe", NULL, &line), CONFIG_HBA_MATCHED);
+    assert_int_equal(line, 1); /* by her name: nobody need be asked */
+    assert_int_equal(match_roles(s, "app", "adam", NULL, &line), CONFIG_HBA_WANTS_ROLES);
+    static const struct {
+        const char *database, *roles;
+        uint32_t line;
+    } rows[] = {{"app", "adam\0staff\0", 1}, {"app", "adam\0staff2\0", 6},   {"app", "", 6},
+                {"other", "x\0guests\0", 3}, {"other", "staff\0other\0", 4}, {"adam", "adam\0", 4},
+                {"samegroup", "staff\0", 0}};
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        (void)match_roles(s, rows[i].database, "adam", rows[i].roles, &line);
+        assert_int_equal(line, rows[i].line);
+    }
+    (void)match_roles(s, "samegroup", "+staff", "", &line);
+    assert_int_equal(line, 5);
+}
+
 static void options_say_which_certificates(void **state)
 {
     struct story *s = *state;
@@ -328,10 +367,9 @@ static void every_bad_line_is_named(void **state)
         {"host all all 10.0.0.0/8 peer", "only a local line"},
         {"host all all 10.0.0.0/8 cert", "only a hostssl line"},
         {"local all all cert", "only a hostssl line"},
-        {"local all +staff trust", "members of a role cannot be looked up"},
-        {"local samerole all trust", "members of a role cannot be looked up"},
+        {"local all + trust", "write the name of a role behind the plus"},
         {"local all @missing trust", "@missing: /etc/sg/missing cannot be read: it is not there"},
-        {"local all @roles trust", "+staff: members of a role cannot be looked up"},
+        {"local all @roles trust", "write the name of a role behind the plus"},
         {"local all @loop trust", "the file /etc/sg/loop names itself"},
         {"local all @hba.conf trust", "the file /etc/sg/hba.conf names itself"},
         {"local all @deep1 trust", "@deep11: more than 10 files name each other"},
@@ -463,6 +501,7 @@ int main(void)
         STORY(networks_have_bits_or_masks),
         STORY(samehost_and_samenet_are_this_machines),
         STORY(a_host_name_is_asked_for_where_a_line_needs_it),
+        STORY(roles_are_asked_for_where_a_line_needs_them),
         STORY(options_say_which_certificates),
         STORY(every_bad_line_is_named),
         STORY(lines_may_be_continued),
