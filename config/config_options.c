@@ -47,7 +47,8 @@ static const char *const dheparams[] = {"auto", "legacy", "none", NULL};
 /* clang-format off */
 const struct config_option config_options[] = {
     {S, "listen", CONFIG_LIST, "", "127.0.0.1:6432", NULL, NULL, NULL, RESTART, NOW,
-     "Addresses for clients, comma separated: host:port, [ipv6]:port, *:port, unix:/directory or unix:@name.",
+     "Addresses for clients, comma separated: host:port, [ipv6]:port, *:port, unix:/directory or "
+     "unix:@name.",
      S_AT(listen)},
     {S, "admin_socket", CONFIG_STRING, "", "/run/switchgear", NULL, NULL, NULL, RESTART, NOW,
      "Directory of the admin socket .s.PGSQL.<port of the first listen>.", S_AT(admin_socket)},
