@@ -35,33 +35,6 @@ static bool says_false(struct router_name value)
     return false;
 }
 
-/* SELECT pg_advisory_unlock_all(), and nothing else. */
-static bool calls_unlock_all(const struct context *c)
-{
-    static const char *const path[] = {"targetList", NULL, "ResTarget", "val", "FuncCall"};
-    const struct router_tree *tree = c->tree;
-    uint32_t at = c->node;
-    if (router_tree_field(tree, at, "fromClause") != ROUTER_TREE_NONE ||
-        router_tree_field(tree, at, "whereClause") != ROUTER_TREE_NONE ||
-        router_tree_field(tree, at, "limitCount") != ROUTER_TREE_NONE ||
-        router_tree_field(tree, at, "limitOffset") != ROUTER_TREE_NONE ||
-        router_tree_field(tree, at, "withClause") != ROUTER_TREE_NONE)
-        return false;
-    for (size_t i = 0; i < sizeof(path) / sizeof(path[0]); i++) {
-        if (path[i] == NULL && router_tree_size(tree, at) != 1)
-            return false;
-        at = path[i] != NULL ? router_tree_field(tree, at, path[i]) : at + 1;
-        if (at == ROUTER_TREE_NONE)
-            return false;
-    }
-    const uint32_t names = router_tree_field(tree, at, "funcname");
-    if (names == ROUTER_TREE_NONE)
-        return false;
-    const struct router_name last = router_tree_string(
-        tree, router_tree_element(tree, names, router_tree_size(tree, names) - 1));
-    return last.base != NULL && router_name_is(last, "pg_advisory_unlock_all");
-}
-
 static void on_select(struct context *c)
 {
     struct router_finding *f = &c->s->finding;
@@ -71,7 +44,6 @@ static void on_select(struct context *c)
         f->pins &= (uint16_t)~ROUTER_PIN_SET_CONFIG;
         f->changes = true;
     }
-    c->s->releases = calls_unlock_all(c) ? ROUTER_PIN_ADVISORY : 0;
 }
 
 static void on_dml(struct context *c)

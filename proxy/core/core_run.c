@@ -141,7 +141,7 @@ static size_t dispose(struct core_session *s, struct proto_span in, const struct
         }
         if (!core_may_follow(s, &s->class))
             return 0;
-        if (owed > 0 && ((batch->names && s->names_in_flight) ||
+        if (owed > 0 && ((batch->names && s->names_in_flight) || s->class.names_prepared ||
                          (batch->drops_unnamed && s->unnamed_used && s->replayable)))
             return 0;
         if (batch->executes)

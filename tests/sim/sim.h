@@ -68,6 +68,7 @@ enum sim_kind {
     SIM_LOCK,     /* they are counted, and held by the connection; a row says how many */
     SIM_TRY_LOCK, /* got by every other statement */
     SIM_UNLOCK,
+    SIM_EXECUTE, /* by SQL, of a statement that was prepared by the protocol */
     SIM_COPY_IN,
     SIM_COPY_OUT,
     SIM_EMPTY,
@@ -251,6 +252,12 @@ struct sim_node {
     uint64_t position_ns; /* every commit until then is visible */
     uint32_t conns;
 };
+
+/* Which of the client's names that statement executes: "a" is 0. */
+static inline int sim_executes(int number)
+{
+    return number % SIM_NAMES;
+}
 
 enum sim_break { SIM_INTACT, SIM_BREAK_SWAP, SIM_BREAK_TWICE, SIM_BREAK_STALE };
 

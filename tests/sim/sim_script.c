@@ -262,7 +262,7 @@ static void block_ends(struct model *m)
 
 static size_t padding(enum sim_kind kind)
 {
-    if ((kind >= SIM_SAVEPOINT && kind <= SIM_UNLOCK) || kind == SIM_LIAR || kind == SIM_EMPTY ||
+    if ((kind >= SIM_SAVEPOINT && kind <= SIM_EXECUTE) || kind == SIM_LIAR || kind == SIM_EMPTY ||
         sim_chance(94))
         return 0; /* what is too long is not looked at: it neither pins nor is it learned */
     return sim_chance(50) ? SIM_STATEMENT_MAX + sim_below(5000) : sim_below(SIM_STATEMENT_MAX);
@@ -630,6 +630,32 @@ static void lock(struct model *m)
         extended_control(m, kind);
 }
 
+/* EXECUTE of a name of the protocol's. */
+static void execute_by_name(struct model *m)
+{
+    char text[128];
+    struct sim_client *c = m->c;
+    const int name = sim_executes(c->numbers);
+    const uint8_t before = m->status;
+    if ((m->status == 'T' && m->read_only) || (m->status == 'I' && sim_chance(30))) {
+        simple(m, SIM_READ); /* a replica would refuse to be pinned */
+        return;
+    }
+    const int number = c->numbers++;
+    const size_t size = sim_sql_write(SIM_EXECUTE, c->index, number, 0, text, sizeof(text));
+    send_query(c, text, size);
+    m->names[SIM_NAMES].exists = false;
+    c->settings[number] = m->now;
+    if (m->status == 'E')
+        fails(m, "25P02", "");
+    else if (!m->names[name].exists)
+        fails(m, "26000", "");
+    else
+        result(m, m->names[name].kind, number, true);
+    synced(m);
+    unit_ends(m, false, before == 'I' && m->status == 'I');
+}
+
 static void savepoint(struct model *m)
 {
     enum sim_kind kind = SIM_READ;
@@ -685,6 +711,8 @@ static void idle_unit(struct model *m)
         flushed(m);
     else if (what < 94)
         lock(m);
+    else if (what < 95)
+        execute_by_name(m);
     else if (what < 99)
         setting(m, false);
     else
@@ -706,6 +734,8 @@ static void block_unit(struct model *m)
         setting(m, true);
     else if (what < 41 && !m->c->refusable)
         lock(m);
+    else if (what < 43 && !m->c->refusable)
+        execute_by_name(m);
     else if (what < 50)
         simple(m, sim_chance(50) ? SIM_READ : SIM_WRITE);
     else if (what < 55)

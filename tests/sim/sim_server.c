@@ -218,6 +218,26 @@ static bool settings_made(struct sim_conn *c, struct proto_span text, bool exten
     return true;
 }
 
+static struct sim_statement *find(struct sim_conn *c, struct proto_span name)
+{
+    for (size_t i = 0; i < sizeof(c->statements) / sizeof(c->statements[0]); i++)
+        if (c->statements[i].used && strlen(c->statements[i].name) == name.size &&
+            memcmp(c->statements[i].name, name.base, name.size) == 0)
+            return &c->statements[i];
+    return NULL;
+}
+
+/* Its words are those of the statement that it names. False: there is none. */
+static bool find_executed(struct sim_conn *c, struct sim_sql *sql)
+{
+    const uint8_t name = (uint8_t)('a' + sim_executes(sql->number));
+    const struct sim_statement *s = find(c, (struct proto_span){&name, 1});
+    if (s == NULL)
+        return false;
+    sql->kind = sim_sql_read((struct proto_span){(const uint8_t *)s->text, strlen(s->text)}).kind;
+    return true;
+}
+
 /* One statement. */
 static void execute(struct sim_conn *c, struct sim_sql sql, const char *value, bool extended)
 {
@@ -233,6 +253,10 @@ static void execute(struct sim_conn *c, struct sim_sql sql, const char *value, b
     }
     char text[SIM_VALUE_SIZE];
     (void)snprintf(text, sizeof(text), "%s", value);
+    if (sql.kind == SIM_EXECUTE && !find_executed(c, &sql)) {
+        error(c, extended, "26000", "prepared statement does not exist", "FetchPreparedStatement");
+        return;
+    }
     switch ((int)sql.kind) {
     case SIM_LIAR:
         if (!write_allowed(c, sql, extended))
@@ -312,15 +336,6 @@ static void ready(struct sim_conn *c)
     sim_reply_ready(&c->out, c->status);
     if (c->status == 'I')
         c->portal.used = false;
-}
-
-static struct sim_statement *find(struct sim_conn *c, struct proto_span name)
-{
-    for (size_t i = 0; i < sizeof(c->statements) / sizeof(c->statements[0]); i++)
-        if (c->statements[i].used && strlen(c->statements[i].name) == name.size &&
-            memcmp(c->statements[i].name, name.base, name.size) == 0)
-            return &c->statements[i];
-    return NULL;
 }
 
 static void on_query(struct sim_conn *c, struct proto_span body)

@@ -58,6 +58,7 @@ static const struct {
     {"SHOW work_mem", SIM_SHOW},
     {"SHOW application_name", SIM_SHOW_APPLICATION},
     {"DISCARD ALL", SIM_DISCARD},
+    {"EXECUTE ", SIM_EXECUTE},
     {"COPY (", SIM_COPY_OUT},
     {"COPY c", SIM_COPY_IN},
     {"RESET SESSION AUTHORIZATION", SIM_SETTINGS},
@@ -172,6 +173,8 @@ static const char *format_of(enum sim_kind kind)
         return "SELECT pg_try_advisory_lock(1) AS \"c%d.s%d\"";
     case SIM_UNLOCK:
         return "SELECT pg_advisory_unlock(1) AS \"c%d.s%d\"";
+    case SIM_EXECUTE:
+        return "('c%d.s%d')";
     case SIM_COPY_IN:
         return "COPY c%d_s%d FROM STDIN";
     case SIM_COPY_OUT:
@@ -188,10 +191,12 @@ static const char *format_of(enum sim_kind kind)
 size_t sim_sql_write(enum sim_kind kind, int client, int number, size_t pad, char *buf,
                      size_t buf_size)
 {
-    int n;
+    int n = 0;
+    if (kind == SIM_EXECUTE)
+        n = snprintf(buf, buf_size, "EXECUTE %c", 'a' + sim_executes(number));
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wformat-nonliteral"
-    n = snprintf(buf, buf_size, format_of(kind), client, number);
+    n += snprintf(buf + n, buf_size - (size_t)n, format_of(kind), client, number);
 #pragma GCC diagnostic pop
     if (kind == SIM_LIAR) /* each a statement of its own, that must be learned anew */
         n += snprintf(buf + n, buf_size - (size_t)n, "_%d_%d", client, number);
@@ -389,6 +394,7 @@ void sim_reply_result(struct sim_queue *q, struct sim_sql sql, const char *value
         return;
     case SIM_COPY_IN:
     case SIM_ERROR:
+    case SIM_EXECUTE:
     case SIM_GARBAGE:
         break;
     }

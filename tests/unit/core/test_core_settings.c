@@ -113,7 +113,10 @@ static void unlisten_all_releases_what_listen_pinned(void **state)
     story_client(st, "Q(SELECT pg_advisory_unlock_all())");
     story_server(st, 0, "T(a) D() C(SELECT 1) Z(I)");
     story_expect(st, "primary: Q(SELECT pg_advisory_unlock_all())\n"
-                     "client: T D() C(SELECT 1) Z(I)\nrelease primary\n");
+                     "client: T D() C(SELECT 1) Z(I)\n"
+                     "primary: Q(SELECT EXISTS (SELECT FROM pg_catalog.pg_listening_channels()\n");
+    story_server(st, 0, "T(a) D(f|f|f|f|f) C(SELECT 1) Z(I)");
+    story_expect(st, "release primary\n");
 }
 
 /* It was decided while the BEGIN was on its way, and is sent when the session is bound by it. */
