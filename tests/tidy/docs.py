@@ -56,6 +56,17 @@ def check_links(name, text):
                 yield f"{name}:{number}: {there} has no heading #{anchor}"
 
 
+def check_decisions(pages):
+    """No two decisions have one number."""
+    seen = {}
+    for name in pages:
+        folder, _, page = name.rpartition("/")
+        if folder == "docs/decisions" and page[:4] in seen:
+            yield f"{name}: {seen[page[:4]]} has this number too"
+        elif folder == "docs/decisions":
+            seen[page[:4]] = page
+
+
 def check_reference(program):
     done = subprocess.run([program, "show", "reference"], capture_output=True, text=True, timeout=60,
                           check=False)
@@ -70,6 +81,7 @@ def main():
     pages = [name for name in our_files() if name.endswith(".md")]
     for name in pages:
         errors += check_links(name, read(name))
+    errors += check_decisions(pages)
     if len(sys.argv) > 1:
         if os.path.exists(os.path.join(ROOT, REFERENCE)):
             errors += check_reference(os.path.abspath(sys.argv[1]))
