@@ -32,7 +32,7 @@ bool core_ahead_may_fly(const struct core_session *s)
         return false;
     /* what the server reports of the client's own SET could not be told from what it reports of
      * these; and a statement that pins has no place to go when they fail */
-    if (c->changes || c->unread || c->pins != 0)
+    if (c->changes || c->unread || core_pins_of(s, c) != 0)
         return false;
     if (!s->backend->is_replica)
         return true;

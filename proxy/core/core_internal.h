@@ -309,6 +309,8 @@ void core_preflight_over(struct core_session *s, uint64_t now_ns, struct core_ac
 
 /* ---- core_pin.c ---- */
 
+/* Why it would pin the session: enum router_pin bits. */
+uint16_t core_pins_of(const struct core_session *s, const struct router_class *class);
 /* Before a batch is sent: would it pin the session, and is there a pin left? */
 void core_pin_ask(struct core_session *s);
 /* Likewise: would its currval or lastval be this session's own? Only a pinned session, or a block

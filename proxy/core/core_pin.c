@@ -6,13 +6,23 @@
 #include "core_internal.h"
 #include "core_settings.h"
 
-/* What a text sets cannot be followed where our lexer does not know how to read it. */
-static uint16_t pins_of(const struct core_session *s, const struct router_class *class)
+/* Where nothing can be written nothing moves a sequence: the server refuses it, on a replica too.
+ */
+static bool is_read_only(const struct core_session *s)
+{
+    if (s->backend != NULL && s->backend->is_replica)
+        return true;
+    return s->begin == ROUTER_BEGIN_READ_ONLY ||
+           (s->begin != ROUTER_BEGIN_WRITE && (s->settings->flags & ROUTER_SETTING_READ_ONLY) != 0);
+}
+
+uint16_t core_pins_of(const struct core_session *s, const struct router_class *class)
 {
     uint16_t pins = class->pins;
     if (s->group->database->keeps_sequences && class->moves_sequence &&
-        class->verdict != ROUTER_VERDICT_READ)
+        class->verdict != ROUTER_VERDICT_READ && !is_read_only(s))
         pins |= ROUTER_PIN_SEQUENCE;
+    /* what a text sets cannot be followed where our lexer does not know how to read it */
     const bool unsafe = class->changes && class->verdict == ROUTER_VERDICT_SESSION &&
                         (s->settings->flags & ROUTER_SETTING_LEXER) != 0;
     const bool discards = class->alone && class->unpins;
@@ -32,7 +42,7 @@ static bool count_one(struct core_group *g)
 void core_pin_ask(struct core_session *s)
 {
     s->pin_denied = false;
-    if (s->pin != ROUTER_REASON_NONE || pins_of(s, &s->class) == 0)
+    if (s->pin != ROUTER_REASON_NONE || core_pins_of(s, &s->class) == 0)
         return;
     if (s->group->database->pool_mode == CORE_POOL_SESSION)
         return; /* it keeps its backend anyway: pool_size is the limit */
@@ -79,7 +89,7 @@ void core_pin_force(struct core_session *s, uint16_t pins)
 
 void core_pin_take(struct core_session *s, const struct router_class *class)
 {
-    const uint16_t pins = s->pin_denied ? 0 : pins_of(s, class);
+    const uint16_t pins = s->pin_denied ? 0 : core_pins_of(s, class);
     if (pins != 0)
         core_pin_force(s, pins);
     const bool exact = class->alone && s->block == CORE_NO_BLOCK; /* `releases` says it all */

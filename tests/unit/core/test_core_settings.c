@@ -134,6 +134,25 @@ static void a_listen_pipelined_behind_a_read_only_begin_does_not_pin_to_the_repl
     assert_int_equal(st->session.pin, ROUTER_REASON_NONE);
 }
 
+static void what_pins_in_a_read_only_block_goes_to_the_primary(void **state)
+{
+    struct story *st = *state;
+    story_client(st, "Q(BEGIN READ ONLY) Q(LISTEN a)");
+    story_expect(st, "client: C(BEGIN) Z(T)\nprimary: P(|BEGIN READ ONLY) B() E Q(LISTEN a)\n");
+}
+
+static void a_write_in_a_read_only_block_moves_no_sequence(void **state)
+{
+    struct story *st = *state;
+    st->database.keeps_sequences = true;
+    story_client(st, "Q(BEGIN READ ONLY) Q(INSERT INTO t VALUES (1))");
+    story_expect(st, "client: C(BEGIN) Z(T)\n"
+                     "replica: P(|BEGIN READ ONLY) B() E Q(INSERT INTO t VALUES (1))\n");
+    story_server(st, 1, "1 2 C(BEGIN) E(25006) Z(E)");
+    story_expect(st, "client: E(25006) Z(E)\n"); /* the server's to refuse */
+    assert_int_equal(st->session.pin, ROUTER_REASON_NONE);
+}
+
 static void a_long_text_that_sets_something_pins(void **state)
 {
     struct story *st = *state;
@@ -158,6 +177,8 @@ int main(void)
         STORY(a_named_statement_has_another_name_under_another_search_path),
         STORY(unlisten_all_releases_what_listen_pinned),
         STORY(a_listen_pipelined_behind_a_read_only_begin_does_not_pin_to_the_replica),
+        STORY(what_pins_in_a_read_only_block_goes_to_the_primary),
+        STORY(a_write_in_a_read_only_block_moves_no_sequence),
         STORY(a_long_text_that_sets_something_pins),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
