@@ -16,6 +16,12 @@
 #include "proxy_log.h"
 #include "proxy_tls_bytes.h"
 
+enum {
+    KEEPERS_MAX = 128,   /* a worker's; a keeper has two buffers of 17 KB */
+    KEEPS_STATEMENTS = 4 /* so many have to come first: not every connection lives for long */
+};
+#define KEEPS_QUIET_NS UINT64_C(1000000000)
+
 enum core_tls client_io_offer(const struct client *c)
 {
     if (c->worker->tls == NULL || c->is_unix)
@@ -46,8 +52,37 @@ void client_io_handshake_ready(struct client *c)
     (void)uv_idle_start(&w->turns, on_idle);
 }
 
+/* ---- buffers ---- */
+
+/* OpenSSL allocates a buffer for each record that it reads or writes and frees it again, unless it
+ * is told to keep them: that is for clients who are busy. */
+static void buffers_keep(struct client *c)
+{
+    if (c->worker->tls_keepers >= KEEPERS_MAX)
+        return;
+    c->worker->tls_keepers++;
+    c->keeps_buffers = true;
+    (void)SSL_clear_mode(c->ssl, SSL_MODE_RELEASE_BUFFERS);
+}
+
+static void buffers_release(struct client *c)
+{
+    c->worker->tls_keepers--;
+    c->keeps_buffers = false;
+    (void)SSL_set_mode(c->ssl, SSL_MODE_RELEASE_BUFFERS);
+    (void)SSL_free_buffers(c->ssl); /* what is in use yet goes after its record */
+}
+
+void client_io_rest(struct client *c, uint64_t now_ns)
+{
+    if (c->keeps_buffers && now_ns > c->quiet_since_ns + KEEPS_QUIET_NS)
+        buffers_release(c);
+}
+
 void client_io_forget(struct client *c)
 {
+    if (c->keeps_buffers)
+        buffers_release(c);
     if (!c->in_turn)
         return;
     c->in_turn = false;
@@ -202,6 +237,8 @@ ssize_t client_io_send_tls(struct client *c, const struct proto_span *spans, uin
 ssize_t client_io_receive_tls(struct client *c, uint8_t *buf, size_t size)
 {
     assert(!c->in_handshake);
+    if (!c->keeps_buffers && c->core.statements >= KEEPS_STATEMENTS)
+        buffers_keep(c);
     return tls_bytes_receive(c->ssl, buf, size, &c->unread);
 }
 

@@ -31,8 +31,10 @@ void client_io_handshake_ready(struct client *c);
 void client_io_turn(struct worker *w);
 /* Says goodbye where that is possible, and forgets its TLS; the descriptor stays open. */
 void client_io_end(struct client *c);
-/* Takes it out of the queue. */
+/* Takes it out of the queue, and its buffers away. */
 void client_io_forget(struct client *c);
+/* Once in a while: who is quiet keeps no buffers. */
+void client_io_rest(struct client *c, uint64_t now_ns);
 
 ssize_t client_io_send_tls(struct client *c, const struct proto_span *spans, uint32_t count);
 

@@ -3,6 +3,7 @@
  * proxy_timeouts: clients that take too long: to log in, over a statement or a transaction, or to
  * say something at all. Looked at every tenth of the shortest limit, at each tick at most.
  */
+#include "proxy_client_io.h"
 #include "proxy_log.h"
 #include "proxy_worker.h"
 
@@ -130,7 +131,9 @@ void clients_tick(struct worker *w, uint64_t now_ns)
     if (now_ns - w->timeouts_looked_ns < interval_ns(&w->config->switchgear))
         return;
     w->timeouts_looked_ns = now_ns;
-    TAILQ_EACH_SAFE (c, &w->clients, link, next) /* closing one takes that one out, no other */
+    TAILQ_EACH_SAFE (c, &w->clients, link, next) { /* closing one takes that one out, no other */
+        client_io_rest(c, now_ns);
         if (!c->closing)
             look_at(w, c, now_ns);
+    }
 }

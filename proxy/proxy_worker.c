@@ -376,6 +376,7 @@ static void worker_main(void *arg)
     struct worker *w = arg;
     const int alive = uv_run(&w->loop, UV_RUN_DEFAULT); /* until every handle has closed */
     assert(alive == 0);
+    assert(w->tls_keepers == 0);
     publish_core_counters(w);
     struct group *g;
     TAILQ_FOREACH (g, &w->groups, link)

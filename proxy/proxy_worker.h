@@ -66,6 +66,7 @@ struct client {
     bool in_turn;        /* is in worker->handshakes */
     bool is_direct_tls;  /* it began with TLS, without asking for it */
     bool unread;         /* it has bytes that the descriptor does not tell of */
+    bool keeps_buffers;  /* its SSL does, between two records: counted in worker->tls_keepers */
     bool lacks_header;   /* of the PROXY protocol: it may only cancel */
     bool lingers;        /* its side has ended; what it sent before its goodbye is still run */
     bool cancelling;     /* brought a cancel request, and waits for its end */
@@ -202,6 +203,7 @@ struct worker {
     SSL_CTX *tls;                  /* what clients are offered; NULL: no TLS */
     struct client_list handshakes; /* those that can go on; oldest first */
     uv_idle_t turns;               /* active while there are any */
+    uint32_t tls_keepers;          /* clients whose SSL keeps its buffers */
     struct group_list_head groups;
     struct group_list_head dirty;
     struct client **slots;            /* by cancel key; the first stays empty */

@@ -486,6 +486,30 @@ def test_records_of_every_size_with_many_messages_in_each(trusting, certificates
             assert rows == [str(i).encode() for i in range(count)]
 
 
+def test_busy_clients_fall_silent_and_go_on(trusting, certificates):
+    """The first 128 busy ones keep OpenSSL's buffers while they are busy; the first falls silent in
+    the middle of a message. That the books of it balance is asserted as the proxy ends."""
+    clients = [login(trusting, certificates) for _ in range(130)]
+
+    def run_all(letter, size):
+        for w in clients:
+            w.send(query(f"select repeat('{letter}', {size})"))
+        for w in clients:
+            row = next(body for kind, body in w.recv_all() if kind == "D")
+            assert row[6:] == letter.encode() * size
+
+    for turn in range(6):
+        run_all("abcdef"[turn], 20000 if turn == 5 else 10)
+    last = query("select 'the end'")
+    clients[0].socket.sendall(last[:9])
+    time.sleep(2.5)
+    clients[0].socket.sendall(last[9:])
+    assert clients[0].recv_all()[1][1][6:] == b"the end"
+    run_all("g", 20000)
+    for w in clients:
+        w.socket.close()
+
+
 @pytest.mark.parametrize("arguments", [["-t", "200"], ["-t", "200", "-M", "prepared"],
                                        ["-t", "25", "-C"]])
 def test_pgbench_over_tls(cluster, secure, certificates, arguments):
