@@ -15,6 +15,7 @@
 
 #include "proxy_log.h"
 #include "proxy_tls_bytes.h"
+#include "proxy_tls_socket.h"
 
 enum {
     KEEPERS_MAX = 128,   /* a worker's; a keeper has two buffers of 17 KB */
@@ -97,7 +98,7 @@ bool client_io_start_tls(struct client *c, struct proto_span early)
     ERR_clear_error();
     SSL *ssl = w->tls != NULL ? SSL_new(w->tls) : NULL;
     BIO *first = NULL;
-    bool good = ssl != NULL && SSL_set_fd(ssl, c->fd) == 1;
+    bool good = ssl != NULL && tls_socket_set(ssl, c->fd);
     if (good && early.size > 0) { /* read from here first, then from the descriptor */
         first = BIO_new(BIO_s_mem());
         good = first != NULL && BIO_write(first, early.base, (int)early.size) == (int)early.size;

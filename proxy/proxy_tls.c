@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "config_hba.h"
+#include "proxy_tls_socket.h"
 
 /* Where problems of one setting go. */
 struct setting {
@@ -274,7 +275,7 @@ bool tls_create(const struct config *config, struct config_problems *problems, S
 {
     SSL_CTX *clients = SSL_CTX_new(TLS_server_method());
     SSL_CTX *servers = SSL_CTX_new(TLS_client_method());
-    bool good = clients != NULL && servers != NULL;
+    bool good = clients != NULL && servers != NULL && tls_socket_init();
     if (!good)
         config_setting_problem(config, "client_tls_sslmode", false, "no memory for TLS", problems);
     if (good && config->switchgear.client_tls_sslmode != CONFIG_SSL_DISABLE)
