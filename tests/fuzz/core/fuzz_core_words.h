@@ -57,6 +57,22 @@ static const struct proto_span client_says[] = {
           "COPY t FROM STDIN;\0"),
     BYTES("Q\0\0\0\x11"
           "LISTEN chan;\0"),
+    BYTES("Q\0\0\0\x0e"
+          "EXECUTE x\0"),
+    BYTES("Q\0\0\0\x1a"
+          "PREPARE x AS SELECT 1\0"),
+    BYTES("Q\0\0\0\x12"
+          "UNLISTEN chan\0"),
+    BYTES("Q\0\0\0\x1f"
+          "SELECT pg_advisory_lock(1)\0"),
+    BYTES("Q\0\0\0\x21"
+          "SELECT pg_advisory_unlock(1)\0"),
+    BYTES("Q\0\0\0\x11"
+          "DROP TABLE x\0"),
+    BYTES("Q\0\0\0\x20"
+          "CREATE TEMP TABLE x (a int)\0"),
+    BYTES("P\0\0\0\x11\0"
+          "EXECUTE x\0\0\0"),
 };
 
 static const struct proto_span servers_say[] = {
@@ -87,6 +103,14 @@ static const struct proto_span servers_say[] = {
           "2\0\0\0\4T\0\0\0\6\0\0D\0\0\0\6\0\0C\0\0\0\x0dSELECT 1\0Z\0\0\0\5I"),
     BYTES("T\0\0\0\6\0\0D\0\0\0\6\0\0C\0\0\0\x0dSELECT 1\0Z\0\0\0\5I"),
     BYTES("C\0\0\0\x0dSELECT 1\0Z\0\0\0\5I"),
+    BYTES("T\0\0\0\6\0\0"
+          "D\0\0\0\x1f\0\5"
+          "\0\0\0\1f\0\0\0\1f\0\0\0\1f\0\0\0\1f\0\0\0\1f"
+          "C\0\0\0\x0dSELECT 1\0Z\0\0\0\5I"),
+    BYTES("T\0\0\0\6\0\0"
+          "D\0\0\0\x1f\0\5"
+          "\0\0\0\1f\0\0\0\1t\0\0\0\1f\0\0\0\1f\0\0\0\1f"
+          "C\0\0\0\x0dSELECT 1\0Z\0\0\0\5I"),
 };
 
 #endif
