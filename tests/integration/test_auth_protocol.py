@@ -14,7 +14,7 @@ import scram
 import tls
 from cluster import APP_DATABASE, APP_PASSWORD, APP_USER, wait_until
 from proxy import Load, binary_path, one, rows_of
-from wire import SSL_REQUEST, Wire, first_error, startup, types
+from wire import SSL_REQUEST, Wire, first_error, message, startup, types
 
 pytestmark = pytest.mark.one_session
 
@@ -54,6 +54,58 @@ def try_scram(port, password=APP_PASSWORD, wire=TlsWire, user=APP_USER, binding=
             binding = w.binding
         answers = scram.log_in(w, password, binding=binding or b"", **how)
         return types(answers), first_error(answers), w
+
+
+# ---- the messages ----
+
+def in_pieces(w, data, size=1000):
+    for at in range(0, len(data), size):
+        w.send(data[at:at + size])
+
+
+def insist_refused(wire, port, user, data, code):
+    with wire(port) as w:
+        w.send(startup(user, APP_DATABASE))
+        assert w.recv()[0] == "R"
+        in_pieces(w, data)
+        error = first_error(w.recv_all())
+        assert (error["S"], error["C"]) == ("FATAL", code)
+        assert w.closed_within(5)
+
+
+def test_a_password_message_may_have_64_kib_and_come_in_pieces(proxy, certificates):
+    methods = {"clear": "password", "hashed": "md5", "salted": "scram-sha-256"}
+    users = {user: "s" * 900 for user in methods}
+    p = proxy(switchgear={**tls.switchgear(certificates, "allow"), "auth_type": "hba",
+                          "auth_hba_file": "hba.conf"}, users=users, database=SERVER_SIDE,
+              files={"hba.conf": "".join(f"host all {u} all {m}\n" for u, m in methods.items())})
+    most = 64 * 1024 - 10
+    for wire in (Wire, TlsWire):
+        with wire(p.port) as w:
+            w.send(startup("clear", APP_DATABASE))
+            assert w.recv()[0] == "R"
+            in_pieces(w, message("p", users["clear"].encode() + b"\0"), 7)
+            assert types(w.recv_all())[-1] == "Z"
+        for user in ("clear", "hashed"):
+            insist_refused(wire, p.port, user, message("p", b"x" * most + b"\0"), "28P01")
+            too_long = b"p" + struct.pack("!I", most + 20) + b"x" * 100
+            insist_refused(wire, p.port, user, too_long, "08P01")
+        first = b"n,,n=,r=" + b"x" * (most - 40)  # a nonce of that length is none
+        insist_refused(wire, p.port, "salted",
+                       message("p", b"SCRAM-SHA-256\0" + struct.pack("!i", len(first)) + first),
+                       "08P01")
+    assert one(p.connect(user="salted", password=users["salted"]), "select 1") == 1
+
+
+def test_a_newer_version_is_negotiated_once_and_before_the_password(proxy):
+    p = proxy()
+    with Wire(p.port) as w:
+        packet = startup(APP_USER, APP_DATABASE, **{"_pq_.unheard_of": "1"})
+        w.send(packet[:4] + struct.pack("!I", 196608 + 7) + packet[8:])
+        kind, body = w.recv()
+        assert (kind, body) == ("v", struct.pack("!II", 196608 + 2, 1) + b"_pq_.unheard_of\0")
+        answers = scram.log_in(w, APP_PASSWORD)
+        assert "v" not in types(answers) and types(answers)[-1] == "Z"
 
 
 # ---- channel binding ----
