@@ -214,8 +214,9 @@ static void on_ready_for_client(struct core_backend *b, uint64_t now_ns, struct 
 static bool may_mend(const struct core_session *s)
 {
     const struct core_backend *b = s->backend;
-    return b->status != 'E' && !b->broken && !s->emitting && !s->streaming && !s->copy_in &&
-           s->stream_left == 0 && !s->unsynced && b->body_left == 0 && s->phase == CORE_QUERY;
+    return b->status != 'E' && !b->fatal_seen && (!b->broken || core_is_bound(s)) && !s->emitting &&
+           !s->streaming && !s->copy_in && s->stream_left == 0 && !s->unsynced &&
+           b->body_left == 0 && s->phase == CORE_QUERY;
 }
 
 static enum core_verdict on_ready(struct core_backend *b, struct proto_span body, uint64_t now_ns,

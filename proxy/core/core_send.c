@@ -182,9 +182,24 @@ bool core_preflight(struct core_session *s, struct core_actions *a)
     return !s->settings_fly && send_settings(s, a);
 }
 
+/* Nothing but what it has brought along: the rest is as it is, with SET LOCAL in it. */
 bool core_preflight_alone(struct core_session *s, struct core_actions *a)
 {
-    s->preflight_alone = true;
-    s->preflight_alone = send_settings(s, a);
-    return s->preflight_alone;
+    struct core_settings *start = core_settings_common(s->worker, s->settings, s->profile->start);
+    struct proto_writer w = core_sink_writer(&a->server);
+    const uint32_t queries = core_settings_write(start, true, false, &w);
+    core_settings_release(s->worker, start);
+    core_sink_commit(&a->server, &w);
+    for (uint32_t i = 0; i < queries; i++)
+        (void)core_expect_push(s->backend, CORE_EXPECT_QUERY, CORE_SWALLOW);
+    s->settings_off = false;
+    s->preflight = s->preflight_alone = queries > 0;
+    if (s->preflight) {
+        s->backend->unnamed_id = 0;
+        s->worker->counters.preflights++;
+    } else if (s->ready_held) { /* another SET has come behind the RESET */
+        core_ready_write(s, a);
+        s->ready_held = false;
+    }
+    return s->preflight;
 }

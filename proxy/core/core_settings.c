@@ -251,6 +251,18 @@ struct core_settings *core_settings_reset_all(struct core_worker *w,
     return intern(w, &d);
 }
 
+struct core_settings *core_settings_common(struct core_worker *w, const struct core_settings *set,
+                                           const struct core_settings *start)
+{
+    struct draft d = {.count = 0};
+    for (uint32_t i = 0; i < set->count; i++) {
+        const struct core_setting *one = find(start, set->items[i].name);
+        if (one != NULL && strcmp(one->text, set->items[i].text) == 0)
+            draft_add(&d, one);
+    }
+    return intern(w, &d);
+}
+
 /* ---- to a backend ---- */
 
 static uint32_t write_query(struct proto_writer *w, const char *reset,

@@ -64,6 +64,9 @@ struct core_settings *core_settings_reset(struct core_worker *w, const struct co
 struct core_settings *core_settings_reset_all(struct core_worker *w,
                                               const struct core_settings *set,
                                               const struct core_settings *start, bool discard);
+/* Those of `start` that `set` has unchanged. */
+struct core_settings *core_settings_common(struct core_worker *w, const struct core_settings *set,
+                                           const struct core_settings *start);
 bool core_settings_has(const struct core_settings *set, const char *name);
 
 /* Writes the simple Queries that bring a backend from any settings to these. `fresh`: it has none.

@@ -162,6 +162,30 @@ static void a_connection_in_which_a_query_was_skipped_is_not_given_back_as_it_is
     story_server(st, 0, "Z(I)");
 }
 
+/* The connection's list is full: what falls out of it is closed, but for an error ahead of that. */
+static void what_fell_out_and_was_not_closed_is_there_still(void **state)
+{
+    struct story *st = *state;
+    static const char *const parses[] = {"P(a|SELECT 1) S", "P(b|SELECT 2) S", "P(c|SELECT 3) S",
+                                         "P(d|SELECT 4) S"};
+    for (size_t i = 0; i < sizeof(parses) / sizeof(parses[0]); i++) {
+        story_client(st, parses[i]);
+        story_server(st, 1, "1 Z(I)");
+    }
+    st->log_size = 0;
+    story_client(st, "P(|SELECT 1/0) B() E() P(e|SELECT 5) S");
+    story_server(st, 1, "1 2 E(22012) Z(I)");
+    story_expect(st, "replica: P(|SELECT 1/0) B() E C(Ssg) P(sg|SELECT 5) S\n"
+                     "client: 1 2 E(22012) Z(I)\nrelease replica\n");
+    story_client(st, "B(a) E() S");
+    story_expect(st, "replica: B(sg) E S\n");
+    story_server(st, 1, "2 C(SELECT 1) Z(I)");
+    story_client(st, "P(e|SELECT 5) S");
+    st->log_size = 0;
+    story_server(st, 1, "3 1 Z(I)");
+    story_expect(st, "client: 1 Z(I)\nrelease replica\n");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -177,6 +201,7 @@ int main(void)
         STORY(flush_is_answered_without_sync),
         STORY(an_error_behind_a_flush_skips_to_sync),
         STORY(a_query_that_the_server_skipped_leaves_it_waiting_for_sync),
+        STORY(what_fell_out_and_was_not_closed_is_there_still),
         STORY(a_connection_in_which_a_query_was_skipped_is_not_given_back_as_it_is),
     };
     return cmocka_run_group_tests_name("core_prepared", tests, NULL, NULL);

@@ -2,6 +2,8 @@
  *
  * What a logged-in client says, where it goes and what comes back.
  */
+#include <stdio.h>
+
 #include "core_story.h"
 
 /* ---- routing ---- */
@@ -346,7 +348,29 @@ static void every_cut_of_a_conversation_gives_the_same(void **state)
     }
 }
 
-/* Its Sync has not come: what dies with the server is not made up for by a read behind it. */
+/* A Flush of ours would go into the middle of it. */
+static void half_a_query_behind_a_long_batch_stays_whole(void **state)
+{
+    struct story *st = *state;
+    static char text[4000];
+    uint8_t bytes[4500];
+    (void)snprintf(text, sizeof(text), "P(|INSERT INTO t VALUES (1) --%*s) B() E() Q(SELECT 22)",
+                   3000, "");
+    const size_t size = story_encode(true, text, bytes, sizeof(bytes));
+    story_client_bytes(st, bytes, 2500); /* too long to wait for its end: it is on its way */
+    const struct proto_span parts[] = {{bytes + 2500, size - 2504}, {bytes + size - 4, 4}};
+    for (size_t i = 0; i < 2; i++) {
+        const struct core_sink *sent =
+            &core_client_data(&st->session, parts[i], st->now_ns)->server;
+        assert_int_equal(sent->size, parts[i].size);
+        for (uint32_t n = 0, at = 0; n < sent->count; at += (uint32_t)sent->spans[n++].size)
+            assert_memory_equal(sent->spans[n].base, parts[i].base + at, sent->spans[n].size);
+    }
+    st->log_size = 0;
+    story_server(st, 0, "1 2 C(INSERT 0 1) T(a) D(22) C(SELECT 1) Z(I)");
+    story_expect(st, "client: 1 2 C(INSERT 0 1) T D(22) C(SELECT 1) Z(I)\n");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -376,6 +400,7 @@ int main(void)
         STORY(a_server_out_of_its_mind_is_closed),
         STORY(a_release_waits_for_the_client),
         STORY(a_notice_in_two_halves_does_not_keep_the_backend),
+        STORY(half_a_query_behind_a_long_batch_stays_whole),
         STORY(every_cut_of_a_conversation_gives_the_same),
     };
     return cmocka_run_group_tests_name("core_query", tests, NULL, NULL);

@@ -107,6 +107,7 @@ static void what_is_refused_is_learned_and_not_what_follows_it(void **state)
     story_expect(st, "primary: Q(SELECT lower('b'))\n");
 }
 
+/* Its Sync has not come: what dies with the server is not made up for by a read behind it. */
 static void a_read_behind_an_unsynced_write_is_not_repeated(void **state)
 {
     struct story *st = *state;

@@ -36,9 +36,9 @@ static void a_set_that_failed_or_was_rolled_back_is_forgotten(void **state)
     story_server(st, 1, "T(a) D(1) C(SELECT 1) Z(I)");
 }
 
-static void a_reset_goes_back_to_what_the_client_brought_along(void **state)
+/* As if its start-up packet had set work_mem; the primary has it. */
+static void brought_along(struct story *st)
 {
-    struct story *st = *state;
     static const struct core_setting own = {"work_mem", "set work_mem = '2MB'", 0};
     struct core_profile *plain = st->session.profile;
     struct core_settings *start = core_settings_with(&st->worker, st->session.settings, &own, true);
@@ -48,9 +48,15 @@ static void a_reset_goes_back_to_what_the_client_brought_along(void **state)
     st->session.settings = start;
     story_client(st, "Q(RESET ALL)");
     story_server(st, 0, "C(SET) Z(I)");
+}
+
+static void a_reset_goes_back_to_what_the_client_brought_along(void **state)
+{
+    struct story *st = *state;
+    brought_along(st);
     story_server(st, 0, "C(RESET) Z(I)");
     story_expect(st, "primary: Q(set work_mem = '2MB';)\nprimary: Q(RESET ALL)\n"
-                     "primary: Q(RESET SESSION AUTHORIZATION;RESET ROLE;RESET ALL;set work_me)\n"
+                     "primary: Q(set work_mem = '2MB';)\n"
                      "client: C(RESET)\n");
     story_client(st, "Q(SELECT 1)"); /* waits until the server has them again */
     story_expect(st, "");
@@ -59,6 +65,55 @@ static void a_reset_goes_back_to_what_the_client_brought_along(void **state)
                      "P(|BEGIN) B() E P(|COMMIT) B() E Q(SELECT 1)\n");
     story_server(st, 1, "1 2 C(SET) 1 2 C(BEGIN) 1 2 C(COMMIT) T(a) D(1) C(SELECT 1) Z(I)");
     story_expect(st, "client: T D(1) C(SELECT 1) Z(I)\nrelease replica\n");
+}
+
+/* RESET ALL would take it back. */
+static void a_reset_in_a_block_leaves_its_set_local_alone(void **state)
+{
+    struct story *st = *state;
+    brought_along(st);
+    story_server(st, 0, "C(RESET) Z(I)");
+    story_server(st, 0, "C(SET) Z(I)");
+    story_client(st, "Q(BEGIN) Q(SET LOCAL search_path = a)");
+    story_server(st, 0, "1 2 C(BEGIN) C(SET) Z(T)");
+    st->log_size = 0;
+    story_client(st, "Q(RESET work_mem)");
+    story_server(st, 0, "C(RESET) Z(T)");
+    story_expect(st, "primary: Q(RESET work_mem)\nprimary: Q(set work_mem = '2MB';)\n"
+                     "client: C(RESET)\n");
+    story_server(st, 0, "C(SET) Z(T)");
+    story_expect(st, "client: Z(T)\n");
+}
+
+static void a_set_behind_the_reset_needs_no_mending(void **state)
+{
+    struct story *st = *state;
+    brought_along(st);
+    story_server(st, 0, "C(RESET) Z(I)");
+    story_server(st, 0, "C(SET) Z(I)");
+    st->log_size = 0;
+    story_client(st, "Q(BEGIN; RESET work_mem; SET work_mem = '3MB')");
+    story_server(st, 0, "C(BEGIN) C(RESET) C(SET) Z(T)");
+    story_expect(st, "primary: Q(BEGIN; RESET work_mem; SET work_mem = '3MB')\n"
+                     "client: C(BEGIN) C(RESET) C(SET) Z(T)\n");
+}
+
+static void a_pinned_session_on_a_connection_that_goes_with_it_is_mended_too(void **state)
+{
+    struct story *st = *state;
+    brought_along(st);
+    story_server(st, 0, "C(RESET) Z(I)");
+    story_server(st, 0, "C(SET) Z(I)");
+    story_client(st, "Q(LISTEN a)");
+    story_server(st, 0, "C(LISTEN) Z(I)");
+    st->session.backend->broken = true;
+    st->log_size = 0;
+    story_client(st, "Q(RESET work_mem)");
+    story_server(st, 0, "C(RESET) Z(I)");
+    story_expect(st, "primary: Q(RESET work_mem)\nprimary: Q(set work_mem = '2MB';)\n"
+                     "client: C(RESET)\n");
+    story_server(st, 0, "C(SET) Z(I)");
+    st->log_size = 0;
 }
 
 static void what_cannot_be_followed_pins(void **state)
@@ -173,6 +228,9 @@ int main(void)
         STORY(a_set_pins_nobody_and_goes_ahead_of_the_next_statement_elsewhere),
         STORY(a_set_that_failed_or_was_rolled_back_is_forgotten),
         STORY(a_reset_goes_back_to_what_the_client_brought_along),
+        STORY(a_reset_in_a_block_leaves_its_set_local_alone),
+        STORY(a_set_behind_the_reset_needs_no_mending),
+        STORY(a_pinned_session_on_a_connection_that_goes_with_it_is_mended_too),
         STORY(what_cannot_be_followed_pins),
         STORY(a_named_statement_has_another_name_under_another_search_path),
         STORY(unlisten_all_releases_what_listen_pinned),
