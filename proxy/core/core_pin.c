@@ -60,9 +60,11 @@ void core_pin_ask(struct core_session *s)
 
 void core_sequence_ask(struct core_session *s)
 {
+    /* where sequences bind, who is not bound has no value, and no other session left one */
+    const struct core_database *d = s->group->database;
     const bool at_home = s->pin != ROUTER_REASON_NONE ||
-                         (s->block == CORE_OPEN && s->dirty_block) ||
-                         s->group->database->pool_mode == CORE_POOL_SESSION;
+                         (s->block == CORE_OPEN && s->dirty_block) || d->keeps_sequences ||
+                         d->pool_mode == CORE_POOL_SESSION;
     s->sequence_denied = s->class.asks_sequence && !at_home;
     s->group->asks_sequences = s->group->asks_sequences || s->class.asks_sequence;
     if (s->sequence_denied)
