@@ -4,6 +4,7 @@
 cluster  a primary and two streaming replicas, healed after each test
 proxy    a factory: proxy(database={"pool_size": 10}) starts one; it is checked when the test ends
 gear     a proxy with the defaults, shared by the tests of one file that only look
+secure, trusting   a proxy that wants TLS, with SCRAM or without a password; `certificates` are its own
 """
 import itertools
 import os
@@ -15,7 +16,8 @@ import pytest
 
 sys.path.insert(0, os.path.dirname(__file__))
 
-from cluster import Cluster, postgres_bindir  # noqa: E402
+import tls  # noqa: E402
+from cluster import APP_PASSWORD, APP_USER, Cluster, postgres_bindir  # noqa: E402
 from proxy import Proxy, binary_path  # noqa: E402
 
 TEST_SECONDS = 120  # a test that takes longer hangs
@@ -133,3 +135,22 @@ def gear(module_proxy, healthy):
 def session(gear):
     """One autocommit connection through the shared proxy."""
     return gear.connect()
+
+
+@pytest.fixture
+def certificates(cluster):
+    return tls.certificates_of(cluster)
+
+
+@pytest.fixture
+def secure(proxy, certificates):
+    """SCRAM over TLS, TLS required."""
+    return proxy(switchgear=tls.switchgear(certificates))
+
+
+@pytest.fixture
+def trusting(proxy, certificates):
+    """TLS required, no password: for bare sockets."""
+    return proxy(switchgear=tls.switchgear(certificates, auth_type="trust",
+                                           client_login_timeout="3s"),
+                 database={"user": APP_USER, "password": APP_PASSWORD})

@@ -35,11 +35,6 @@ def hba(proxy):
     return make
 
 
-@pytest.fixture
-def certificates(cluster):
-    return tls.certificates_of(cluster)
-
-
 # ---- the methods ----
 
 @pytest.mark.core

@@ -22,11 +22,6 @@ WRONG_PASSWORDS = int(os.environ.get("WRONG_PASSWORDS", "1000"))
 SERVER_SIDE = {"user": APP_USER, "password": APP_PASSWORD}
 
 
-@pytest.fixture
-def certificates(cluster):
-    return tls.certificates_of(cluster)
-
-
 class TlsWire(Wire):
     """A Wire over TLS; self.binding is what tls-server-end-point says of the connection."""
 

@@ -12,7 +12,7 @@ import ssl
 import struct
 import subprocess
 
-from cluster import as_user
+from cluster import APP_DATABASE, APP_USER, as_user
 from wire import SSL_REQUEST, Wire
 
 SERVER_NAMES = "DNS:localhost,IP:127.0.0.1"
@@ -165,3 +165,9 @@ class TlsWire(Wire):
         except OSError:
             self.socket.close()
             raise
+
+
+def login(p, certificates, **context_options):
+    w = TlsWire(p.port, client_context(certificates, **context_options))
+    w.login(APP_USER, APP_DATABASE)
+    return w
