@@ -115,11 +115,10 @@ static enum core_verdict on_plain(struct core_backend *b, uint8_t type, struct p
         if (b->session != NULL)
             b->session->portal_open = b->session->movable;
         return execute ? answer(b, type, true) : CORE_VERDICT_BAD;
-    case 'G':
-    case 'W':
+    case 'G': /* 'W' belongs to replication, and a server that says it here is out of its mind */
         /* a replica has no table that it could copy into; what the client has sent already may be a
          * write, and would go there as data */
-        if ((!query && !execute) || (type == 'G' && b->is_replica))
+        if ((!query && !execute) || b->is_replica)
             return CORE_VERDICT_BAD;
         start_copy_in(b);
         return answer(b, type, false);

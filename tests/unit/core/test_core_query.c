@@ -290,6 +290,16 @@ static void the_server_says_what_is_wrong_with_a_malformed_message(void **state)
     story_expect(st, "client: E(08P01) Z(I)\nrelease primary\n");
 }
 
+/* CopyBothResponse: else what waits would go there as it is, a write too. */
+static void a_replica_that_begins_a_copy_in_gets_nothing_more(void **state)
+{
+    struct story *st = *state;
+    story_client(st, "Q(SELECT 1) Q(INSERT INTO t VALUES (1))");
+    st->log_size = 0;
+    story_server_bytes(st, 1, "W\0\0\0\x07\0\0\0", 8);
+    story_expect(st, "client: E(FATAL 08P01)\nclose replica\nclose client\n");
+}
+
 static void a_server_out_of_its_mind_is_closed(void **state)
 {
     struct story *st = *state;
@@ -397,6 +407,7 @@ int main(void)
         STORY(an_unknown_message_gets_08P01),
         STORY(a_sync_cannot_be_large),
         STORY(the_server_says_what_is_wrong_with_a_malformed_message),
+        STORY(a_replica_that_begins_a_copy_in_gets_nothing_more),
         STORY(a_server_out_of_its_mind_is_closed),
         STORY(a_release_waits_for_the_client),
         STORY(a_notice_in_two_halves_does_not_keep_the_backend),
