@@ -79,13 +79,14 @@ void core_start_batch(struct core_session *s, uint64_t now_ns)
          (class->ends || class->rolls_back || class->has_transaction || s->streaming)))
         s->barrier = true;
     const bool at_start = s->block == CORE_NO_BLOCK && b->status == 'I';
-    /* LOCAL: a Sync or an empty text between others, which changes nothing either. What was
+    /* LOCAL: a Sync or an empty text behind others, which changes nothing either. What was
      * executed and answered without its Sync would be missing elsewhere, but in a block. */
     const bool goes_on = first && s->unsynced && s->executed && !s->movable;
-    const bool can_replay =
-        (class->verdict == ROUTER_VERDICT_READ || class->verdict == ROUTER_VERDICT_LOCAL) &&
-        (at_start || (s->movable && b->status != 'E' && !s->group_failed)) && !class->writes &&
-        s->pin == ROUTER_REASON_NONE && !s->streaming && !goes_on;
+    const bool can_replay = (class->verdict == ROUTER_VERDICT_READ ||
+                             (class->verdict == ROUTER_VERDICT_LOCAL && !first)) &&
+                            (at_start || (s->movable && b->status != 'E' && !s->group_failed)) &&
+                            !class->writes && s->pin == ROUTER_REASON_NONE && !s->streaming &&
+                            !goes_on;
     if (first) {
         assert(s->kept == NULL);
         s->sent_ns = now_ns;

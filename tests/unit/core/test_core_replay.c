@@ -130,6 +130,17 @@ static void a_sync_behind_an_unsynced_write_is_not_repeated(void **state)
     story_expect(st, "client: E(FATAL 08006)\nclose primary\nclose client\n");
 }
 
+/* Nobody expects anything of a Flush. */
+static void batches_that_expect_nothing_come_in_a_row(void **state)
+{
+    struct story *st = *state;
+    story_client(st, "P(a|SELECT 1) H");
+    story_server(st, 1, "1");
+    st->log_size = 0;
+    story_client(st, "H H C(Sa) H C(Sa) H H S");
+    story_expect(st, "replica: H H H C(Sa) H H S\nclient: 3\n");
+}
+
 /* Nor does a Sync alone keep the reads around it from being repeated. */
 static void a_sync_between_reads_is_repeated_with_them(void **state)
 {
@@ -158,6 +169,7 @@ int main(void)
         STORY(what_is_refused_is_learned_and_not_what_follows_it),
         STORY(a_read_behind_an_unsynced_write_is_not_repeated),
         STORY(a_sync_behind_an_unsynced_write_is_not_repeated),
+        STORY(batches_that_expect_nothing_come_in_a_row),
         STORY(a_sync_between_reads_is_repeated_with_them),
     };
     return cmocka_run_group_tests_name("core_replay", tests, NULL, NULL);
