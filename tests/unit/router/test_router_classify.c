@@ -1,48 +1,8 @@
-/* SPDX-License-Identifier: PostgreSQL */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-#include "router_classify.h"
-
-static struct router_detail detail;
-
-static struct router_class classify(const char *text)
-{
-    struct router_class class;
-    router_classify(text, strlen(text), &class, &detail);
-    return class;
-}
-
-struct row {
-    const char *text;
-    enum router_verdict verdict;
-    enum router_reason reason;
-};
-
-#define READ(reason) ROUTER_VERDICT_READ, ROUTER_REASON_##reason
-#define WRITE(reason) ROUTER_VERDICT_WRITE, ROUTER_REASON_##reason
-#define PIN(reason) ROUTER_VERDICT_PIN, ROUTER_REASON_##reason
-#define SESSION(reason) ROUTER_VERDICT_SESSION, ROUTER_REASON_##reason
-#define TRANSACTION(reason) ROUTER_VERDICT_TRANSACTION, ROUTER_REASON_##reason
-#define LOCAL(reason) ROUTER_VERDICT_LOCAL, ROUTER_REASON_##reason
-
-static void check(const struct row *rows, size_t count)
-{
-    for (size_t i = 0; i < count; i++) {
-        const struct router_class class = classify(rows[i].text);
-        if (class.verdict != rows[i].verdict || class.reason != rows[i].reason)
-            fail_msg("%s/%s: %s", router_verdict_text(class.verdict),
-                     router_reason_text(class.reason), rows[i].text);
-    }
-}
-#define CHECK(rows) check(rows, sizeof(rows) / sizeof((rows)[0]))
+/* SPDX-License-Identifier: PostgreSQL
+ *
+ * test_router_classify: what a statement is, by what stands in it.
+ */
+#include "router_rows.h"
 
 static void functions_are_found_wherever_they_hide(void **state)
 {
@@ -361,118 +321,6 @@ static void questions_to_the_node_or_the_catalog_make_no_session_dirty(void **st
     }
 }
 
-static void the_proxys_own_statements(void **state)
-{
-    (void)state;
-    struct router_class class = classify("SHOW Switchgear.Last_Route");
-    assert_int_equal(class.local, ROUTER_LOCAL_SHOW);
-    assert_string_equal(detail.name, "last_route");
-    class = classify("SET switchgear.min_position = '\"a\\<b>\"'");
-    assert_int_equal(class.local, ROUTER_LOCAL_SET);
-    assert_string_equal(detail.name, "min_position");
-    assert_string_equal(detail.value, "\"a\\<b>\"");
-    class = classify("SET LOCAL switchgear.sharding_key TO 42");
-    assert_int_equal(class.local, ROUTER_LOCAL_SET_LOCAL);
-    assert_string_equal(detail.value, "42");
-    classify("SET switchgear.sharding_key TO 0");
-    assert_string_equal(detail.value, "0");
-    class = classify("SET switchgear.route TO DEFAULT");
-    assert_int_equal(class.local, ROUTER_LOCAL_SET);
-    assert_string_equal(detail.value, "");
-    assert_int_equal(classify("RESET switchgear.route").local, ROUTER_LOCAL_RESET);
-    class = classify("EXPLAIN (ROUTE) /* x */ BEGIN");
-    assert_int_equal(class.local, ROUTER_LOCAL_EXPLAIN_ROUTE);
-    assert_int_equal(class.verdict, ROUTER_VERDICT_LOCAL);
-    assert_int_equal(detail.body_offset, 24);
-    assert_int_equal(classify(" ; -- x").local, ROUTER_LOCAL_EMPTY);
-    assert_int_equal(classify("").local, ROUTER_LOCAL_EMPTY);
-    assert_int_equal(classify("").reason, ROUTER_REASON_EMPTY);
-}
-
-static void hints_move_what_is_in_doubt(void **state)
-{
-    (void)state;
-    static const struct row rows[] = {
-        {"/* switchgear: route=primary */ SELECT 1", WRITE(HINT)},
-        {"SELECT 1 -- switchgear: route=primary", WRITE(HINT)},
-        {"SELECT 1 /*tenant='4',route='primary'*/", WRITE(HINT)},
-        {"/* switchgear: route=replica */ SELECT f()", READ(HINT)},
-        {"/* switchgear: route=replica */ SELECT 1 @#@ 2", READ(HINT)},
-        {"/* switchgear: route=replica */ SELECT f() FOR UPDATE", WRITE(UNKNOWN_FUNCTION)},
-        {"/* switchgear: route=replica */ DELETE FROM t", WRITE(DML)},
-        {"/* switchgear: route=replica */ SELECT 1 INTO x", WRITE(SELECT_INTO)},
-        {"/* switchgear: route=replica */ SELECT pg_read_file('x')", WRITE(VOLATILE_FUNCTION)},
-        {"/* switchgear: route=replica */ SELECT dblink('x')", WRITE(SQL_AS_TEXT)},
-        {"/* switchgear: route=replica */ SELECT f(); DELETE FROM t", WRITE(UNKNOWN_FUNCTION)},
-        {"/* switchgear: route=replica */ /* switchgear: route=primary */ SELECT 1", WRITE(HINT)},
-        {"SELECT /*+ route=primary */ 1", READ(SELECT)},
-        {"SELECT 1 /*route='/polls',controller='a'*/", READ(SELECT)},
-        {"SELECT '/* switchgear: route=primary */'", READ(SELECT)},
-        {"SELECT 1 /* see switchgear: route=primary */", READ(SELECT)},
-    };
-    CHECK(rows);
-    assert_true(classify("/* switchgear: route=primary */ SELECT 1").hinted);
-    assert_false(classify("/* switchgear: route=primary */ SELECT 1").writes);
-    assert_false(classify("/* switchgear: tenant=42 */ SELECT 1").cacheable);
-    classify("/* switchgear: max_lag=200ms, tenant='4 2' */ SELECT 1");
-    assert_string_equal(detail.hint.max_lag, "200ms");
-    assert_string_equal(detail.hint.tenant, "4 2");
-    classify("SELECT 1 /*tenant='a%20b',traceparent='00-1'*/");
-    assert_string_equal(detail.hint.tenant, "a b");
-}
-
-static char *repeat(const char *head, const char *middle, size_t count, const char *tail)
-{
-    const size_t size = strlen(head) + strlen(middle) * count + strlen(tail) + 1;
-    char *text = malloc(size);
-    size_t used = (size_t)snprintf(text, size, "%s", head);
-    for (size_t i = 0; i < count; i++)
-        used += (size_t)snprintf(text + used, size - used, "%s", middle);
-    snprintf(text + used, size - used, "%s", tail);
-    return text;
-}
-
-/* libpg_query writes its tree by recursion: unbounded, each of these would end the process. */
-static void deep_texts_are_writes_and_harmless(void **state)
-{
-    (void)state;
-    static const char *const parts[][3] = {
-        {"SELECT ", "1 + ", "1"},
-        {"SELECT ", "NOT ", "true"},
-        {"SELECT ", "(", "1"},
-        {"SELECT ", "(SELECT ", "1"},
-        {"SELECT ", "CASE WHEN a AND b THEN 1 ELSE ", "1"},
-        {"SELECT 1, 1", " UNION SELECT 1, 1", ""},
-        {"SELECT * FROM t", " JOIN t ON a AND b", ""},
-        {"SELECT ", "a BETWEEN 1 AND NOT ", "true"},
-        {"SELECT 1", "::int", ""},
-        {"SELECT a", "[a", ""},
-    };
-    for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
-        char *text = repeat(parts[i][0], parts[i][1], 20000, parts[i][2]);
-        const struct router_class class = classify(text);
-        if (class.verdict != ROUTER_VERDICT_WRITE || class.reason != ROUTER_REASON_TOO_LONG)
-            fail_msg("%s", parts[i][1]);
-        free(text);
-    }
-}
-
-static void long_but_flat_texts_are_classified(void **state)
-{
-    (void)state;
-    static const char *const parts[][3] = {
-        {"SELECT * FROM t WHERE a IN (", "1, ", "1)"},
-        {"SELECT * FROM t WHERE ", "a = 1 OR ", "b"},
-        {"SELECT 1;", "SELECT 1;", ""},
-        {"SELECT ", "(a + 1), ", "1"},
-    };
-    for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
-        char *text = repeat(parts[i][0], parts[i][1], 10000, parts[i][2]);
-        assert_int_equal(classify(text).verdict, ROUTER_VERDICT_READ);
-        free(text);
-    }
-}
-
 static void
 a_value_of_a_sequence_is_asked_for_unless_something_before_may_have_made_it(void **state)
 {
@@ -500,17 +348,6 @@ a_value_of_a_sequence_is_asked_for_unless_something_before_may_have_made_it(void
     }
 }
 
-static void a_nul_inside_hides_nothing(void **state)
-{
-    (void)state;
-    static const char text[] = "SELECT 1\0; DELETE FROM t";
-    struct router_class class;
-    router_classify(text, sizeof(text) - 1, &class, NULL);
-    assert_int_equal(class.verdict, ROUTER_VERDICT_WRITE);
-    assert_int_equal(class.reason, ROUTER_REASON_PARSE_ERROR);
-    assert_false(class.cacheable);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -524,13 +361,8 @@ int main(void)
         cmocka_unit_test(several_statements_decide_together),
         cmocka_unit_test(what_makes_a_session_dirty_or_tainted),
         cmocka_unit_test(questions_to_the_node_or_the_catalog_make_no_session_dirty),
-        cmocka_unit_test(the_proxys_own_statements),
-        cmocka_unit_test(hints_move_what_is_in_doubt),
-        cmocka_unit_test(deep_texts_are_writes_and_harmless),
-        cmocka_unit_test(long_but_flat_texts_are_classified),
         cmocka_unit_test(
             a_value_of_a_sequence_is_asked_for_unless_something_before_may_have_made_it),
-        cmocka_unit_test(a_nul_inside_hides_nothing),
     };
     return cmocka_run_group_tests_name("router_classify", tests, NULL, NULL);
 }
