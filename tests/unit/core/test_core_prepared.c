@@ -78,6 +78,21 @@ static void the_list_of_a_backend_is_bounded(void **state)
     story_expect(st, "client: 1 Z(I)\nrelease replica\n");
 }
 
+/* The Close that was to make room is skipped with what it made room for. */
+static void what_an_error_has_kept_from_making_room_is_still_there(void **state)
+{
+    struct story *st = *state;
+    story_client(st, "Q(LISTEN x) P(a|SELECT 1) P(b|SELECT 2) P(c|SELECT 3) P(d|SELECT 4) S");
+    story_server(st, 0, "C(LISTEN) Z(I) 1 1 1 1 Z(I)");
+    st->log_size = 0;
+    story_client(st, "P(|SELECT 1/0) B() E P(e|SELECT 5) S");
+    story_server(st, 0, "1 2 E(22012) Z(I)");
+    story_expect(st, "primary: P(|SELECT 1/0) B() E C(Ssg) P(sg|SELECT 5) S\n"
+                     "client: 1 2 E(22012) Z(I)\n");
+    story_client(st, "B(a) E S");
+    story_expect(st, "primary: B(sg) E S\n");
+}
+
 static void the_unnamed_statement_outlives_its_backend(void **state)
 {
     struct story *st = *state;
@@ -195,6 +210,7 @@ int main(void)
         STORY(a_name_that_a_skipped_batch_would_have_given_is_not_used_ahead),
         STORY(a_closed_name_may_be_given_again),
         STORY(the_list_of_a_backend_is_bounded),
+        STORY(what_an_error_has_kept_from_making_room_is_still_there),
         STORY(the_unnamed_statement_outlives_its_backend),
         STORY(the_class_of_an_unnamed_statement_is_its_own),
         STORY(an_unknown_portal_is_the_servers_to_refuse),
