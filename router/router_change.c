@@ -427,13 +427,19 @@ static bool add_all(struct router_changes *c, const struct router_tree *tree, co
         const uint32_t stmt = router_tree_field(tree, i, "stmt");
         const uint32_t start = number_of(tree, i, "stmt_location");
         uint32_t length = number_of(tree, i, "stmt_len");
+        uint32_t end = start + length;
+        const uint32_t before = c->count;
         if (stmt == ROUTER_TREE_NONE || !router_tree_is_node(tree, stmt + 1) || start > size)
             return false;
-        if (length == 0 || length > size - start)
+        if (length == 0 || length > size - start) {
             length = (uint32_t)(size - start); /* to the end */
+            end = 0;
+        }
         const struct router_name source = {.base = text + start, .size = length};
         if (!add_statement(c, tree, stmt + 1, nth++, source))
             return false;
+        for (uint32_t added = before; added < c->count; added++)
+            c->items[added].end = end;
     }
     return true;
 }

@@ -30,6 +30,7 @@ struct router_change {
     uint8_t kind;       /* enum router_change_kind */
     uint8_t flags;      /* SET: enum router_setting_flag bits */
     uint32_t statement; /* which one of the text's; the empty ones do not count */
+    uint32_t end;       /* where its statement ends in the text; 0: it is the last one */
     uint32_t name;      /* offsets in texts, ended by NUL; names of settings in lower case */
     uint32_t text;      /* a statement that sets it again, comments and extra blanks left out */
 };
@@ -41,6 +42,9 @@ struct router_changes {
     uint32_t texts_size;
     uint32_t texts_room;
     char *texts;
+    /* for whoever sends the text: statements that he put into it, by their number and place in what
+     * was sent; count 0: none */
+    uint32_t spliced_from, spliced_count, spliced_at, spliced_size;
     struct router_change items[ROUTER_CHANGES_MAX];
 };
 

@@ -20,19 +20,21 @@ static void drop_unnamed(struct core_session *s)
     core_block_give(s->worker, &s->unnamed);
 }
 
-static void follow_query(struct core_session *s, struct core_expect *e, struct proto_span message,
+/* True: the message has been sent. */
+static bool follow_query(struct core_session *s, struct core_expect *e, struct proto_span message,
                          struct core_actions *a)
 {
     struct router_changes *changes = NULL;
     struct proto_span text = {0};
     if (message.base[0] != 'Q')
-        return;
+        return false;
     if (!s->class.unread) /* else it need not be whole */
         (void)proto_query_read(core_span_skip(message, PROTO_HEADER_SIZE), &text);
     if (s->class.moves_database)
         a->moves_database = text;
     const enum core_follow follow = core_follow_read(s, &s->class, text, &changes);
     core_follow_sent(s, e, follow, changes);
+    return changes != NULL && core_splice(s, changes, text, a);
 }
 
 static bool lend_query(struct core_session *s, struct proto_span message, struct core_actions *a)
@@ -48,16 +50,18 @@ static void emit_query(struct core_session *s, struct proto_span message, bool b
     const bool lent =
         s->class.names_prepared && (behind_ours || !s->unsynced) && lend_query(s, message, a);
     struct core_expect *e = core_expect_push(s->backend, CORE_EXPECT_QUERY, CORE_FORWARD);
+    bool sent = false;
     e->behind_ours = behind_ours || lent;
     if (s->class.changes || s->class.ends || s->class.rolls_back || s->class.unread ||
         s->class.moves_database)
-        follow_query(s, e, message, a);
+        sent = follow_query(s, e, message, a);
     if (s->movable && s->loggable) {
         struct proto_span text = {0};
         (void)proto_query_read(core_span_skip(message, PROTO_HEADER_SIZE), &text);
         core_move_sent(s, text);
     }
-    core_sink_append(&a->server, message);
+    if (!sent)
+        core_sink_append(&a->server, message);
     if (message.base[0] == 'Q') {
         drop_unnamed(s);
         s->portal_open = false;

@@ -351,7 +351,7 @@ void core_follow_completed(struct core_backend *b, struct core_expect *e, struct
                            struct core_actions *a)
 {
     struct core_session *s = b->session;
-    const uint32_t statement = e->completed++;
+    uint32_t statement = e->completed++;
     if (s == NULL)
         return;
     switch ((enum core_follow)e->follow) {
@@ -367,6 +367,7 @@ void core_follow_completed(struct core_backend *b, struct core_expect *e, struct
             transaction_over(s, false);
         return;
     case CORE_FOLLOW_CHANGES:
+        statement = core_splice_completed(s, e->changes, statement);
         for (uint32_t i = 0; i < e->changes->count; i++)
             if (e->changes->items[i].statement == statement)
                 apply(s, e->changes, &e->changes->items[i], a);

@@ -223,6 +223,25 @@ void core_deallocate_bound(struct core_session *s, const struct router_class *cl
 void core_deallocate_executed(struct core_session *s);
 void core_deallocate_detach(struct core_session *s);
 
+/* ---- core_splice.c: RESET among other statements of one string ---- */
+
+/* Sends the Query with what the client brought along put in behind its RESET. False: there is
+ * nothing to be put in; nothing was sent. */
+bool core_splice(struct core_session *s, struct router_changes *changes, struct proto_span text,
+                 struct core_actions *a);
+/* Is what the server answers now what was put in? */
+static inline bool core_splice_covers(const struct core_expect *e)
+{
+    return e->changes != NULL &&
+           e->completed - e->changes->spliced_from < e->changes->spliced_count;
+}
+/* Its nth statement has completed. Which one of the client's is that? UINT32_MAX: none. */
+uint32_t core_splice_completed(struct core_session *s, const struct router_changes *changes,
+                               uint32_t statement);
+/* Writes an error for the client with the position in the client's own text. False: it is so. */
+bool core_splice_error(const struct router_changes *changes, struct proto_span body,
+                       struct core_actions *a);
+
 /* ---- core_lend.c ---- */
 
 /* In front of a text that names prepared statements in SQL: those of the protocol are there under

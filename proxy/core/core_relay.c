@@ -85,6 +85,7 @@ static enum core_verdict on_plain(struct core_backend *b, uint8_t type, struct p
         return CORE_VERDICT_BAD;
     const bool query = e->kind == CORE_EXPECT_QUERY;
     const bool execute = e->kind == CORE_EXPECT_EXECUTE;
+    bool ours;
     switch (type) {
     case '1':
         return e->kind == CORE_EXPECT_PARSE ? answer(b, type, true) : CORE_VERDICT_BAD;
@@ -100,10 +101,15 @@ static enum core_verdict on_plain(struct core_backend *b, uint8_t type, struct p
     case 'T':
         if (e->kind == CORE_EXPECT_DESCRIBE)
             return answer(b, type, true);
+        if (core_splice_covers(e))
+            return CORE_VERDICT_SWALLOW;
         return query ? answer(b, type, false) : CORE_VERDICT_BAD;
     case 'C':
+        ours = core_splice_covers(e);
         if (e->follow != CORE_FOLLOW_NOTHING)
             core_follow_completed(b, e, body, a);
+        if (ours)
+            return CORE_VERDICT_SWALLOW;
         if (e->ahead == CORE_AHEAD_SETTINGS_DONE && b->session != NULL)
             core_ahead_done(b->session);
         return query || execute ? answer(b, type, execute) : CORE_VERDICT_BAD;
@@ -125,6 +131,8 @@ static enum core_verdict on_plain(struct core_backend *b, uint8_t type, struct p
     case 'D':
         if (e->follow == CORE_FOLLOW_ASKED && b->session != NULL)
             core_unpin_row(b->session, body);
+        if (core_splice_covers(e))
+            return CORE_VERDICT_SWALLOW;
         return query || execute ? answer(b, type, false) : CORE_VERDICT_BAD;
     case 'H':
     case 'd':

@@ -201,8 +201,12 @@ enum core_verdict core_relay_error(struct core_backend *b, struct proto_span bod
     const uint32_t class = core_error_class(sqlstate);
     if (class < CORE_ERROR_CLASSES)
         b->worker->counters.server_errors[class]++;
-    const enum core_verdict v = take_error(b, &error, sqlstate, now_ns, a);
+    enum core_verdict v = take_error(b, &error, sqlstate, now_ns, a);
     if (v == CORE_VERDICT_FORWARD)
         core_count_error(b->session, sqlstate);
+    const struct core_expect *e = core_expect_head(b);
+    if (v == CORE_VERDICT_FORWARD && e != NULL && e->changes != NULL &&
+        e->changes->spliced_count > 0 && core_splice_error(e->changes, body, a))
+        v = CORE_VERDICT_SWALLOW;
     return v;
 }

@@ -50,6 +50,20 @@ login("options with escapes", (5,), *WHO, "options",
       r"-c application_name=two\ words\\and\ a\ \'quote\'", then=[Q("show application_name")])
 login("options with many blanks", (5,), *WHO, "options", "   -c   datestyle=German   ",
       then=[Q("show datestyle")])
+TODAY = "select date '2026-11-20'"
+login("RESET among other statements", (16, 38), *WHO, "options", "-c datestyle=German -c work_mem=3MB",
+      "application_name", "mine", then=[
+          Q(f"set datestyle = 'ISO'; {TODAY}; reset all; {TODAY}; show work_mem"),
+          Q("show datestyle; show application_name"),
+          Q("set work_mem = '9MB'; reset work_mem; show work_mem; select 1/0"), Q("show work_mem"),
+          Q("reset work_mem; reset datestyle; show work_mem; select nonsense"), Q("show datestyle"),
+          Q("reset all; select 1 from nowhere; select 2"), Q("select nonsense; reset all; select 1"),
+          Q("begin; set local work_mem = '1MB'; reset all; show work_mem; rollback; show work_mem"),
+          Q("begin; set work_mem = '1MB'; reset all; show work_mem; commit; show work_mem"),
+          Q(f"reset all -- ; here\n ; {TODAY}"),
+          Q(f"reset all; set datestyle = 'SQL'; {TODAY}; reset all"), Q(TODAY),
+          Q("reset all; syntax error"), Q("reset geqo; show work_mem"), Q(f";reset all;;{TODAY};"),
+          Q("set role app; reset role; reset all; show application_name")])
 login("empty options", (5,), *WHO, "options", "", then=[Q("show datestyle")])
 login("options in which the last duplicate wins", (5,), *WHO, "options",
       "-c work_mem=3MB -c work_mem=4MB", then=[Q("show work_mem")])
