@@ -4,6 +4,7 @@
 cluster  a primary and two streaming replicas, healed after each test
 proxy    a factory: proxy(database={"pool_size": 10}) starts one; it is checked when the test ends
 gear     a proxy with the defaults, shared by the tests of one file that only look
+hba      a factory: hba("host all all all trust") starts a proxy with that file
 secure, trusting   a proxy that wants TLS, with SCRAM or without a password; `certificates` are its own
 """
 import itertools
@@ -154,3 +155,13 @@ def trusting(proxy, certificates):
     return proxy(switchgear=tls.switchgear(certificates, auth_type="trust",
                                            client_login_timeout="3s"),
                  database={"user": APP_USER, "password": APP_PASSWORD})
+
+
+@pytest.fixture
+def hba(proxy):
+    """hba("host all all all trust") starts a proxy with that file."""
+    def make(text, ident="", switchgear=None, more=None, **options):
+        return proxy(switchgear={"auth_type": "hba", "auth_hba_file": "hba.conf",
+                                 "auth_ident_file": "ident.conf", **(switchgear or {})},
+                     files={"hba.conf": text, "ident.conf": ident, **(more or {})}, **options)
+    return make

@@ -268,6 +268,14 @@ class Proxy:
         self.connections.append(connection)
         return connection
 
+    def refusal(self, **parameters):
+        """What the attempt to connect ends with; None: it succeeds."""
+        try:
+            self.connect(**parameters).close()
+        except psycopg2.OperationalError as error:
+            return str(error)
+        return None
+
     def connect_admin(self, user=None, password=None, database="switchgear"):
         """Over the admin socket as the user who runs the tests, or over TCP with a password."""
         if user is None:
