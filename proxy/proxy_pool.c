@@ -249,10 +249,12 @@ void pool_release(struct worker *w, struct server *v, uint64_t now_ns)
     }
     server_events_update(v);
     pool_move(v, SERVER_IDLE, now_ns);
-    ck_pr_fence_memory(); /* it is published as idle: now look at who waits elsewhere */
     uint32_t other = 0;
-    const uint64_t theirs_ns =
-        pool_workers(w) > 1 && !w->stopping ? pool_oldest_elsewhere(pool, &other) : 0;
+    uint64_t theirs_ns = 0;
+    if (pool_workers(w) > 1 && !w->stopping) {
+        ck_pr_fence_memory(); /* it is published as idle: now look at who waits elsewhere */
+        theirs_ns = pool_oldest_elsewhere(pool, &other);
+    }
     /* one at a time: what a worker that sleeps is sent would be taken from those that work */
     if (theirs_ns != 0 && shared_load(&pool->shared->workers[other].incoming) == 0) {
         const struct client *own = pool_first_waiter(pool->group, pool->node);
