@@ -377,7 +377,7 @@ static size_t relay_result(struct core_backend *b, struct proto_span in, struct 
 {
     struct core_session *s = b->session;
     const struct core_expect *e = core_expect_head(b);
-    if (s == NULL || e == NULL || e->kind != CORE_EXPECT_QUERY || e->action != CORE_FORWARD ||
+    if (e == NULL || e->kind != CORE_EXPECT_QUERY || s == NULL || e->action != CORE_FORWARD ||
         e->follow != CORE_FOLLOW_NOTHING || s->replay_swallow > 0 || s->phase == CORE_DOOMED)
         return 0;
     struct proto_header h;
