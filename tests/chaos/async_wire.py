@@ -4,6 +4,7 @@ vanish in the middle of whatever it sends or reads. And a relay that cuts what g
 import asyncio
 import socket
 import struct
+import time
 
 from wire import CANCEL_REQUEST, cstring, error_fields, message, startup
 
@@ -79,11 +80,16 @@ def read_row(body):
 
 
 class Client:
-    """cuts: chances (at each send, at each message read) that it vanishes there."""
+    """cuts: chances (at each send, at each message read) that it vanishes there. longest: seconds
+    that any of them has waited for an answer."""
+
+    longest = 0.0
 
     def __init__(self, port, rnd, cuts=(0.0, 0.0)):
         self.port, self.rnd, self.cuts = port, rnd, cuts
         self.reader = self.writer = self.key = None
+        self.until = None  # the time from which on it sends nothing more, but vanishes
+        self.waiting_since = None  # for an answer
         self.parameters = {}
         self.notices = []  # payloads of notifications, with their channels
 
@@ -108,6 +114,8 @@ class Client:
             cut(self.writer, False)
 
     async def send(self, *parts):
+        if self.until is not None and time.monotonic() > self.until:
+            self.vanish()
         data = b"".join(parts)
         gone = self.rnd.random() < self.cuts[0]
         if gone:
@@ -122,6 +130,7 @@ class Client:
             self.vanish()
 
     async def recv(self):
+        self.waiting_since = time.monotonic()
         try:
             head = await self.reader.readexactly(5)
             if self.rnd.random() < self.cuts[1]:
@@ -129,6 +138,8 @@ class Client:
             body = await self.reader.readexactly(struct.unpack("!I", head[1:])[0] - 4)
         except (asyncio.IncompleteReadError, OSError) as error:
             raise Lost() from error
+        Client.longest = max(Client.longest, time.monotonic() - self.waiting_since)
+        self.waiting_since = None
         return head[:1].decode("latin-1"), body
 
     async def message(self):

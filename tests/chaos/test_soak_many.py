@@ -13,7 +13,7 @@ import time
 import pytest
 
 import crowd
-from async_wire import Cutter
+from async_wire import Client, Cutter
 from baseline import Baseline
 from cluster import APP_DATABASE, wait_until
 from proxy import one
@@ -22,7 +22,7 @@ from test_soak import SEED
 SECONDS = float(os.environ.get("SOAK_SECONDS", "15"))
 CLIENTS = int(os.environ.get("SOAK_CLIENTS", "200"))
 WARM_SECONDS = max(3, SECONDS / 6)  # the first crowd fills what is kept: caches, pools, threads
-TIME_MAX = SECONDS + crowd.LIFE_SECONDS + 30
+TIME_MAX = SECONDS + crowd.ANSWER_SECONDS + 30
 TO_PROXY_BYTES, TO_NODE_BYTES = 20000, 300000  # a connection carries until it is cut, on average
 
 
@@ -64,6 +64,7 @@ class Loop:
 
 
 def report(world):
+    print(f"the longest wait for an answer: {Client.longest:.1f} s")
     print("lives:", world.done, "cuts (clients, primary, replica):", world.cuts)
     for (kind, outcome), count in sorted(world.errors.items(), key=lambda item: -item[1])[:40]:
         print("  ", count, kind, outcome)

@@ -7,6 +7,7 @@ import re
 ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
 PATH = os.path.join(ROOT, "docs", "reference", "regression.md")
 RESULTS, LINES = "## The last run\n", "## Line by line\n"
+ORDER = ("once", "session", "transaction", "kept", "shuffled")
 # What depends on which connection a statement happens to run on, and on when it last reported.
 VARYING = ("constraints", "stats")
 
@@ -66,7 +67,7 @@ class Page:
         text = [self.head, RESULTS, f"\nOf PostgreSQL {version}, each mode on a cluster of its own; "
                 "written by `tests/regress/run.py --write`.\n\n",
                 "| mode | tests | differ | time | which |\n| --- | --- | --- | --- | --- |\n",
-                *(f"| {mode} | {row} |\n" for mode, row in self.results.items()),
+                *(f"| {mode} | {self.results[mode]} |\n" for mode in ORDER if mode in self.results),
                 "\n", LINES, "\nWhat may differ, in any of the modes. A line that is not here fails the "
                 f"run, but for those of {', '.join(f'`{name}`' for name in VARYING)}: they vary.\n"]
         for name, hunks in sorted(self.hunks.items()):
