@@ -265,10 +265,28 @@ static void fault(void)
             sim_server_die(&sim.conns[i]);
 }
 
+/* It closes its socket at once; the shell sees that behind its last byte. */
+static void say_goodbye(struct sim_client *c)
+{
+    sim_queue_add(&c->to_core, "X\0\0\0\4", 5);
+    sim_queue_clear(&c->received);
+    c->core.client_pending = 0;
+    if (c->settle) {
+        c->settle = false;
+        sim_execute(c, core_client_drained(&c->core, sim.now_ns));
+    }
+}
+
 static void leave(struct sim_client *c)
 {
     if (!c->open)
         return;
+    if (c->goodbye) {
+        c->lingers = c->lingers || sim_queue_size(&c->to_core) == 0;
+        if (c->lingers && !core_client_lingers(&c->core))
+            sim_client_close(c);
+        return;
+    }
     if (c->finished && sim_queue_size(&c->to_core) == 0) {
         if (sim_chance(50))
             sim_execute(c, core_client_data(&c->core,
@@ -279,7 +297,11 @@ static void leave(struct sim_client *c)
     } else if (sim.vanish && !sim.quiet && sim_chance(2)) {
         c->lost = true;
         sim_queue_clear(&c->to_client);
-        sim_client_close(c);
+        c->goodbye = c->logged_in && sim_chance(50);
+        if (c->goodbye)
+            say_goodbye(c);
+        else
+            sim_client_close(c);
     }
 }
 
@@ -322,6 +344,9 @@ static bool all_gone(void)
 {
     for (int i = 0; i < sim.clients_count; i++)
         if (sim.clients[i].open)
+            return false;
+    for (int i = 0; i < SIM_CONNS_MAX; i++)
+        if (sim.conns[i].open && sim.conns[i].draining)
             return false;
     return true;
 }

@@ -207,6 +207,8 @@ struct sim_client {
     bool open;
     bool finished; /* got all that it waited for */
     bool lost;     /* a FATAL, or closed */
+    bool goodbye;  /* it has said Terminate and closed: what it sent is to be run all the same */
+    bool lingers;  /* ... and the shell has seen its end */
     bool logged_in;
     bool waiting;
     bool settle;

@@ -34,7 +34,7 @@ void sim_client_start(struct sim_client *c, int index)
 
 void sim_client_send(struct sim_client *c)
 {
-    if (!c->open || c->units_sent == c->units_count)
+    if (!c->open || c->goodbye || c->units_sent == c->units_count)
         return;
     const struct sim_unit *unit = &c->units[c->units_sent];
     const int limit = unit->wait_before || !c->logged_in ? 1 : c->window;
@@ -218,6 +218,11 @@ void sim_client_audit(const struct sim_client *c)
 {
     for (int i = 0; i < c->numbers; i++) {
         const struct sim_write *w = &c->writes[i];
+        if (w->made && w->commit_unit >= c->units_sent && w->commits > 0)
+            sim_fail("write c%d.s%d was committed, and its client has not said so", c->index, i);
+        if (c->goodbye && !sim.faults && !sim.refuse && w->made && w->commit_unit >= 0 &&
+            w->commit_unit < c->units_sent && w->commits == 0)
+            sim_fail("write c%d.s%d came before a goodbye and was not executed", c->index, i);
         if (w->made && (w->commit_unit < 0 || w->refused) && w->commits > 0)
             sim_fail("write c%d.s%d was executed, and the client was told that it failed", c->index,
                      i);

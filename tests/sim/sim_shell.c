@@ -137,6 +137,8 @@ void sim_client_close(struct sim_client *c)
 static void send_client(struct sim_client *c, const struct core_sink *sink)
 {
     struct sim_client *to = c;
+    if (c->goodbye)
+        return; /* nobody looks at it */
     if (sim.broken == SIM_BREAK_SWAP && sim_chance(2))
         to = &sim.clients[sim_below((uint32_t)sim.clients_count)];
     for (uint32_t i = 0; i < sink->count; i++)
@@ -190,7 +192,7 @@ static struct core_actions *execute_one(struct sim_client *client, struct core_a
         if (did.close_client == CORE_CLOSE_NOW)
             sim_queue_clear(&client->to_client);
         client->lost = client->lost || !client->finished;
-        if (!sim.faults && !sim.refuse && !client->finished)
+        if (!sim.faults && !sim.refuse && !client->finished && !client->goodbye)
             sim_fail("client %d was closed for nothing", client->index);
         sim_queue_add(&client->received, sim_queue_span(&client->to_client).base,
                       sim_queue_size(&client->to_client));

@@ -221,6 +221,7 @@ static void gone(struct shell *sh)
     if (sh->gone)
         return;
     sh->gone = true;
+    assert(!core_client_lingers(&sh->session) || sh->session.hold != NULL);
     struct core_actions *a = core_client_gone(&sh->session, sh->now_ns);
     struct core_backend *b = a->backend;
     assert(sh->session.backend == NULL);
@@ -364,10 +365,20 @@ static void turn_topology(struct shell *sh, uint8_t how)
     execute(sh, core_redecide(&sh->session, sh->now_ns));
 }
 
-static void step(struct shell *sh)
+static void wait_fails(struct shell *sh, uint8_t how)
 {
     static const struct proto_error_text error = {
         .severity = "ERROR", .sqlstate = "57P03", .message = "no"};
+    static const struct proto_error_text fatal = {
+        .severity = "FATAL", .sqlstate = "28000", .message = "no"};
+    struct core_actions *a = how > 200 ? core_turned_away(&sh->session, sh->now_ns) : NULL;
+    if (a == NULL)
+        a = core_refused(&sh->session, how > 240 ? &fatal : &error, sh->now_ns);
+    execute(sh, a);
+}
+
+static void step(struct shell *sh)
+{
     struct core_session *s = &sh->session;
     const uint8_t op = take_byte(sh);
     sh->now_ns += 1000;
@@ -404,7 +415,7 @@ static void step(struct shell *sh)
     }
     case 5:
         if (s->waiting)
-            execute(sh, core_refused(s, &error, sh->now_ns));
+            wait_fails(sh, op);
         break;
     case 6:
     case 7: {
@@ -453,7 +464,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                                           .pool_mode = 1,
                                           .fallback_allowed = true,
                                           .reads = &sh->reads,
+                                          .until_write = (data[0] & 16) != 0,
                                           .routes = sh->routes};
+    if ((data[0] & 0xe0) == 0x20)
+        sh->database.pool_mode = CORE_POOL_STATEMENT;
+    else if ((data[0] & 0xe0) == 0x40)
+        sh->database.pool_mode = CORE_POOL_SESSION;
     sh->group = (struct core_group){.database = &sh->database, .user = "u"};
     core_session_init(&sh->session, &sh->worker, NULL);
     if ((data[0] & 12) == 8) /* a start-up packet is refused, SSLRequest is not */

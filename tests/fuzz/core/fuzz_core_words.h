@@ -73,6 +73,26 @@ static const struct proto_span client_says[] = {
           "CREATE TEMP TABLE x (a int)\0"),
     BYTES("P\0\0\0\x11\0"
           "EXECUTE x\0\0\0"),
+    BYTES("Q\0\0\0\x10"
+          "SAVEPOINT a\0"),
+    BYTES("Q\0\0\0\x12"
+          "ROLLBACK TO a\0"),
+    BYTES("Q\0\0\0\x17"
+          "ROLLBACK; SELECT 1\0"),
+    BYTES("Q\0\0\0\x15"
+          "COMMIT AND CHAIN\0"),
+    BYTES("Q\0\0\0\x1e"
+          "SET LOCAL search_path = a\0"),
+    BYTES("Q\0\0\0\x0e"
+          "RESET ALL\0"),
+    BYTES("P\0\0\0\x0d\0"
+          "BEGIN\0\0\0"),
+    BYTES("P\0\0\0\x0e\0"
+          "COMMIT\0\0\0"),
+    BYTES("P\0\0\0\x1b\0"
+          "SET search_path = a\0\0\0"),
+    BYTES("P\0\0\0\x19\0"
+          "COPY t FROM STDIN\0\0\0"),
 };
 
 static const struct proto_span servers_say[] = {
