@@ -144,7 +144,7 @@ bool core_ahead_failed(struct core_backend *b, const struct proto_error *error,
                    (const char *)error->message.base);
     const struct proto_error_text text = {
         .severity = loses_block(b) ? "FATAL" : "ERROR",
-        .sqlstate = sqlstate,
+        .sqlstate = sqlstate[0] != '\0' ? sqlstate : "XX000", /* a server that forgot it */
         .message = message,
         .hint = setting && !cancelled ? "The server refused to make a setting of this session "
                                         "again; the statement was not run."

@@ -195,6 +195,16 @@ static void a_role_that_may_be_set_is_reset_too(void **state)
     story_expect(st, line);
 }
 
+static void a_server_may_forget_its_sqlstate(void **state)
+{
+    struct story *st = *state;
+    story_client(st, "Q(INSERT INTO t VALUES (1))");
+    st->log_size = 0;
+    story_server(st, 0, "E()");
+    story_expect(st, "primary: S\nclient: E(XX000)\n");
+    story_server(st, 0, "Z(I)");
+}
+
 #define AHEAD(name) cmocka_unit_test_setup_teardown(name, begin, story_close)
 
 int main(void)
@@ -212,6 +222,7 @@ int main(void)
         AHEAD(those_that_a_replica_refuses_are_the_primarys_and_asked_for_first_then),
         AHEAD(what_another_left_tainted_is_discarded_in_the_same_flight),
         AHEAD(a_role_that_may_be_set_is_reset_too),
+        AHEAD(a_server_may_forget_its_sqlstate),
     };
     return cmocka_run_group_tests_name("core ahead", tests, NULL, NULL);
 }
