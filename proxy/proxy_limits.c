@@ -197,10 +197,13 @@ bool limits_must_close(const struct pool *pool, uint64_t now_ns)
     const struct client *own = pool_first_waiter(pool->group, pool->node);
     struct limit limits[CAPS];
     limits_of(pool, limits);
-    for (int i = 0; i < CAPS; i++)
-        if ((limits[i].max != 0 && ck_pr_load_64(&limits[i].cap->used) > limits[i].max) ||
-            is_overtaken(&limits[i], own != NULL ? own->core.waiting_since_ns : now_ns, now_ns))
+    for (int i = 0; i < CAPS; i++) {
+        const struct limit *l = &limits[i];
+        if (l->max != 0 && /* else nobody is held up by it: its word is not looked at */
+            (ck_pr_load_64(&l->cap->used) > l->max ||
+             is_overtaken(l, own != NULL ? own->core.waiting_since_ns : now_ns, now_ns)))
             return true;
+    }
     if (used <= d->pool_size)
         return false;
     uint32_t other;
