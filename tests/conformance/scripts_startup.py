@@ -61,7 +61,7 @@ login("RESET among other statements", (16, 38), *WHO, "options", "-c datestyle=G
           Q("begin; set local work_mem = '1MB'; reset all; show work_mem; rollback; show work_mem"),
           Q("begin; set work_mem = '1MB'; reset all; show work_mem; commit; show work_mem"),
           Q(f"reset all -- ; here\n ; {TODAY}"),
-          Q(f"reset all; set datestyle = 'SQL'; {TODAY}; reset all"), Q(TODAY),
+          Q(f"reset all; set datestyle = 'SQL'; {TODAY}"), Q(TODAY),
           Q("reset all; syntax error"), Q("reset geqo; show work_mem"), Q(f";reset all;;{TODAY};"),
           Q("set role app; reset role; reset all; show application_name")])
 login("empty options", (5,), *WHO, "options", "", then=[Q("show datestyle")])
