@@ -373,6 +373,7 @@ struct core_session {
     bool retried;
     bool replan; /* ... for a stale plan: named statements are parsed anew wherever it goes */
     bool replay_on_primary; /* a replica refused it: until that flight is over */
+    bool refused;           /* ... as it writes, whatever its text says */
     bool in_flight;         /* replies are outstanding; counted in the worker's loads */
     bool dirty_block;       /* a write was sent since the last idle ReadyForQuery */
     bool seed_set;

@@ -10,7 +10,8 @@
 
 bool core_begin_answers(const struct core_session *s, const struct router_class *class)
 {
-    if (s->backend != NULL || !class->alone || s->group->database->pool_mode == CORE_POOL_STATEMENT)
+    if (s->backend != NULL || !class->alone || s->replay_swallow > 0 ||
+        s->group->database->pool_mode == CORE_POOL_STATEMENT)
         return false;
     if (s->block == CORE_DEFERRED)
         return class->begin != ROUTER_BEGIN_NONE || class->ends || class->rolls_back;
@@ -49,6 +50,7 @@ void core_begin_execute(struct core_session *s, const struct router_class *class
                         struct proto_span text, uint64_t now_ns, struct core_actions *a)
 {
     assert(core_begin_answers(s, class));
+    core_replay_ends(s); /* of a COMMIT that comes here when its replica is lost */
     const char *tag = class->begin != ROUTER_BEGIN_NONE ? begin_tag(text)
                       : class->ends                     ? "COMMIT"
                                                         : "ROLLBACK";

@@ -34,6 +34,7 @@ void core_flight_over(struct core_session *s, uint64_t now_ns, struct core_actio
     core_not_in_flight(s, b->node);
     core_block_give(w, &s->kept);
     s->replayable = s->retried = s->replay_on_primary = s->barrier = s->replan = false;
+    s->refused = false;
     s->names_in_flight = s->unnamed_used = s->rows_forwarded = s->salt_unique = false;
     s->kept_run = 0;
     s->replay_swallow = s->named_replayed = 0;
@@ -94,7 +95,7 @@ void core_replay_ends(struct core_session *s)
                              core_stmt_intern(s->worker, parse.text, parse.types, &class, &hash));
     }
     s->named_replayed = s->replay_swallow = 0;
-    s->retried = s->replay_on_primary = s->replan = false;
+    s->retried = s->replay_on_primary = s->replan = s->refused = false;
     s->avoid_node = ROUTER_NODE_NONE;
 }
 

@@ -426,18 +426,17 @@ bool core_move_logs(const struct core_session *s, const struct core_batch *batch
 bool core_move_prepares(const struct core_session *s, const struct core_batch *batch);
 /* Likewise: must this be sent to the primary, and the block with it? */
 bool core_move_needed(const struct core_session *s, const struct core_batch *batch);
-/* All replies are in: leaves the replica; the block is a deferred one again. False: not yet, as the
- * server is in the middle of a batch and has to end it first. */
-bool core_move(struct core_session *s, struct core_actions *a);
+/* A read that is next: does the replica still do for it? It may have been drained, have fallen
+ * behind, or behind another session's write, and the session may have asked for another level. */
+bool core_move_unfit(const struct core_session *s, const struct core_batch *batch, uint64_t now_ns);
+/* All replies are in: leaves the replica; the block is a deferred one again. `for_good`: it goes to
+ * the primary. False: not yet, as the server is in the middle of a batch and has to end it first.
+ */
+bool core_move(struct core_session *s, bool for_good, struct core_actions *a);
 /* The same, where the replica is lost or refused. */
 void core_move_defer(struct core_session *s);
-/* True when nothing runs in a movable block: its replica may vanish. */
-static inline bool core_may_defer(const struct core_session *s)
-{
-    return s->movable && s->block == CORE_OPEN && s->backend->status != 'E' &&
-           core_expect_count(s->backend) == 0 && !s->emitting && !s->group_failed &&
-           s->pin == ROUTER_REASON_NONE;
-}
+/* True when nothing runs in a movable block, but for a Sync of ours: its replica may vanish. */
+bool core_may_defer(const struct core_session *s);
 /* A statement that logs is on its way; a ReadyForQuery for the client; the block is over. */
 void core_move_sent(struct core_session *s, struct proto_span text);
 void core_move_ready(struct core_session *s);

@@ -229,7 +229,8 @@ static bool explain(struct core_session *s, struct proto_span text, const struct
     struct router_request request;
     struct router_choice choice = {.target = ROUTER_TARGET_PRIMARY, .node = ROUTER_NODE_NONE};
     core_request_fill(s, &class, &request);
-    if (s->backend != NULL) {
+    const bool would_move = s->movable && class.verdict != ROUTER_VERDICT_READ;
+    if (s->backend != NULL && !would_move) {
         choice.node = s->backend->node;
         choice.target = s->backend->is_replica ? ROUTER_TARGET_REPLICA : ROUTER_TARGET_PRIMARY;
         choice.reason =

@@ -55,6 +55,17 @@ bool core_move_needed(const struct core_session *s, const struct core_batch *bat
     return c->verdict != ROUTER_VERDICT_TRANSACTION || !(c->ends || c->rolls_back || s->loggable);
 }
 
+bool core_may_defer(const struct core_session *s)
+{
+    struct core_backend *b = s->backend;
+    if (!s->movable || s->block != CORE_OPEN || b->status == 'E' || s->group_failed ||
+        s->emitting || s->pin != ROUTER_REASON_NONE)
+        return false;
+    const struct core_expect *e = core_expect_head(b);
+    return e == NULL || (e->kind == CORE_EXPECT_SYNC && e->action == CORE_SWALLOW &&
+                         core_expect_count(b) == 1 && !s->preflight);
+}
+
 void core_move_defer(struct core_session *s)
 {
     assert(s->movable && s->block == CORE_OPEN && s->begin_text != NULL);
@@ -63,7 +74,17 @@ void core_move_defer(struct core_session *s)
     core_block_give(s->worker, &s->log_pending);
 }
 
-bool core_move(struct core_session *s, struct core_actions *a)
+bool core_move_unfit(const struct core_session *s, const struct core_batch *batch, uint64_t now_ns)
+{
+    struct router_request request;
+    if (batch->class.verdict != ROUTER_VERDICT_READ || !batch->executes || batch->continues)
+        return false;
+    core_request_fill(s, &batch->class, &request);
+    return router_refusal(s->worker->topology, &request, s->backend->node, now_ns) !=
+           ROUTER_REASON_NONE;
+}
+
+bool core_move(struct core_session *s, bool for_good, struct core_actions *a)
 {
     struct core_backend *b = s->backend;
     assert(b->is_replica && core_expect_count(b) == 0 && b->status != 'E');
@@ -78,12 +99,12 @@ bool core_move(struct core_session *s, struct core_actions *a)
         return false;
     }
     core_move_defer(s);
-    s->stays = true;
+    s->stays = for_good;
     core_detach(s); /* the shell rolls back what is left of the block there */
     a->backend = b;
     a->release = !b->broken;
     a->close_backend = b->broken ? CORE_CLOSE_NOW : CORE_KEEP;
-    s->worker->counters.blocks_moved++;
+    s->worker->counters.blocks_moved += for_good;
     return true;
 }
 

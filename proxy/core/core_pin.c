@@ -48,6 +48,11 @@ void core_pin_ask(struct core_session *s)
         return; /* it keeps its backend anyway: pool_size is the limit */
     /* a session cannot stay on a replica: no write could follow */
     const bool on_replica = s->backend != NULL && s->backend->is_replica && core_is_bound(s);
+    if (on_replica && s->backend->status == 'E' && core_expect_count(s->backend) == 0) {
+        s->class.pins = 0; /* in a failed block it does nothing, and the server says so */
+        s->class.changes = false;
+        return;
+    }
     if (on_replica)
         core_pin_drop(s); /* counted while it waited for the end of what turned out to be a BEGIN */
     s->pin_counted = !on_replica && (s->pin_counted || count_one(s->group));

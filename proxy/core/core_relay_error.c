@@ -144,7 +144,7 @@ static enum core_verdict take_error(struct core_backend *b, const struct proto_e
     if (fatal && core_expect_count(b) > 0 &&
         core_replay(s, b->node, ROUTER_REASON_RETRY, now_ns, a))
         return CORE_VERDICT_STOP;
-    const bool idle = core_expect_count(b) == 0 && (!core_is_bound(s) || core_may_defer(s));
+    const bool idle = (core_expect_count(b) == 0 && !core_is_bound(s)) || core_may_defer(s);
     if (fatal && (s->preflight || idle))
         return CORE_VERDICT_SWALLOW; /* nothing of the client's is there: another will do */
     if (s->preflight) {
@@ -165,8 +165,10 @@ static enum core_verdict take_error(struct core_backend *b, const struct proto_e
     if (b->is_replica && s->replayable && !s->rows_forwarded &&
         breaker_is_refusal(sqlstate, routine)) {
         core_learn(s);
-        if (core_replay(s, ROUTER_NODE_NONE, ROUTER_REASON_LEARNED, now_ns, a))
+        if (core_replay(s, ROUTER_NODE_NONE, ROUTER_REASON_LEARNED, now_ns, a)) {
+            s->refused = true;
             return CORE_VERDICT_STOP;
+        }
     }
     if (replan(b, sqlstate, routine, now_ns, a))
         return CORE_VERDICT_STOP;

@@ -72,7 +72,7 @@ static bool is_idle(const struct core_session *s)
 
 /* transaction_reads = until_write: a block that is open on a replica leaves it before what is not a
  * read. False: the batch has to wait. */
-static bool take_place(struct core_session *s, const struct core_batch *batch,
+static bool take_place(struct core_session *s, const struct core_batch *batch, uint64_t now_ns,
                        struct core_actions *a)
 {
     s->loggable = s->group->database->until_write && core_move_logs(s, batch);
@@ -84,7 +84,9 @@ static bool take_place(struct core_session *s, const struct core_batch *batch,
         const bool reads = s->class.verdict == ROUTER_VERDICT_READ || !batch->needs_server;
         if ((moves || !reads || s->unsynced) && !is_idle(s))
             return false; /* what is in flight may have to be replayed on the primary */
-        if (moves && !core_move(s, a))
+        const bool unfit =
+            !moves && s->backend->status != 'E' && is_idle(s) && core_move_unfit(s, batch, now_ns);
+        if ((moves || unfit) && !core_move(s, moves, a))
             return false;
     }
     if (s->block == CORE_DEFERRED && (batch->opens || batch->continues))
@@ -111,7 +113,7 @@ static size_t dispose(struct core_session *s, struct proto_span in, const struct
                            s->class.verdict == ROUTER_VERDICT_READ && s->block == CORE_NO_BLOCK;
     if (batch->needs_server && sync_before(s, answer, pipelined, a))
         return 0;
-    if (!take_place(s, batch, a))
+    if (!take_place(s, batch, now_ns, a))
         return 0;
     core_pin_ask(s);
     core_sequence_ask(s);
@@ -188,7 +190,7 @@ static size_t too_long(struct core_session *s, struct proto_span in, uint64_t no
         s->streaming = is_idle(s);
         if (!s->streaming)
             return 0;
-        s->streaming = s->backend->status == 'E' || core_move(s, a);
+        s->streaming = s->backend->status == 'E' || core_move(s, true, a);
         if (!s->streaming)
             return 0;
     }

@@ -58,7 +58,7 @@ void core_start_batch(struct core_session *s, uint64_t now_ns)
     if (b->is_replica && s->block == CORE_DEFERRED && core_move_eligible(s))
         s->movable = true;
     const bool first = core_expect_count(b) == 0;
-    if (class->writes && !b->is_replica) {
+    if ((class->writes || s->refused) && !b->is_replica) { /* what a replica refuses, writes */
         if (!s->dirty_block)
             s->last_write_before_ns = s->last_write_ns;
         s->dirty_block = true;
@@ -82,11 +82,12 @@ void core_start_batch(struct core_session *s, uint64_t now_ns)
     /* LOCAL: a Sync or an empty text behind others, which changes nothing either. What was
      * executed and answered without its Sync would be missing elsewhere, but in a block. */
     const bool goes_on = first && s->unsynced && s->executed && !s->movable;
-    const bool can_replay = (class->verdict == ROUTER_VERDICT_READ ||
-                             (class->verdict == ROUTER_VERDICT_LOCAL && !first)) &&
-                            (at_start || (s->movable && b->status != 'E' && !s->group_failed)) &&
-                            !class->writes && s->pin == ROUTER_REASON_NONE && !s->streaming &&
-                            !goes_on;
+    const bool harmless =
+        class->verdict == ROUTER_VERDICT_READ || class->verdict == ROUTER_VERDICT_LOCAL ||
+        (s->movable && (s->loggable || class->ends || class->rolls_back)); /* it has not written */
+    const bool can_replay =
+        harmless && (at_start || (s->movable && b->status != 'E' && !s->group_failed)) &&
+        !class->writes && s->pin == ROUTER_REASON_NONE && !s->streaming && !goes_on;
     if (first) {
         assert(s->kept == NULL);
         s->sent_ns = now_ns;
@@ -116,9 +117,14 @@ void core_keep(struct core_session *s, struct proto_span bytes)
         core_block_give(s->worker, &s->kept);
         return;
     }
+    const struct core_backend *b = s->backend;
+    if (core_expect_count(b) == 0 && !s->emitting) { /* a Flush alone: nobody waits for anything */
+        core_block_give(s->worker, &s->kept);
+        s->kept_run = 0;
+        return;
+    }
     core_block_append(s->worker, &s->kept, bytes);
     s->kept_run += (uint32_t)bytes.size;
-    const struct core_backend *b = s->backend;
     struct core_expect *last = &b->expect[(b->expect_tail - 1) & (b->expect_capacity - 1)];
     if (core_expect_count(b) > 0 && !s->emitting &&
         (last->kind == CORE_EXPECT_SYNC || last->kind == CORE_EXPECT_QUERY)) {

@@ -226,7 +226,8 @@ void core_server_lost_for(struct core_session *s, uint64_t now_ns, struct core_a
         core_move_defer(s);
     const bool bound = !deferred && core_is_bound(s);
     const bool alone = s->preflight_alone && !bound; /* the client has had its answer */
-    const bool running = !alone && (core_expect_count(b) > 0 || s->emitting || s->stream_left > 0);
+    const bool running =
+        !alone && !deferred && (core_expect_count(b) > 0 || s->emitting || s->stream_left > 0);
     const bool unsent =
         s->preflight && !s->preflight_alone && s->phase != CORE_DOOMED && !s->retried;
     const bool told = b->fatal_seen && !s->preflight; /* by the server's own last words */

@@ -316,3 +316,61 @@ def test_begin_and_its_first_statement_in_one_batch(cluster, gear2):
         assert types(w.run(parse("", "rollback"), bind("", ""), execute(), sync())) == "12CZ"
     assert "p1" not in cluster.saw("jay") and set(cluster.saw("bee")) == {"p1"}
     assert moved(gear2) == 0
+
+
+# ---- a replica that does no longer ----
+
+@pytest.mark.invariant
+def test_no_block_reads_behind_its_sessions_write(cluster, gear2):
+    """Replay stands still: whatever a replica shows is old."""
+    with psycopg.connect(gear2.dsn()) as c:
+        assert c.execute("select count(*) from t").fetchone() == (100,)
+        c.commit()
+        for node in cluster.replicas:
+            node.pause_replay()
+        try:
+            for value in range(60, 65):
+                c.execute("update t set v = %s where id = 11", (value,))
+                c.commit()
+                for _ in range(2):
+                    assert c.execute("select v from t where id = %s", (11,)).fetchone() == (value,)
+                with c.transaction():
+                    assert c.execute("select v from t where id = 11").fetchone() == (value,)
+                c.commit()
+        finally:
+            for node in cluster.replicas:
+                node.resume_replay()
+
+
+def test_a_block_leaves_a_replica_that_is_drained(gear2):
+    c = gear2.connect()
+    rows_of(c, "set switchgear.consistency = 'eventual'")
+    rows_of(c, "begin")
+    one(c, "select count(*) from t")
+    node = last_route(c)["node"]
+    assert last_route(c)["role"] == "replica"
+    rows_of(c, "savepoint one")
+    gear2.admin(f"DRAIN {node}")
+    try:
+        def elsewhere():
+            one(c, "select count(*) from t")
+            return last_route(c)["node"] != node
+
+        wait_until(elsewhere, 5, "the block is elsewhere")
+        rows_of(c, "rollback to one")
+        rows_of(c, "commit")
+    finally:
+        gear2.admin(f"UNDRAIN {node}")
+
+
+def test_a_level_asked_for_within_a_block_counts(gear2):
+    c = gear2.connect()
+    rows_of(c, "begin")
+    one(c, "select count(*) from t")
+    assert last_route(c)["role"] == "replica"
+    rows_of(c, "set local switchgear.consistency = 'primary'")
+    one(c, "select count(*) from t")
+    assert (last_route(c)["role"], last_route(c)["reason"]) == ("primary", "consistency")
+    rows_of(c, "commit")
+    one(c, "select count(*) from t")
+    assert last_route(c)["role"] == "replica"

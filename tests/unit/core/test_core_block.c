@@ -385,6 +385,169 @@ static void a_failed_block_does_not_outlive_its_replica(void **state)
     story_expect(st, "client: E(FATAL 08006)\nclose replica\nclose client\n");
 }
 
+static void a_replica_lost_while_a_sync_of_ours_is_on_its_way_is_not_missed(void **state)
+{
+    struct story *st = *state;
+    for (int how = 0; how < 2; how++) {
+        story_client(st, "P(|BEGIN) B() E P(|SELECT 1) B() E H");
+        story_server(st, 1, "1 2 C(BEGIN) 1 2 D(1) C(SELECT 1)");
+        story_client(st, "P(|INSERT INTO t VALUES (1)) B() E S");
+        st->log_size = 0;
+        if (how == 1)
+            story_server(st, 1, "X(57P01)");
+        story_server_dies(st, 1);
+        story_expect(st, "close replica\n"
+                         "primary: P(|BEGIN) B() E P(|INSERT INTO t VALUES (1)) B() E S\n");
+        story_server(st, 0, "1 2 C(BEGIN) 1 2 C(INSERT 0 1) Z(T)");
+        story_client(st, "Q(COMMIT)");
+        story_server(st, 0, "C(COMMIT) Z(I)");
+        story_replicate(st);
+    }
+}
+
+static void a_savepoint_whose_replica_dies_is_made_elsewhere(void **state)
+{
+    struct story *st = *state;
+    open_by_a_read(st);
+    story_client(st, "Q(SAVEPOINT one)");
+    story_server(st, 1, "C(SAVEPOINT) Z(T)");
+    story_client(st, "P(|SAVEPOINT two) B() E S");
+    story_server(st, 1, "1");
+    st->log_size = 0;
+    st->topology.nodes_count = 3;
+    story_replicate(st);
+    story_server_dies(st, 1);
+    story_expect(st, "close replica\n"
+                     "other: P(|BEGIN) B() E P(|SAVEPOINT one) B() E P(|SAVEPOINT two) B() E S\n");
+    story_server(st, 2, "1 2 C(BEGIN) 1 2 C(SAVEPOINT) 1 2 C(SAVEPOINT) Z(T)");
+    story_expect(st, "client: 2 C(SAVEPOINT) Z(T)\n");
+}
+
+/* It has read and no more: there is nothing that could have been lost. */
+static void a_commit_whose_replica_dies_is_one(void **state)
+{
+    struct story *st = *state;
+    open_by_a_read(st);
+    story_client(st, "P(|COMMIT) B() E S");
+    st->log_size = 0;
+    story_server_dies(st, 1);
+    story_expect(st, "client: 1 2 C(COMMIT) Z(I)\nclose replica\n");
+    open_by_a_read(st);
+    story_client(st, "P(|COMMIT) B() E S");
+    story_server(st, 1, "1");
+    st->log_size = 0;
+    story_server_dies(st, 1);
+    story_expect(st, "close replica\nprimary: P(|BEGIN) B() E P(|COMMIT) B() E S\n");
+    story_server(st, 0, "1 2 C(BEGIN) 1 2 C(COMMIT) Z(I)");
+    story_expect(st, "client: 2 C(COMMIT) Z(I)\nrelease primary\n");
+}
+
+static void a_rollback_of_a_failed_block_whose_replica_dies_is_not_made_up(void **state)
+{
+    struct story *st = *state;
+    open_by_a_read(st);
+    story_client(st, "P(|SELECT 1/0) B() E S");
+    story_server(st, 1, "1 2 E(22012) Z(E)");
+    story_client(st, "Q(ROLLBACK)");
+    st->log_size = 0;
+    story_server_dies(st, 1);
+    story_expect(st, "client: E(FATAL 08006)\nclose replica\nclose client\n");
+}
+
+/* ---- a replica that does no longer ---- */
+
+static void a_drained_replica_is_left_for_another(void **state)
+{
+    struct story *st = *state;
+    open_by_a_read(st);
+    st->topology.nodes_count = 3;
+    st->topology.nodes[1].drained = true;
+    story_replicate(st);
+    story_client(st, "P(|SELECT 2) B() E S");
+    story_expect(st, "release replica\n"
+                     "replica: Q(ROLLBACK)\n"
+                     "other: P(|BEGIN) B() E P(|SELECT 2) B() E S\n");
+    story_server(st, 2, "1 2 C(BEGIN) 1 2 D(2) C(SELECT 1) Z(T)");
+    assert_int_equal(st->worker.counters.blocks_moved, 0);
+    st->log_size = 0;
+    story_client(st, "Q(INSERT INTO t VALUES (1))");
+    story_expect(st, "release other\n"
+                     "other: Q(ROLLBACK)\n"
+                     "primary: P(|BEGIN) B() E Q(INSERT INTO t VALUES (1))\n");
+    assert_int_equal(st->worker.counters.blocks_moved, 1);
+}
+
+static void another_sessions_write_moves_the_next_read_at_level_global(void **state)
+{
+    struct story *st = *state;
+    uint64_t global_write_ns = 0;
+    st->database.level = st->session.level = ROUTER_LEVEL_GLOBAL;
+    st->database.global_write_ns = &global_write_ns;
+    open_by_a_read(st);
+    global_write_ns = st->now_ns;
+    story_client(st, "P(|SELECT 2) B() E S");
+    story_expect(st, "release replica\n"
+                     "replica: Q(ROLLBACK)\n"
+                     "primary: P(|BEGIN) B() E P(|SELECT 2) B() E S\n");
+}
+
+static void a_level_that_the_block_asks_for_counts_from_then_on(void **state)
+{
+    struct story *st = *state;
+    open_by_a_read(st);
+    story_client(st, "Q(SET LOCAL switchgear.consistency = 'primary') Q(SELECT 2)");
+    story_expect(st, "client: C(SET) Z(T)\n"
+                     "release replica\n"
+                     "replica: Q(ROLLBACK)\n"
+                     "primary: P(|BEGIN) B() E Q(SELECT 2)\n");
+}
+
+static void a_failed_block_is_not_moved_for_its_replica(void **state)
+{
+    struct story *st = *state;
+    open_by_a_read(st);
+    story_client(st, "P(|SELECT 1/0) B() E S");
+    story_server(st, 1, "1 2 E(22012) Z(E)");
+    st->topology.nodes[1].drained = true;
+    st->log_size = 0;
+    story_client(st, "Q(SELECT 2) Q(LISTEN a)"); /* the server says what it thinks of both */
+    story_server(st, 1, "E(25P02) Z(E)");
+    story_server(st, 1, "E(25P02) Z(E)");
+    story_expect(st, "replica: Q(SELECT 2)\n"
+                     "client: E(25P02) Z(E)\n"
+                     "replica: Q(LISTEN a)\n"
+                     "client: E(25P02) Z(E)\n");
+    assert_int_equal(st->session.pin, ROUTER_REASON_NONE);
+}
+
+/* ---- what is remembered ---- */
+
+/* More statements in flight than are learned from: this one goes on looking like a read. */
+static void what_a_replica_has_refused_counts_as_a_write(void **state)
+{
+    struct story *st = *state;
+    story_client(st, "P(a|SELECT 1) P(b|SELECT 2) P(c|SELECT 3) P(d|SELECT 4) S "
+                     "P(|SELECT lower('x')) B() E S");
+    story_server(st, 1, "1 1 1 1 Z(I) 1 2 E(25006|PreventCommandIfReadOnly)");
+    st->log_size = 0;
+    story_server(st, 0, "1 2 D(x) C(SELECT 1) Z(I)");
+    story_expect(st, "client: D(x) C(SELECT 1) Z(I)\nrelease primary\n");
+    assert_true(st->session.last_write_ns == st->now_ns);
+}
+
+static void an_explained_route_knows_that_a_write_would_move(void **state)
+{
+    struct story *st = *state;
+    open_by_a_read(st);
+    story_client(st, "Q(EXPLAIN (ROUTE) INSERT INTO t VALUES (1))");
+    st->log[st->log_size] = '\0';
+    assert_non_null(strstr(st->log, "D(primary,primary,write,"));
+    st->log_size = 0;
+    story_client(st, "Q(EXPLAIN (ROUTE) SELECT 2)");
+    st->log[st->log_size] = '\0';
+    assert_non_null(strstr(st->log, "D(replica,replica,read,"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -410,6 +573,16 @@ int main(void)
         STORY(an_error_behind_a_flush_stays_where_it_is),
         STORY(a_replica_lost_behind_a_flush_is_not_missed),
         STORY(a_failed_block_does_not_outlive_its_replica),
+        STORY(a_replica_lost_while_a_sync_of_ours_is_on_its_way_is_not_missed),
+        STORY(a_savepoint_whose_replica_dies_is_made_elsewhere),
+        STORY(a_commit_whose_replica_dies_is_one),
+        STORY(a_rollback_of_a_failed_block_whose_replica_dies_is_not_made_up),
+        STORY(a_drained_replica_is_left_for_another),
+        STORY(another_sessions_write_moves_the_next_read_at_level_global),
+        STORY(a_level_that_the_block_asks_for_counts_from_then_on),
+        STORY(a_failed_block_is_not_moved_for_its_replica),
+        STORY(what_a_replica_has_refused_counts_as_a_write),
+        STORY(an_explained_route_knows_that_a_write_would_move),
     };
     return cmocka_run_group_tests_name("core_block", tests, NULL, NULL);
 }
