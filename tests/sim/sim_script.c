@@ -6,287 +6,28 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "sim.h"
-
-struct model {
-    struct sim_client *c;
-    uint8_t status;
-    bool read_only;
-    struct {
-        bool exists;
-        enum sim_kind kind;
-    } names[SIM_NAMES + 2]; /* the last two: the unnamed statement, and a BEGIN that has a name */
-    struct sim_settings now, committed;
-    uint32_t locks;
-    struct sim_savepoint savepoints[SIM_SAVEPOINTS];
-    int savepoints_count;
-    int pending[SIM_STATEMENTS_MAX];
-    int pending_count;
-    int block_begin; /* the unit that began the block */
-    bool wait_next;
-    bool failed; /* this batch: the rest is skipped */
-};
+#include "sim_model.h"
 
 enum { BEGIN_NAME = SIM_NAMES + 1 };
 static const char *const names[SIM_NAMES + 2] = {"a", "b", "c", "", "begin"};
 
-/* ---- messages of the client ---- */
-
-static void send_message(struct sim_client *c, char type, const void *body, size_t size)
-{
-    uint8_t head[PROTO_HEADER_SIZE] = {(uint8_t)type};
-    proto_store_u32(head + 1, (uint32_t)(4 + size));
-    sim_queue_add(&c->script, head, sizeof(head));
-    sim_queue_add(&c->script, body, size);
-}
-
-static void send_query(struct sim_client *c, const char *text, size_t size)
-{
-    send_message(c, 'Q', text, size + 1);
-}
-
-static void send_parse(struct sim_client *c, const char *name, const char *text, size_t size)
-{
-    static char body[16384];
-    const size_t name_size = strlen(name) + 1;
-    memcpy(body, name, name_size);
-    memcpy(body + name_size, text, size + 1);
-    body[name_size + size + 1] = body[name_size + size + 2] = 0;
-    send_message(c, 'P', body, name_size + size + 3);
-}
-
-/* `value`: the only parameter, NULL: none. */
-static void send_bind(struct sim_client *c, const char *name, const char *value, size_t pad)
-{
-    static uint8_t body[16384];
-    struct proto_writer w = proto_writer_make(body, sizeof(body));
-    const uint8_t numbers[] = {0, 0, 0, value != NULL ? 1 : 0};
-    proto_write_raw(&w, (struct proto_span){(const uint8_t *)"", 1});
-    proto_write_raw(&w, (struct proto_span){(const uint8_t *)name, strlen(name) + 1});
-    proto_write_raw(&w, (struct proto_span){numbers, sizeof(numbers)});
-    if (value != NULL) {
-        uint8_t size[4];
-        proto_store_u32(size, (uint32_t)(strlen(value) + pad));
-        proto_write_raw(&w, (struct proto_span){size, sizeof(size)});
-        proto_write_raw(&w, (struct proto_span){(const uint8_t *)value, strlen(value)});
-        while (pad-- > 0)
-            proto_write_raw(&w, (struct proto_span){(const uint8_t *)" ", 1});
-    }
-    proto_write_raw(&w, (struct proto_span){numbers, 2});
-    send_message(c, 'B', body, w.size);
-}
-
-static void send_target(struct sim_client *c, char type, char what, const char *name)
-{
-    char body[16];
-    const int n = snprintf(body, sizeof(body), "%c%s", what, name);
-    send_message(c, type, body, (size_t)n + 1);
-}
-
-static void send_execute(struct sim_client *c)
-{
-    send_message(c, 'E', "\0\0\0\0\0", 5);
-}
-
-/* ---- what comes back ---- */
-
-static bool writes(enum sim_kind kind)
-{
-    return kind == SIM_WRITE || kind == SIM_PWRITE || kind == SIM_FUNCTION || kind == SIM_COPY_IN;
-}
-
-static bool has_rows(enum sim_kind kind)
-{
-    return kind <= SIM_LIAR || kind == SIM_FUNCTION || kind == SIM_SHOW ||
-           kind == SIM_SHOW_APPLICATION || sim_is_lock(kind);
-}
-
-/* A transaction, whatever began it. */
-static void ended(struct model *m, bool committed)
-{
-    if (!committed)
-        m->pending_count = 0;
-    sim_settings_end(&m->now);
-    if (committed)
-        m->committed = m->now;
-    else
-        m->now = m->committed;
-    m->savepoints_count = 0;
-}
-
-static void fails(struct model *m, const char *sqlstate, const char *message)
-{
-    sim_reply_error(&m->c->expected, "ERROR", sqlstate, message, "");
-    m->failed = true;
-    if (m->status == 'T')
-        m->status = 'E';
-    else if (m->status == 'I')
-        ended(m, false);
-}
-
-static void wildcard(struct sim_client *c, char type)
-{
-    const uint8_t message[] = {'*', 0, 0, 0, 5, (uint8_t)type};
-    sim_queue_add(&c->expected, message, sizeof(message));
-}
-
-static bool ends_failure(enum sim_kind kind)
-{
-    return kind == SIM_COMMIT || kind == SIM_ROLLBACK || kind == SIM_ROLLBACK_TO;
-}
-
-/* False: it fails. */
-static bool may_run(struct model *m, enum sim_kind kind, const char *value)
-{
-    if (m->status == 'E' && !ends_failure(kind))
-        fails(m, "25P02", "");
-    else if (kind == SIM_ERROR)
-        fails(m, "22012", value);
-    else if (writes(kind) && m->status == 'T' && m->read_only)
-        fails(m, "25006", "");
-    else
-        return true;
-    return false;
-}
-
-static void durable(struct model *m)
-{
-    for (int i = 0; i < m->pending_count; i++)
-        m->c->writes[m->pending[i]].commit_unit = m->c->units_count;
-    m->pending_count = 0;
-}
-
-static void note_write(struct model *m, enum sim_kind kind, int number)
-{
-    if (!writes(kind))
-        return;
-    m->c->writes[number] =
-        (struct sim_write){.made = true, .commit_unit = -1, .statement_unit = m->c->units_count};
-    m->pending[m->pending_count++] = number;
-}
-
-/* The result of one statement, and what it changes. */
-static void result(struct model *m, enum sim_kind kind, int number, bool columns)
-{
-    struct sim_client *c = m->c;
-    char value[SIM_VALUE_SIZE];
-    (void)snprintf(value, sizeof(value), "c%d.s%d", c->index, number);
-    c->settings[number] = m->now;
-    if (writes(kind))
-        c->writes[number] =
-            (struct sim_write){.made = true, .commit_unit = -1, .statement_unit = c->units_count};
-    if (!may_run(m, kind, value))
-        return;
-    note_write(m, kind, number);
-    const struct sim_sql sql = {.kind = kind, .client = c->index, .number = number};
-    switch ((int)kind) {
-    case SIM_BEGIN:
-    case SIM_BEGIN_READ_ONLY:
-        m->status = 'T';
-        m->read_only = kind == SIM_BEGIN_READ_ONLY;
-        break;
-    case SIM_COMMIT:
-        if (m->status == 'E') {
-            sim_reply_tag(&c->expected, "ROLLBACK");
-            m->status = 'I';
-            ended(m, false);
-            return;
-        }
-        durable(m);
-        m->status = 'I';
-        ended(m, true);
-        break;
-    case SIM_ROLLBACK:
-        m->status = 'I';
-        ended(m, false);
-        break;
-    case SIM_SAVEPOINT:
-        m->savepoints[m->savepoints_count++] =
-            (struct sim_savepoint){.settings = m->now, .pending_count = (uint32_t)m->pending_count};
-        break;
-    case SIM_ROLLBACK_TO:
-        m->now = m->savepoints[m->savepoints_count - 1].settings;
-        m->pending_count = (int)m->savepoints[m->savepoints_count - 1].pending_count;
-        m->status = 'T';
-        break;
-    case SIM_SHOW:
-        (void)snprintf(value, sizeof(value), "%s", m->now.work_mem);
-        break;
-    case SIM_SHOW_APPLICATION:
-        (void)snprintf(value, sizeof(value), "%s", m->now.application);
-        break;
-    case SIM_DISCARD:
-        memset(m->names, 0, sizeof(m->names));
-        m->locks = 0;
-        break;
-    case SIM_LOCK:
-    case SIM_TRY_LOCK:
-    case SIM_UNLOCK:
-        m->locks = sim_locks(m->locks, kind, number);
-        (void)snprintf(value, sizeof(value), "%u locks", m->locks);
-        break;
-    default:
-        break;
-    }
-    (void)sim_settings_apply(&m->now, kind, value, c->application);
-    sim_reply_result(&c->expected, sql, value, columns);
-}
-
-static void synced(struct model *m)
-{
-    m->failed = false;
-    if (m->status == 'I') {
-        durable(m);
-        ended(m, true);
-    }
-    sim_reply_ready(&m->c->expected, m->status);
-}
-
-static void unit_ends(struct model *m, bool wait_before, bool refusable)
-{
-    struct sim_client *c = m->c;
-    c->units[c->units_count++] = (struct sim_unit){.sent_end = (uint32_t)c->script.size,
-                                                   .expected_end = (uint32_t)c->expected.size,
-                                                   .wait_before = wait_before || m->wait_next,
-                                                   .refusable = refusable};
-    m->wait_next = false;
-}
-
-/* Behind the last unit of a block. */
-static void block_ends(struct model *m)
-{
-    struct sim_client *c = m->c;
-    for (int i = m->block_begin + 1; c->refusable && i < c->units_count; i++)
-        c->units[i].block_end = c->units_count - 1;
-}
-
-static size_t padding(enum sim_kind kind)
-{
-    if ((kind >= SIM_SAVEPOINT && kind <= SIM_EXECUTE) || kind == SIM_LIAR || kind == SIM_EMPTY ||
-        sim_chance(94))
-        return 0; /* what is too long is not looked at: it neither pins nor is it learned */
-    return sim_chance(50) ? SIM_STATEMENT_MAX + sim_below(5000) : sim_below(SIM_STATEMENT_MAX);
-}
-
-/* ---- units ---- */
-
-static void simple(struct model *m, enum sim_kind kind)
+static void simple(struct sim_model *m, enum sim_kind kind)
 {
     static char text[16384];
     struct sim_client *c = m->c;
     const int number = c->numbers++;
     const uint8_t before = m->status;
     const bool bounds = kind >= SIM_BEGIN && kind <= SIM_ROLLBACK; /* whose end must be its end */
-    const size_t pad = bounds && c->refusable ? 0 : padding(kind);
+    const size_t pad = bounds && c->refusable ? 0 : sim_model_padding(kind);
     const size_t size = sim_sql_write(kind, c->index, number, pad, text, sizeof(text));
-    send_query(c, text, size);
+    sim_send_query(c, text, size);
     m->names[SIM_NAMES].exists = false;
-    result(m, kind, number, true);
-    synced(m);
-    unit_ends(m, false, before == 'I' && m->status == 'I');
+    sim_model_result(m, kind, number, true);
+    sim_model_synced(m);
+    sim_model_unit_ends(m, false, before == 'I' && m->status == 'I');
 }
 
-static void copy_in(struct model *m)
+static void copy_in(struct sim_model *m)
 {
     struct sim_client *c = m->c;
     char text[64];
@@ -294,56 +35,56 @@ static void copy_in(struct model *m)
     const size_t size = sim_sql_write(SIM_COPY_IN, c->index, number, 0, text, sizeof(text));
     const uint8_t before = m->status;
     const uint32_t ending = sim_below(4);
-    send_query(c, text, size);
+    sim_send_query(c, text, size);
     for (uint32_t i = sim_below(4); i > 0; i--)
-        send_message(c, 'd', "row\n", 4);
+        sim_send_message(c, 'd', "row\n", 4);
     if (ending == 0) {
-        send_message(c, 'd', "BAD\n", 4);
-        send_message(c, 'd', "late\n", 5);
+        sim_send_message(c, 'd', "BAD\n", 4);
+        sim_send_message(c, 'd', "late\n", 5);
     }
     if (ending == 1)
-        send_message(c, 'f', "no\0", 3);
+        sim_send_message(c, 'f', "no\0", 3);
     else
-        send_message(c, 'c', "", 0);
+        sim_send_message(c, 'c', "", 0);
     m->names[SIM_NAMES].exists = false;
     c->writes[number] =
         (struct sim_write){.made = true, .commit_unit = -1, .statement_unit = c->units_count};
     c->settings[number] = m->now;
-    if (may_run(m, SIM_COPY_IN, "")) {
+    if (sim_model_may_run(m, SIM_COPY_IN, "")) {
         sim_reply_copy(&c->expected, 'G');
         if (ending == 0) {
-            fails(m, "22P04", "");
+            sim_model_fails(m, "22P04", "");
         } else if (ending == 1) {
-            fails(m, "57014", "");
+            sim_model_fails(m, "57014", "");
         } else {
-            note_write(m, SIM_COPY_IN, number);
+            sim_model_note_write(m, SIM_COPY_IN, number);
             sim_reply_tag(&c->expected, "COPY 1");
         }
     }
-    synced(m);
-    unit_ends(m, true, before == 'I' && m->status == 'I');
+    sim_model_synced(m);
+    sim_model_unit_ends(m, true, before == 'I' && m->status == 'I');
 }
 
-static void parse(struct model *m, int name, enum sim_kind kind, int number)
+static void parse(struct sim_model *m, int name, enum sim_kind kind, int number)
 {
     static char text[16384];
     struct sim_client *c = m->c;
     /* on a replica a long Parse would pin, and is refused */
     const bool may_be_long =
         name == SIM_NAMES && m->status != 'E' && !(m->status != 'I' && m->read_only);
-    const size_t size =
-        sim_sql_write(kind, c->index, number, may_be_long ? padding(kind) : 0, text, sizeof(text));
-    send_parse(c, names[name], text, size);
+    const size_t size = sim_sql_write(
+        kind, c->index, number, may_be_long ? sim_model_padding(kind) : 0, text, sizeof(text));
+    sim_send_parse(c, names[name], text, size);
     if (m->failed)
         return;
     if (name == SIM_NAMES)
         m->names[name].exists = false;
-    if (m->status == 'E' && !ends_failure(kind)) {
-        fails(m, "25P02", "");
+    if (m->status == 'E' && !sim_model_ends_failure(kind)) {
+        sim_model_fails(m, "25P02", "");
         return;
     }
     if (m->names[name].exists) {
-        fails(m, "42P05", "");
+        sim_model_fails(m, "42P05", "");
         return;
     }
     m->names[name].exists = true;
@@ -351,36 +92,37 @@ static void parse(struct model *m, int name, enum sim_kind kind, int number)
     sim_reply_plain(&c->expected, '1');
 }
 
-static void bind_execute(struct model *m, int name, enum sim_kind kind, int number, bool describe)
+static void bind_execute(struct sim_model *m, int name, enum sim_kind kind, int number,
+                         bool describe)
 {
     struct sim_client *c = m->c;
     char value[SIM_VALUE_SIZE];
     (void)snprintf(value, sizeof(value), "c%d.s%d", c->index, number);
     const bool parameter = kind == SIM_PREAD || kind == SIM_PWRITE;
-    send_bind(c, names[name], parameter ? value : NULL,
-              parameter && sim_chance(5) ? SIM_STATEMENT_MAX + sim_below(3000) : 0);
+    sim_send_bind(c, names[name], parameter ? value : NULL,
+                  parameter && sim_chance(5) ? SIM_STATEMENT_MAX + sim_below(3000) : 0);
     if (!m->failed && !m->names[name].exists)
-        fails(m, "26000", "");
-    if (!m->failed && m->status == 'E' && !ends_failure(kind))
-        fails(m, "25P02", "");
+        sim_model_fails(m, "26000", "");
+    if (!m->failed && m->status == 'E' && !sim_model_ends_failure(kind))
+        sim_model_fails(m, "25P02", "");
     if (!m->failed)
         sim_reply_plain(&c->expected, '2');
     if (describe) {
-        send_target(c, 'D', 'P', "");
-        if (!m->failed && has_rows(kind))
+        sim_send_target(c, 'D', 'P', "");
+        if (!m->failed && sim_model_has_rows(kind))
             sim_reply_columns(&c->expected);
         else if (!m->failed)
             sim_reply_plain(&c->expected, 'n');
     }
-    send_execute(c);
+    sim_send_execute(c);
     if (!m->failed)
-        result(m, kind, number, false);
-    else if (writes(kind))
+        sim_model_result(m, kind, number, false);
+    else if (sim_model_writes(kind))
         c->writes[number] =
             (struct sim_write){.made = true, .commit_unit = -1, .statement_unit = c->units_count};
 }
 
-static enum sim_kind some_kind(struct model *m)
+static enum sim_kind some_kind(struct sim_model *m)
 {
     static const enum sim_kind kinds[] = {SIM_READ,     SIM_READ, SIM_ROWS,  SIM_PREAD, SIM_WRITE,
                                           SIM_FUNCTION, SIM_LIAR, SIM_ERROR, SIM_PWRITE};
@@ -396,7 +138,7 @@ static bool takes_parameter(enum sim_kind kind)
 }
 
 /* One to three statements and one Sync. */
-static void extended(struct model *m)
+static void extended(struct sim_model *m)
 {
     struct sim_client *c = m->c;
     const uint8_t before = m->status;
@@ -410,14 +152,14 @@ static void extended(struct model *m)
         parse(m, SIM_NAMES, kind, number);
         bind_execute(m, SIM_NAMES, kind, number, sim_chance(50));
     }
-    send_message(c, 'S', "", 0);
-    synced(m);
-    unit_ends(m, false, before == 'I' && m->status == 'I');
+    sim_send_message(c, 'S', "", 0);
+    sim_model_synced(m);
+    sim_model_unit_ends(m, false, before == 'I' && m->status == 'I');
 }
 
-static void close_name(struct model *m, int name)
+static void close_name(struct sim_model *m, int name)
 {
-    send_target(m->c, 'C', 'S', names[name]);
+    sim_send_target(m->c, 'C', 'S', names[name]);
     if (m->failed)
         return;
     m->names[name].exists = false;
@@ -425,18 +167,18 @@ static void close_name(struct model *m, int name)
 }
 
 /* BEGIN, COMMIT and ROLLBACK as some drivers send them. */
-static void extended_control(struct model *m, enum sim_kind kind)
+static void extended_control(struct sim_model *m, enum sim_kind kind)
 {
     const int number = m->c->numbers++;
     parse(m, SIM_NAMES, kind, number);
     bind_execute(m, SIM_NAMES, kind, number, sim_chance(30));
-    send_message(m->c, 'S', "", 0);
-    synced(m);
-    unit_ends(m, false, false);
+    sim_send_message(m->c, 'S', "", 0);
+    sim_model_synced(m);
+    sim_model_unit_ends(m, false, false);
 }
 
 /* BEGIN and a statement or two in one batch, as JDBC sends them. */
-static void begin_and_more(struct model *m)
+static void begin_and_more(struct sim_model *m)
 {
     struct sim_client *c = m->c;
     const int name = sim_chance(60) ? SIM_NAMES : BEGIN_NAME;
@@ -452,13 +194,13 @@ static void begin_and_more(struct model *m)
         parse(m, SIM_NAMES, kind, next);
         bind_execute(m, SIM_NAMES, kind, next, sim_chance(50));
     }
-    send_message(c, 'S', "", 0);
-    synced(m);
-    unit_ends(m, false, false);
+    sim_send_message(c, 'S', "", 0);
+    sim_model_synced(m);
+    sim_model_unit_ends(m, false, false);
 }
 
 /* In a block: each statement with a Flush, and a Sync at last, as psycopg's pipelines. */
-static void flushed_in_block(struct model *m)
+static void flushed_in_block(struct sim_model *m)
 {
     struct sim_client *c = m->c;
     for (uint32_t i = 1 + sim_below(3); i > 0; i--) {
@@ -466,33 +208,33 @@ static void flushed_in_block(struct model *m)
         const int number = c->numbers++;
         parse(m, SIM_NAMES, kind, number);
         bind_execute(m, SIM_NAMES, kind, number, sim_chance(50));
-        send_message(c, 'H', "", 0);
+        sim_send_message(c, 'H', "", 0);
         if (m->failed)
             break; /* what follows has no answer that could be waited for */
-        unit_ends(m, sim_chance(50), false);
+        sim_model_unit_ends(m, sim_chance(50), false);
     }
     if (sim_chance(20)) {
         const int number = c->numbers++;
         parse(m, SIM_NAMES, SIM_COMMIT, number);
         bind_execute(m, SIM_NAMES, SIM_COMMIT, number, false);
     }
-    send_message(c, 'S', "", 0);
-    synced(m);
-    unit_ends(m, false, false);
+    sim_send_message(c, 'S', "", 0);
+    sim_model_synced(m);
+    sim_model_unit_ends(m, false, false);
 }
 
 /* A simple Query behind an error, before the Sync: the server does not even look at it. */
-static void skipped_query(struct model *m)
+static void skipped_query(struct sim_model *m)
 {
     char text[256];
     const size_t size =
         sim_sql_write(SIM_READ, m->c->index, m->c->numbers++, 0, text, sizeof(text));
     assert(m->failed);
-    send_query(m->c, text, size);
+    sim_send_query(m->c, text, size);
 }
 
 /* Something with a named statement. */
-static void named(struct model *m)
+static void named(struct sim_model *m)
 {
     struct sim_client *c = m->c;
     const int name = (int)sim_below(SIM_NAMES);
@@ -507,19 +249,19 @@ static void named(struct model *m)
     if (!m->names[name].exists || sim_chance(5))
         parse(m, name, sim_chance(60) ? SIM_PREAD : SIM_PWRITE, c->numbers);
     if (sim_chance(20)) {
-        send_message(c, 'S', "", 0);
-        synced(m);
+        sim_send_message(c, 'S', "", 0);
+        sim_model_synced(m);
     }
     const enum sim_kind kind = m->names[name].exists ? m->names[name].kind : SIM_PREAD;
     for (uint32_t i = sim_below(3); i > 0; i--)
         bind_execute(m, name, kind, c->numbers++, sim_chance(30));
-    send_message(c, 'S', "", 0);
-    synced(m);
-    unit_ends(m, false, false);
+    sim_send_message(c, 'S', "", 0);
+    sim_model_synced(m);
+    sim_model_unit_ends(m, false, false);
 }
 
 /* The unnamed statement is parsed now and used later. */
-static void unnamed_kept(struct model *m)
+static void unnamed_kept(struct sim_model *m)
 {
     struct sim_client *c = m->c;
     if (m->names[SIM_NAMES].exists && takes_parameter(m->names[SIM_NAMES].kind)) {
@@ -529,52 +271,52 @@ static void unnamed_kept(struct model *m)
     } else {
         parse(m, SIM_NAMES, sim_chance(60) ? SIM_PREAD : SIM_PWRITE, c->numbers);
     }
-    send_message(c, 'S', "", 0);
-    synced(m);
-    unit_ends(m, false, false);
+    sim_send_message(c, 'S', "", 0);
+    sim_model_synced(m);
+    sim_model_unit_ends(m, false, false);
 }
 
 /* Parse, Describe, Flush; then Bind, Execute, Sync. */
-static void flushed(struct model *m)
+static void flushed(struct sim_model *m)
 {
     struct sim_client *c = m->c;
     const enum sim_kind kind = sim_chance(60) ? SIM_PREAD : SIM_PWRITE;
     parse(m, SIM_NAMES, kind, c->numbers);
-    send_target(c, 'D', 'S', "");
+    sim_send_target(c, 'D', 'S', "");
     if (!m->failed) {
         sim_reply_parameters(&c->expected, true);
-        if (has_rows(kind))
+        if (sim_model_has_rows(kind))
             sim_reply_columns(&c->expected);
         else
             sim_reply_plain(&c->expected, 'n');
     }
-    send_message(c, 'H', "", 0);
-    unit_ends(m, true, false);
+    sim_send_message(c, 'H', "", 0);
+    sim_model_unit_ends(m, true, false);
     bind_execute(m, SIM_NAMES, kind, c->numbers++, sim_chance(50));
     if (sim_chance(30)) {
-        send_message(c, 'H', "", 0);
-        unit_ends(m, true, false);
+        sim_send_message(c, 'H', "", 0);
+        sim_model_unit_ends(m, true, false);
     }
-    send_message(c, 'S', "", 0);
-    synced(m);
-    unit_ends(m, true, false);
+    sim_send_message(c, 'S', "", 0);
+    sim_model_synced(m);
+    sim_model_unit_ends(m, true, false);
     m->wait_next = true; /* behind a Flush nothing is sent again */
 }
 
-static void last_route(struct model *m)
+static void last_route(struct sim_model *m)
 {
     static const char text[] = "SHOW switchgear.last_route";
-    send_query(m->c, text, sizeof(text) - 1);
+    sim_send_query(m->c, text, sizeof(text) - 1);
     m->names[SIM_NAMES].exists = false;
-    wildcard(m->c, 'T');
-    wildcard(m->c, 'D');
-    wildcard(m->c, 'C');
-    synced(m);
-    unit_ends(m, false, true);
+    sim_model_wildcard(m->c, 'T');
+    sim_model_wildcard(m->c, 'D');
+    sim_model_wildcard(m->c, 'C');
+    sim_model_synced(m);
+    sim_model_unit_ends(m, false, true);
 }
 
 /* A setting, and an error behind it before the Sync: it takes the setting back. */
-static void setting_and_error(struct model *m, enum sim_kind kind)
+static void setting_and_error(struct sim_model *m, enum sim_kind kind)
 {
     struct sim_client *c = m->c;
     const int number = c->numbers++;
@@ -582,13 +324,13 @@ static void setting_and_error(struct model *m, enum sim_kind kind)
     bind_execute(m, SIM_NAMES, kind, number, false);
     parse(m, SIM_NAMES, SIM_ERROR, c->numbers);
     bind_execute(m, SIM_NAMES, SIM_ERROR, c->numbers++, false);
-    send_message(c, 'S', "", 0);
-    synced(m);
-    unit_ends(m, false, false);
+    sim_send_message(c, 'S', "", 0);
+    sim_model_synced(m);
+    sim_model_unit_ends(m, false, false);
 }
 
 /* Something that changes or shows a setting, in either protocol. */
-static void setting(struct model *m, bool in_block)
+static void setting(struct sim_model *m, bool in_block)
 {
     static const enum sim_kind kinds[] = {SIM_SET,
                                           SIM_SET,
@@ -615,7 +357,7 @@ static void setting(struct model *m, bool in_block)
 }
 
 /* Locks are the connection's: a session that holds one must stay with it. */
-static void lock(struct model *m)
+static void lock(struct sim_model *m)
 {
     const enum sim_kind kind = m->locks > 0 && sim_chance(60) ? SIM_UNLOCK
                                : sim_chance(50)               ? SIM_LOCK
@@ -631,7 +373,7 @@ static void lock(struct model *m)
 }
 
 /* EXECUTE of a name of the protocol's. */
-static void execute_by_name(struct model *m)
+static void execute_by_name(struct sim_model *m)
 {
     char text[128];
     struct sim_client *c = m->c;
@@ -643,20 +385,20 @@ static void execute_by_name(struct model *m)
     }
     const int number = c->numbers++;
     const size_t size = sim_sql_write(SIM_EXECUTE, c->index, number, 0, text, sizeof(text));
-    send_query(c, text, size);
+    sim_send_query(c, text, size);
     m->names[SIM_NAMES].exists = false;
     c->settings[number] = m->now;
     if (m->status == 'E')
-        fails(m, "25P02", "");
+        sim_model_fails(m, "25P02", "");
     else if (!m->names[name].exists)
-        fails(m, "26000", "");
+        sim_model_fails(m, "26000", "");
     else
-        result(m, m->names[name].kind, number, true);
-    synced(m);
-    unit_ends(m, false, before == 'I' && m->status == 'I');
+        sim_model_result(m, m->names[name].kind, number, true);
+    sim_model_synced(m);
+    sim_model_unit_ends(m, false, before == 'I' && m->status == 'I');
 }
 
-static void savepoint(struct model *m)
+static void savepoint(struct sim_model *m)
 {
     enum sim_kind kind = SIM_READ;
     if (m->savepoints_count > 0 && (m->status == 'E' || sim_chance(50)))
@@ -669,7 +411,7 @@ static void savepoint(struct model *m)
         extended_control(m, kind);
 }
 
-static void idle_unit(struct model *m)
+static void idle_unit(struct sim_model *m)
 {
     const uint32_t what = sim_below(100);
     struct sim_client *c = m->c;
@@ -719,7 +461,7 @@ static void idle_unit(struct model *m)
         simple(m, SIM_DISCARD);
 }
 
-static void block_unit(struct model *m)
+static void block_unit(struct sim_model *m)
 {
     const uint32_t what = sim_below(100);
     if (what < 5 && !m->c->refusable) /* it would ask a server, and could be refused */
@@ -758,7 +500,7 @@ static void block_unit(struct model *m)
 
 void sim_script_make(struct sim_client *c, int units)
 {
-    struct model m = {.c = c, .status = 'I'};
+    struct sim_model m = {.c = c, .status = 'I'};
     (void)snprintf(m.now.application, sizeof(m.now.application), "%s", c->application);
     m.committed = m.now;
     while (c->units_count < units && c->numbers < SIM_STATEMENTS_MAX - 10) {
@@ -770,11 +512,11 @@ void sim_script_make(struct sim_client *c, int units)
             idle_unit(&m);
         }
         if (in_block && m.status == 'I')
-            block_ends(&m);
+            sim_model_block_ends(&m);
     }
     if (m.status != 'I') {
         simple(&m, SIM_COMMIT);
-        block_ends(&m);
+        sim_model_block_ends(&m);
     }
     while (m.locks > 0 && c->numbers < SIM_STATEMENTS_MAX - 1) /* others want the connection */
         simple(&m, SIM_UNLOCK);
