@@ -238,6 +238,74 @@ static bool find_executed(struct sim_conn *c, struct sim_sql *sql)
     return true;
 }
 
+/* What it does; false: its answer was given. `text`: what a row of its result shows. */
+static bool run(struct sim_conn *c, struct sim_sql sql, const char *value, bool extended,
+                char text[SIM_VALUE_SIZE])
+{
+    switch ((int)sql.kind) {
+    case SIM_LIAR:
+        if (!write_allowed(c, sql, extended))
+            return false;
+        break;
+    case SIM_WRITE:
+    case SIM_PWRITE:
+    case SIM_FUNCTION:
+        if (!write_allowed(c, sql, extended))
+            return false;
+        c->pending[c->pending_count++] = sql;
+        break;
+    case SIM_COPY_IN:
+        if (!write_allowed(c, sql, extended))
+            return false;
+        c->copy_in = true;
+        c->copy_extended = extended;
+        c->copy = sql;
+        sim_reply_copy(&c->out, 'G');
+        return false;
+    case SIM_READ:
+    case SIM_ROWS:
+    case SIM_PREAD:
+    case SIM_COPY_OUT:
+        check_read(c, sql);
+        break;
+    case SIM_ERROR:
+        error(c, extended, "22012", value, "int4div");
+        return false;
+    case SIM_GARBAGE:
+        error(c, extended, "42601", "syntax error", "scanner_yyerror");
+        return false;
+    case SIM_SHOW:
+        (void)snprintf(text, SIM_VALUE_SIZE, "%s", c->now.work_mem);
+        break;
+    case SIM_SHOW_APPLICATION:
+        (void)snprintf(text, SIM_VALUE_SIZE, "%s", c->now.application);
+        break;
+    case SIM_DISCARD:
+        memset(c->statements, 0, sizeof(c->statements));
+        c->locks = 0;
+        break;
+    case SIM_LOCK:
+    case SIM_TRY_LOCK:
+    case SIM_UNLOCK:
+        c->locks = sim_locks(c->locks, sql.kind, sql.number);
+        (void)snprintf(text, SIM_VALUE_SIZE, "%u locks", c->locks);
+        break;
+    case SIM_QUESTION:
+        if (sim_chance(10))
+            error(c, extended, "57014", "canceling statement due to statement timeout", "sim");
+        else
+            sim_reply_question(&c->out, c->locks > 0);
+        return false;
+    case SIM_SAVEPOINT:
+    case SIM_ROLLBACK_TO:
+        error(c, extended, "3B001", "there is no such savepoint", "RollbackToSavepoint");
+        return false;
+    default:
+        break;
+    }
+    return true;
+}
+
 /* One statement. */
 static void execute(struct sim_conn *c, struct sim_sql sql, const char *value, bool extended)
 {
@@ -257,67 +325,8 @@ static void execute(struct sim_conn *c, struct sim_sql sql, const char *value, b
         error(c, extended, "26000", "prepared statement does not exist", "FetchPreparedStatement");
         return;
     }
-    switch ((int)sql.kind) {
-    case SIM_LIAR:
-        if (!write_allowed(c, sql, extended))
-            return;
-        break;
-    case SIM_WRITE:
-    case SIM_PWRITE:
-    case SIM_FUNCTION:
-        if (!write_allowed(c, sql, extended))
-            return;
-        c->pending[c->pending_count++] = sql;
-        break;
-    case SIM_COPY_IN:
-        if (!write_allowed(c, sql, extended))
-            return;
-        c->copy_in = true;
-        c->copy_extended = extended;
-        c->copy = sql;
-        sim_reply_copy(&c->out, 'G');
+    if (!run(c, sql, value, extended, text))
         return;
-    case SIM_READ:
-    case SIM_ROWS:
-    case SIM_PREAD:
-    case SIM_COPY_OUT:
-        check_read(c, sql);
-        break;
-    case SIM_ERROR:
-        error(c, extended, "22012", value, "int4div");
-        return;
-    case SIM_GARBAGE:
-        error(c, extended, "42601", "syntax error", "scanner_yyerror");
-        return;
-    case SIM_SHOW:
-        (void)snprintf(text, sizeof(text), "%s", c->now.work_mem);
-        break;
-    case SIM_SHOW_APPLICATION:
-        (void)snprintf(text, sizeof(text), "%s", c->now.application);
-        break;
-    case SIM_DISCARD:
-        memset(c->statements, 0, sizeof(c->statements));
-        c->locks = 0;
-        break;
-    case SIM_LOCK:
-    case SIM_TRY_LOCK:
-    case SIM_UNLOCK:
-        c->locks = sim_locks(c->locks, sql.kind, sql.number);
-        (void)snprintf(text, sizeof(text), "%u locks", c->locks);
-        break;
-    case SIM_QUESTION:
-        if (sim_chance(10))
-            error(c, extended, "57014", "canceling statement due to statement timeout", "sim");
-        else
-            sim_reply_question(&c->out, c->locks > 0);
-        return;
-    case SIM_SAVEPOINT:
-    case SIM_ROLLBACK_TO:
-        error(c, extended, "3B001", "there is no such savepoint", "RollbackToSavepoint");
-        return;
-    default:
-        break;
-    }
     (void)sim_settings_apply(&c->now, sql.kind, value, "");
     sim_reply_result(&c->out, sql, text, !extended);
 }

@@ -364,13 +364,11 @@ void sim_reply_result(struct sim_queue *q, struct sim_sql sql, const char *value
         sim_reply_tag(q, "COMMIT");
         return;
     case SIM_ROLLBACK:
+    case SIM_ROLLBACK_TO:
         sim_reply_tag(q, "ROLLBACK");
         return;
     case SIM_SAVEPOINT:
         sim_reply_tag(q, "SAVEPOINT");
-        return;
-    case SIM_ROLLBACK_TO:
-        sim_reply_tag(q, "ROLLBACK");
         return;
     case SIM_SET:
     case SIM_SET_PATH:
@@ -381,6 +379,7 @@ void sim_reply_result(struct sim_queue *q, struct sim_sql sql, const char *value
     case SIM_RESET:
     case SIM_RESET_APPLICATION:
     case SIM_RESET_ALL:
+    case SIM_SETTINGS:
         sim_reply_tag(q, "RESET");
         return;
     case SIM_DISCARD:
@@ -388,9 +387,6 @@ void sim_reply_result(struct sim_queue *q, struct sim_sql sql, const char *value
         return;
     case SIM_EMPTY:
         sim_reply_plain(q, 'I');
-        return;
-    case SIM_SETTINGS:
-        sim_reply_tag(q, "RESET");
         return;
     case SIM_COPY_IN:
     case SIM_ERROR:
