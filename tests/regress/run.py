@@ -320,9 +320,8 @@ def main():
             different = compare(suite, mode, wanted, through)
             if arguments.write:
                 page.take(mode, len(wanted), different, seconds)
+                page.write(suite.version)
             good = judge(page, mode, wanted, through, different) and good
-    if arguments.write:
-        page.write(suite.version)
     return 0 if good else 1
 
 
