@@ -91,6 +91,7 @@ bool core_move(struct core_session *s, bool for_good, struct core_actions *a)
     if (s->unsynced) { /* nothing is open there that a Sync would end, and it says where we are */
         core_inject_sync(b, a, CORE_SWALLOW);
         s->unsynced = s->executed = false;
+        s->barrier = true;
         return false;
     }
     if (b->status != 'T') {

@@ -477,6 +477,23 @@ static void a_drained_replica_is_left_for_another(void **state)
     assert_int_equal(st->worker.counters.blocks_moved, 1);
 }
 
+/* What is sent behind a Sync of ours could not be sent again. */
+static void nothing_follows_a_sync_of_ours_before_it_is_answered(void **state)
+{
+    struct story *st = *state;
+    open_by_a_read(st);
+    story_client(st, "P(|SELECT 2) B() E H");
+    story_server(st, 1, "1 2 D(2) C(SELECT 1)");
+    st->topology.nodes[1].drained = true;
+    st->log_size = 0;
+    story_client(st, "P(|SELECT 3) B() E S");
+    story_client(st, "Q(SELECT 4)");
+    story_expect(st, "replica: S\n");
+    st->topology.nodes[1].drained = false;
+    story_server(st, 1, "Z(T)");
+    story_expect(st, "replica: P(|SELECT 3) B() E S Q(SELECT 4)\n");
+}
+
 static void another_sessions_write_moves_the_next_read_at_level_global(void **state)
 {
     struct story *st = *state;
@@ -578,6 +595,7 @@ int main(void)
         STORY(a_commit_whose_replica_dies_is_one),
         STORY(a_rollback_of_a_failed_block_whose_replica_dies_is_not_made_up),
         STORY(a_drained_replica_is_left_for_another),
+        STORY(nothing_follows_a_sync_of_ours_before_it_is_answered),
         STORY(another_sessions_write_moves_the_next_read_at_level_global),
         STORY(a_level_that_the_block_asks_for_counts_from_then_on),
         STORY(a_failed_block_is_not_moved_for_its_replica),
