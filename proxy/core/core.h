@@ -369,7 +369,9 @@ struct core_session {
     bool replayable; /* kept holds all that is in flight, and nothing that counts was forwarded */
     bool rows_forwarded;  /* ... of the oldest batch in flight: it may not be sent again */
     bool names_in_flight; /* a named Parse or Close is: a batch that names statements has to wait */
-    bool unnamed_used;    /* by a batch in flight that did not parse it */
+    bool unnamed_in_flight; /* likewise an unnamed Parse: were it skipped, the server would have
+                               another one, of whoever used it before */
+    bool unnamed_used;      /* by a batch in flight that did not parse it */
     bool retried;
     bool replan; /* ... for a stale plan: named statements are parsed anew wherever it goes */
     bool replay_on_primary; /* a replica refused it: until that flight is over */

@@ -131,6 +131,7 @@ static bool bound_class(struct core_session *s, struct batch_names *names, struc
     /* made by PREPARE, perhaps: nobody remembers what it is */
     ret->writes = ret->taints = (s->pins & ROUTER_PIN_PREPARE) != 0;
     if (name.size == 0) {
+        batch->uses_unnamed = true;
         if (s->unnamed_id != 0) {
             const struct core_unnamed *u = (const void *)s->unnamed->data;
             *ret = u->class;

@@ -126,6 +126,7 @@ static void emit_parse_unnamed(struct core_session *s, struct proto_span message
         lend_parse(s, body, a);
     core_unnamed_keep(s, body, &class, &hash);
     s->backend->unnamed_id = s->unnamed_id;
+    s->unnamed_in_flight = true;
     core_expect_push(s->backend, CORE_EXPECT_PARSE, CORE_FORWARD)->unnamed_id = s->unnamed_id;
     core_sink_append(&a->server, message);
 }
@@ -441,6 +442,7 @@ static void emit_long_parse(struct core_session *s, struct proto_span in, struct
             w, &s->unnamed,
             (struct proto_span){.base = (const uint8_t *)&head, .size = sizeof(head)});
         s->unnamed_id = s->backend->unnamed_id = unnamed_id = ++w->next_id;
+        s->unnamed_in_flight = true;
     }
     core_expect_push(s->backend, CORE_EXPECT_PARSE, CORE_FORWARD)->unnamed_id = unnamed_id;
     core_sink_append(&a->server, in);

@@ -35,7 +35,8 @@ void core_flight_over(struct core_session *s, uint64_t now_ns, struct core_actio
     core_block_give(w, &s->kept);
     s->replayable = s->retried = s->replay_on_primary = s->barrier = s->replan = false;
     s->refused = false;
-    s->names_in_flight = s->unnamed_used = s->rows_forwarded = s->salt_unique = false;
+    s->names_in_flight = s->unnamed_in_flight = s->unnamed_used = s->rows_forwarded =
+        s->salt_unique = false;
     s->kept_run = 0;
     s->replay_swallow = s->named_replayed = 0;
     s->timed_out = false;
@@ -47,7 +48,7 @@ void core_forget_flight(struct core_session *s)
 {
     s->syncs = 0;
     s->emitting = s->streaming = s->preflight = s->unsynced = s->executed = s->copy_in = false;
-    s->names_in_flight = s->unnamed_used = s->rows_forwarded = false;
+    s->names_in_flight = s->unnamed_in_flight = s->unnamed_used = s->rows_forwarded = false;
     s->barrier = s->error_seen = s->preflight_alone = s->salt_unique = s->group_failed = false;
     s->ready_held = s->settings_fly = s->settings_hidden = false;
     s->batch_left = s->kept_run = 0;

@@ -203,6 +203,7 @@ bool core_ensure_unnamed(struct core_session *s, struct core_actions *a)
     core_inject_parse(a, core_span(""), parse.text, parse.types);
     core_expect_push(b, CORE_EXPECT_PARSE, CORE_SWALLOW)->unnamed_id = s->unnamed_id;
     b->unnamed_id = s->unnamed_id;
+    s->unnamed_in_flight = true;
     s->worker->counters.parses_injected++;
     return true;
 }

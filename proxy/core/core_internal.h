@@ -95,6 +95,7 @@ struct core_batch {
     bool all_local;         /* every statement in it is one that we answer */
     bool executes_unbound;  /* an Execute comes before any Bind */
     bool names;             /* a statement's name is in it */
+    bool uses_unnamed;      /* the unnamed statement, as an earlier batch has made it */
     bool odd;               /* a message of it is malformed, or a name too long */
     bool bound;             /* a Bind is not executed yet */
     bool opens;             /* a portal that has a name, or is bound and not executed */

@@ -144,6 +144,7 @@ static size_t dispose(struct core_session *s, struct proto_span in, const struct
         if (!core_may_follow(s, &s->class))
             return 0;
         if (owed > 0 && ((batch->names && s->names_in_flight) || s->class.names_prepared ||
+                         (batch->uses_unnamed && s->unnamed_in_flight) ||
                          (batch->drops_unnamed && s->unnamed_used && s->replayable)))
             return 0;
         if (batch->executes)
@@ -199,7 +200,8 @@ static size_t too_long(struct core_session *s, struct proto_span in, uint64_t no
         return 0;
     }
     if (!core_may_follow(s, &s->class) ||
-        (core_expect_count(s->backend) > 0 && (s->names_in_flight || s->unnamed_used))) {
+        (core_expect_count(s->backend) > 0 &&
+         (s->names_in_flight || s->unnamed_in_flight || s->unnamed_used))) {
         s->streaming = false;
         return 0;
     }

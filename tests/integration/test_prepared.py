@@ -356,6 +356,22 @@ def test_a_statement_prepared_by_one_client_is_unknown_to_another(open_gear):
         assert first_error(b.run(bind("", "mine"), sync()))["C"] == "26000"
 
 
+def test_a_parse_that_was_skipped_leaves_no_other_clients_statement_behind(proxy):
+    """Pipelined: an error, the unnamed Parse that it skips, and behind a Sync a Bind of it."""
+    p = proxy(switchgear={"auth_type": "trust", "workers": 1},
+              database={"pool_size": 1, "user": "app", "password": "app-secret"})
+    one_client, other = login(p), login(p)
+    assert types(one_client.run(parse("", "insert into log (note) values ('not yours')"),
+                                bind("", ""), execute(), sync())) == "12CZ"
+    other.send(parse("n", "selec"), parse("", "select 1"), bind("", ""), execute(), sync(),
+               bind("", ""), execute(), sync())
+    assert types(other.recv_all()) == "EZ"
+    replies = other.recv_all()
+    assert types(replies) == "EZ" and first_error(replies)["C"] == "26000"
+    assert one(p.connect(), "/* switchgear: route=primary */ "
+               "select count(*) from log where note = 'not yours'") == 1
+
+
 def test_the_search_path_at_parse_time_counts(proxy):
     """The same text means two tables; the paths came with the start-up packets, so one backend
     serves both clients."""

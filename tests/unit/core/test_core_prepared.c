@@ -201,6 +201,38 @@ static void what_fell_out_and_was_not_closed_is_there_still(void **state)
     story_expect(st, "client: 1 Z(I)\nrelease replica\n");
 }
 
+/* Were the Parse skipped, the Bind would meet what another client has left there. */
+static void an_unnamed_statement_is_used_when_its_parse_is_answered(void **state)
+{
+    struct story *st = *state;
+    story_client(st, "P(n|SELEC) P(|SELECT 1) B() E() S B() E() S");
+    story_expect(st, "primary: P(sg|SELEC) P(|SELECT 1) B() E S\n");
+    story_server(st, 0, "E(42601) Z(I)");
+    story_expect(st, "client: E(42601) Z(I)\nrelease primary\n"
+                     "primary: P(|switchgear provokes an error) E S\n");
+}
+
+static void one_that_is_parsed_again_for_a_bind_too(void **state)
+{
+    struct story *st = *state;
+    st->topology.nodes_count = 1;
+    story_client(st, "P(|SELECT 1) S");
+    story_server(st, 0, "1 Z(I)");
+    st->backends[0]->unnamed_id = 0; /* another client came in between */
+    st->log_size = 0;
+    story_client(st, "P(n|SELEC) B() E() S B() E() S");
+    story_expect(st, "primary: P(sg|SELEC) P(|SELECT 1) B() E S\n");
+    story_server(st, 0, "E(42601) Z(I)");
+    story_expect(st, "client: E(42601) Z(I)\nrelease primary\nprimary: P(|SELECT 1) B() E S\n");
+}
+
+static void batches_that_parse_for_themselves_do_not_wait(void **state)
+{
+    struct story *st = *state;
+    story_client(st, "P(|SELECT 1) B() E() S P(|SELECT 2) B() E() S");
+    story_expect(st, "replica: P(|SELECT 1) B() E S P(|SELECT 2) B() E S\n");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -218,6 +250,9 @@ int main(void)
         STORY(an_error_behind_a_flush_skips_to_sync),
         STORY(a_query_that_the_server_skipped_leaves_it_waiting_for_sync),
         STORY(what_fell_out_and_was_not_closed_is_there_still),
+        STORY(an_unnamed_statement_is_used_when_its_parse_is_answered),
+        STORY(one_that_is_parsed_again_for_a_bind_too),
+        STORY(batches_that_parse_for_themselves_do_not_wait),
         STORY(a_connection_in_which_a_query_was_skipped_is_not_given_back_as_it_is),
     };
     return cmocka_run_group_tests_name("core_prepared", tests, NULL, NULL);
