@@ -187,6 +187,10 @@ static size_t too_long(struct core_session *s, struct proto_span in, uint64_t no
     s->parse_class_valid = false;
     s->hashes_count = 0;
     s->loggable = false;
+    if (sync_before(s, false, false, a)) {
+        s->streaming = false;
+        return 0;
+    }
     if (s->movable && s->block == CORE_OPEN && s->backend != NULL) {
         s->streaming = is_idle(s);
         if (!s->streaming)

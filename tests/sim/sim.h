@@ -35,7 +35,8 @@ static inline size_t sim_queue_size(const struct sim_queue *q)
 }
 static inline struct proto_span sim_queue_span(const struct sim_queue *q)
 {
-    return (struct proto_span){.base = q->base + q->start, .size = q->size - q->start};
+    return (struct proto_span){.base = q->base != NULL ? q->base + q->start : NULL,
+                               .size = q->size - q->start};
 }
 
 /* ---- SQL as far as the simulation speaks it (sim_sql.c) ---- */

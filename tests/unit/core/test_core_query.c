@@ -358,6 +358,26 @@ static void every_cut_of_a_conversation_gives_the_same(void **state)
     }
 }
 
+/* It is bound to the replica by nothing but a Parse that was flushed. */
+static void what_is_too_long_behind_a_flushed_read_goes_to_the_primary(void **state)
+{
+    struct story *st = *state;
+    static char text[4000];
+    uint8_t bytes[4500];
+    story_client(st, "P(|SELECT 1) H");
+    story_server(st, 1, "1");
+    st->log_size = 0;
+    (void)snprintf(text, sizeof(text), "Q(INSERT INTO t VALUES (1) --%*s)", 3000, "");
+    const size_t size = story_encode(true, text, bytes, sizeof(bytes));
+    story_client_bytes(st, bytes, 2500);
+    story_expect(st, "replica: S\n");
+    story_server(st, 1, "Z(I)");
+    story_expect(st, "release replica\nprimary: ...\n");
+    story_client_bytes(st, bytes + 2500, size - 2500);
+    story_server(st, 0, "C(INSERT 0 1) Z(I)");
+    st->log_size = 0;
+}
+
 /* A Flush of ours would go into the middle of it. */
 static void half_a_query_behind_a_long_batch_stays_whole(void **state)
 {
@@ -412,6 +432,7 @@ int main(void)
         STORY(a_release_waits_for_the_client),
         STORY(a_notice_in_two_halves_does_not_keep_the_backend),
         STORY(half_a_query_behind_a_long_batch_stays_whole),
+        STORY(what_is_too_long_behind_a_flushed_read_goes_to_the_primary),
         STORY(every_cut_of_a_conversation_gives_the_same),
     };
     return cmocka_run_group_tests_name("core_query", tests, NULL, NULL);
