@@ -60,7 +60,7 @@ def test_pause_waits_for_transactions_and_closes_server_connections(cluster, pro
     rows_of(c, "update t set v = v + 1 where id = 70")  # it goes on
     rows_of(c, "commit")
     assert pause.end() is None
-    assert backends(cluster) == 0
+    wait_until(lambda: backends(cluster) == 0, 5, "no connection is left")
     assert database_row(p)["paused"] == "1"
     late = threading.Thread(target=rows_of, args=(c, "update t set v = v + 1 where id = 70"))
     late.start()
@@ -75,7 +75,7 @@ def test_pause_over_tcp_while_clients_come(cluster, proxy):
     p = proxy()
     rows_of(p.connect(), "update t set v = v + 1 where id = 71")
     assert Background(p, "PAUSE", user=ADMIN_USER, password=ADMIN_PASSWORD).end() is None
-    assert backends(cluster) == 0
+    wait_until(lambda: backends(cluster) == 0, 5, "no connection is left")
     results = []
     thread = threading.Thread(target=lambda: results.append(one(p.connect(), "select 5")))
     thread.start()
@@ -104,7 +104,7 @@ def test_pause_waits_for_a_session_that_keeps_its_connection(cluster, proxy):
     assert not pause.answered
     c.close()
     assert pause.end() is None
-    assert backends(cluster) == 0
+    wait_until(lambda: backends(cluster) == 0, 5, "no connection is left")
     p.admin("RESUME")
 
 
