@@ -135,12 +135,9 @@ void core_drain_error(struct core_backend *b)
         b->broken = b->broken || e == NULL;
         return;
     }
-    bool query_skipped = false; /* behind a BEGIN of ours that failed: it waits for a Sync */
-    while ((e = core_expect_head(b)) != NULL && e->kind != CORE_EXPECT_SYNC) {
-        query_skipped = query_skipped || e->kind == CORE_EXPECT_QUERY;
-        core_expect_pop(b);
-    }
-    b->broken = b->broken || e == NULL || query_skipped;
+    while ((e = core_expect_head(b)) != NULL && e->kind != CORE_EXPECT_SYNC)
+        core_expect_pop(b);             /* a Query too */
+    b->broken = b->broken || e == NULL; /* it waits for a Sync */
 }
 
 struct core_actions *core_backend_reset(struct core_backend *b)

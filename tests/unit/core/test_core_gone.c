@@ -202,6 +202,19 @@ static void a_goodbye_in_a_block_lets_its_write_end(void **state)
     story_expect(st, "primary: Q(ROLLBACK) Q(DISCARD ALL)\n");
 }
 
+/* The server skips the Query with the rest, up to the Sync; what follows that is run. */
+static void a_skipped_query_does_not_take_what_is_behind_its_sync_along(void **state)
+{
+    struct story *st = *state;
+    story_client(st, "P(|SELECT 1/f()) B() E() Q(SELECT 2) S Q(INSERT INTO t VALUES (1)) X");
+    story_leave(st);
+    st->log_size = 0;
+    story_server(st, 0, "1 2 E(22012) Z(I)");
+    assert_false(st->backends[0]->broken);
+    story_server(st, 0, "C(INSERT 0 1) Z(I)");
+    story_expect(st, "primary: Q(DISCARD ALL)\n");
+}
+
 static void a_goodbye_behind_a_read_cancels_it(void **state)
 {
     struct story *st = *state;
@@ -319,6 +332,7 @@ int main(void)
         STORY(a_goodbye_behind_a_write_lets_it_end),
         STORY(who_says_goodbye_and_stays_gets_its_answers),
         STORY(a_goodbye_in_a_block_lets_its_write_end),
+        STORY(a_skipped_query_does_not_take_what_is_behind_its_sync_along),
         STORY(a_goodbye_behind_a_read_cancels_it),
         STORY(a_write_that_waits_outlives_a_client_that_said_goodbye),
         STORY(a_whole_block_that_waits_outlives_its_client),
