@@ -10,7 +10,8 @@ session      pool_mode = session
 transaction  pool_mode = transaction
 kept         the same with currval = session: what may call nextval binds its session
 shuffled     as transaction, while other clients take and give back the same connections all the time, so
-             that a session hardly ever gets the same one twice
+             that a session hardly ever gets the same one twice; only on request, as which lines
+             differ is a matter of chance
 
 Each run has a fresh cluster of a primary and two replicas. Every test must print what it prints
 directly, but for those that docs/reference/regression.md names and explains for that mode, and
@@ -58,6 +59,8 @@ class OpenProxy(Proxy):
         super().__init__(cluster, mode, switchgear={"auth_type": "trust", "max_client_conn": 500})
         self.pooling = {"shards": "main", "pool_size": 60, "pool_mode":
                         "session" if mode in ("once", "session") else "transaction"}
+        if self.pooling["pool_mode"] == "transaction":  # a test that reconnects is a new session
+            self.pooling["consistency"] = "global"
         if mode == "kept":
             self.pooling["currval"] = "session"
         if mode == "once":
@@ -281,7 +284,7 @@ def judge(page, mode, direct, through, different):
           f"{': ' if different else ''}{' '.join(sorted(different))}", flush=True)
     if names - expected:
         print(f"{mode}: NOT EXPLAINED: {' '.join(sorted(names - expected))}", flush=True)
-    unlisted = [f"{name}: {line}" for name in sorted(names & expected)
+    unlisted = [f"{name}: {line}" for name in sorted(names & expected) if mode != "shuffled"
                 for line in page.unlisted(name, different[name])]
     for line in unlisted:
         print(f"{mode}: NOT LISTED: {line}", flush=True)
@@ -304,7 +307,7 @@ def main():
     suite = Suite(arguments.build, probe.bindir)
     probe.stop()
     print(f"suite of {suite.version}, server programs in {probe.bindir}", flush=True)
-    modes = arguments.mode or list(MODES)
+    modes = arguments.mode or [mode for mode in MODES if mode != "shuffled"]
     if "direct" in modes:
         direct = run_suite(suite, "direct", arguments)
     else:
