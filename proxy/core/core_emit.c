@@ -2,23 +2,9 @@
  *
  * core_emit: a decided batch on its way to its backend. Names become server names, statements that
  * the backend lacks are parsed there in the same flight, and the expected replies are written down.
+ * (Parse: core_emit_parse.c.)
  */
 #include "core_internal.h"
-
-/* A batch in flight that needs the one that goes could not be sent again. */
-static void unnamed_goes(struct core_session *s)
-{
-    if (s->unnamed_used)
-        s->replayable = false;
-}
-
-static void drop_unnamed(struct core_session *s)
-{
-    unnamed_goes(s);
-    s->unnamed_id = 0;
-    s->backend->unnamed_id = 0;
-    core_block_give(s->worker, &s->unnamed);
-}
 
 /* True: the message has been sent. */
 static bool follow_query(struct core_session *s, struct core_expect *e, struct proto_span message,
@@ -63,111 +49,11 @@ static void emit_query(struct core_session *s, struct proto_span message, bool b
     if (!sent)
         core_sink_append(&a->server, message);
     if (message.base[0] == 'Q') {
-        drop_unnamed(s);
+        core_unnamed_drop(s);
         s->portal_open = false;
     }
     s->syncs++;
     s->unsynced = s->executed = false;
-}
-
-/* A batch that is too long to be planned: its statements are seen only as they go, one by one, and
- * pin then. False: on a replica none may; an error was provoked. */
-static bool pin_late(struct core_session *s, const struct router_class *class,
-                     struct core_actions *a)
-{
-    if (!s->streaming)
-        return true;
-    if (class->pins != 0 && s->backend->is_replica) {
-        core_provoke(s, a, CORE_OWN_PIN_ON_REPLICA, core_span(""));
-        return false;
-    }
-    core_pin_take(s, class);
-    return true;
-}
-
-void core_unnamed_keep(struct core_session *s, struct proto_span body,
-                       const struct router_class *class, const struct router_hash *hash)
-{
-    struct core_worker *w = s->worker;
-    const struct core_unnamed head = {.class = *class, .hash = *hash};
-    unnamed_goes(s);
-    core_block_give(w, &s->unnamed); /* not in place: a span of this step may point at its text */
-    core_block_append(w, &s->unnamed,
-                      (struct proto_span){.base = (const uint8_t *)&head, .size = sizeof(head)});
-    core_block_append(w, &s->unnamed, body);
-    s->unnamed_id = ++w->next_id;
-}
-
-static void lend_parse(struct core_session *s, struct proto_span body, struct core_actions *a)
-{
-    struct proto_parse parse;
-    if (proto_parse_read(body, &parse) == PROTO_OK)
-        (void)core_lend(s, parse.text, a);
-}
-
-static void emit_parse_unnamed(struct core_session *s, struct proto_span message,
-                               struct core_actions *a)
-{
-    const struct proto_span body = core_span_skip(message, PROTO_HEADER_SIZE);
-    struct router_class class = s->parse_class;
-    struct router_hash hash = {0};
-    if (s->parse_class_valid && s->parse_hash < s->hashes_count) {
-        hash = s->hashes[s->parse_hash];
-    } else {
-        struct proto_parse parse;
-        (void)proto_parse_read(body, &parse);
-        router_cache_classify(s->worker->cache, (const char *)parse.text.base, parse.text.size,
-                              &class, &hash, NULL);
-    }
-    s->parse_class_valid = false;
-    if (!pin_late(s, &class, a))
-        return;
-    if (class.names_prepared)
-        lend_parse(s, body, a);
-    core_unnamed_keep(s, body, &class, &hash);
-    s->backend->unnamed_id = s->unnamed_id;
-    s->unnamed_in_flight = true;
-    core_expect_push(s->backend, CORE_EXPECT_PARSE, CORE_FORWARD)->unnamed_id = s->unnamed_id;
-    core_sink_append(&a->server, message);
-}
-
-static void emit_parse_named(struct core_session *s, const struct proto_parse *parse,
-                             struct core_actions *a)
-{
-    if (core_names_find(s->names, parse->name) != NULL) {
-        core_provoke(s, a, CORE_OWN_DUPLICATE_STATEMENT, parse->name);
-        return;
-    }
-    struct core_worker *w = s->worker;
-    struct router_class class;
-    struct router_hash hash;
-    router_cache_classify(w->cache, (const char *)parse->text.base, parse->text.size, &class, &hash,
-                          NULL);
-    if (!pin_late(s, &class, a))
-        return;
-    if (class.names_prepared)
-        (void)core_lend(s, parse->text, a);
-    core_lend_ask(s, parse->name, a);
-    struct core_stmt *stmt = core_stmt_intern(w, parse->text, parse->types, &class, &hash);
-    if (!core_names_set(s, parse->name, core_stmt_hold(stmt))) {
-        core_stmt_release(w, stmt);
-        core_provoke(s, a, CORE_OWN_TOO_MANY_STATEMENTS, parse->name);
-        return;
-    }
-    struct core_stmt *variant = core_stmt_hold(core_stmt_under(s, stmt));
-    core_stmt_release(w, stmt); /* the name holds it */
-    stmt = variant;
-    /* A client's own Parse is always answered by a server: what is there already makes way. */
-    if (core_lru_touch(s->backend, stmt->digest))
-        core_inject_close(s, a, core_span(stmt->server_name), stmt);
-    else
-        core_list_in_backend(s, a, stmt);
-    core_inject_parse(a, core_span(stmt->server_name), parse->text, parse->types);
-    struct core_expect *e = core_expect_push(s->backend, CORE_EXPECT_PARSE, CORE_FORWARD);
-    e->stmt = stmt;
-    e->in_backend = e->named_in_client = true;
-    e->name = core_copy_name(parse->name);
-    s->names_in_flight = true;
 }
 
 static bool reserved(struct proto_span name)
@@ -175,19 +61,26 @@ static bool reserved(struct proto_span name)
     return name.size >= 3 && memcmp(name.base, "sg_", 3) == 0;
 }
 
-/* The name by which the server knows what the client calls `name`; the statement is there after
- * this. False: an error was provoked instead. */
+/* What a Bind or a Describe is about. */
+struct meant {
+    struct core_stmt *stmt; /* of a name that is known */
+    struct proto_span name; /* by which the server knows it */
+};
+
+/* The statement that the client calls `name` is there after this. False: an error was provoked
+ * instead. */
 static bool ensure_statement(struct core_session *s, struct proto_span name, struct core_actions *a,
-                             struct proto_span *ret)
+                             struct meant *ret)
 {
-    *ret = name;
+    *ret = (struct meant){.name = name};
     if (name.size == 0)
         return core_ensure_unnamed(s, a);
-    struct core_stmt *stmt = core_names_find(s->names, name);
-    if (stmt != NULL) {
-        stmt = core_stmt_under(s, stmt);
+    ret->stmt = core_names_find(s->names, name);
+    if (ret->stmt != NULL) {
+        struct core_stmt *stmt = core_stmt_under(s, ret->stmt);
         core_ensure_named(s, a, stmt);
-        *ret = core_span(stmt->server_name);
+        ret->name = (struct proto_span){.base = (const uint8_t *)stmt->server_name,
+                                        .size = CORE_SERVER_NAME_SIZE};
     } else if (reserved(name)) { /* nobody reaches our own names by guessing them */
         core_provoke(s, a, CORE_OWN_NO_STATEMENT, name);
         return false;
@@ -205,14 +98,14 @@ static size_t store_string(uint8_t *to, struct proto_span string)
 }
 
 /* The text that a Bind is of. */
-static struct proto_span bound_text(const struct core_session *s, struct proto_span name)
+static struct proto_span bound_text(const struct core_session *s, struct proto_span name,
+                                    const struct core_stmt *stmt)
 {
     struct proto_parse parse = {0};
-    if (name.size > 0) {
-        const struct core_stmt *stmt = core_names_find(s->names, name);
-        return stmt != NULL ? (struct proto_span){.base = stmt->data, .size = stmt->text_size}
-                            : parse.text;
-    }
+    if (stmt != NULL)
+        return (struct proto_span){.base = stmt->data, .size = stmt->text_size};
+    if (name.size > 0)
+        return parse.text;
     (void)proto_parse_read(core_span_skip(core_block_span(s->unnamed), sizeof(struct core_unnamed)),
                            &parse);
     return parse.text;
@@ -221,24 +114,20 @@ static struct proto_span bound_text(const struct core_session *s, struct proto_s
 /* What the portal will change, if its statement changes anything that we keep books of. False: an
  * error was provoked instead. */
 static bool follow_bind(struct core_session *s, const struct proto_bind *bind,
-                        struct core_actions *a)
+                        const struct core_stmt *stmt, struct core_actions *a)
 {
-    const struct router_class *class = NULL;
-    if (bind->statement.size > 0) {
-        const struct core_stmt *stmt = core_names_find(s->names, bind->statement);
-        if (stmt == NULL)
-            return true; /* the server will say that there is none */
-        class = &stmt->class;
-    } else {
-        class = &((const struct core_unnamed *)(const void *)s->unnamed->data)->class;
-    }
-    if (!pin_late(s, class, a))
+    if (stmt == NULL && bind->statement.size > 0)
+        return true; /* the server will say that there is none */
+    const struct router_class *class =
+        stmt != NULL ? &stmt->class
+                     : &((const struct core_unnamed *)(const void *)s->unnamed->data)->class;
+    if (s->streaming && !core_pin_late(s, class, a))
         return false;
     const bool drops = class->reason == ROUTER_REASON_DEALLOCATE || s->bound_deallocate != NULL;
     if (!class->changes && !class->ends && !class->rolls_back && !drops && !class->moves_database &&
         !class->names_prepared && s->bound_follow == CORE_FOLLOW_NOTHING)
         return true;
-    const struct proto_span text = bound_text(s, bind->statement);
+    const struct proto_span text = bound_text(s, bind->statement, stmt);
     if (class->moves_database)
         a->moves_database = text;
     if (class->names_prepared)
@@ -255,24 +144,24 @@ static void emit_bind(struct core_session *s, struct proto_span prefix, uint32_t
     struct proto_bind bind;
     const enum proto_status status = proto_bind_peek(prefix, &bind);
     assert(status == PROTO_OK);
-    struct proto_span name;
+    struct meant meant;
     s->executed = true;
-    if (!ensure_statement(s, bind.statement, a, &name) || !follow_bind(s, &bind, a)) {
+    if (!ensure_statement(s, bind.statement, a, &meant) || !follow_bind(s, &bind, meant.stmt, a)) {
         s->stream_drop = true;
         return;
     }
     if (bind.portal.size == 0)
         s->portal_open = false;
     if (s->movable && s->loggable)
-        core_move_sent(s, bound_text(s, bind.statement));
+        core_move_sent(s, bound_text(s, bind.statement, meant.stmt));
     (void)core_expect_push(s->backend, CORE_EXPECT_BIND, CORE_FORWARD);
     struct proto_writer w = core_sink_writer(&a->server);
-    assert(w.capacity >= PROTO_HEADER_SIZE + bind.portal.size + 1 + name.size + 1);
+    assert(w.capacity >= PROTO_HEADER_SIZE + bind.portal.size + 1 + meant.name.size + 1);
     w.base[0] = 'B'; /* by hand: this is the hottest of all messages */
-    proto_store_u32(w.base + 1, (uint32_t)(4 + body_size - bind.statement.size + name.size));
+    proto_store_u32(w.base + 1, (uint32_t)(4 + body_size - bind.statement.size + meant.name.size));
     w.size = PROTO_HEADER_SIZE;
     w.size += store_string(w.base + w.size, bind.portal);
-    w.size += store_string(w.base + w.size, name);
+    w.size += store_string(w.base + w.size, meant.name);
     core_sink_commit(&a->server, &w);
     core_sink_append(&a->server, bind.rest);
 }
@@ -286,12 +175,12 @@ static void emit_describe(struct core_session *s, struct proto_span message, str
     }
     struct proto_target target;
     (void)proto_target_read(core_span_skip(message, PROTO_HEADER_SIZE), &target);
-    struct proto_span name = target.name;
-    if (!ensure_statement(s, target.name, a, &name))
+    struct meant meant;
+    if (!ensure_statement(s, target.name, a, &meant))
         return;
     (void)core_expect_push(s->backend, CORE_EXPECT_DESCRIBE, CORE_FORWARD);
     struct proto_writer w = core_sink_writer(&a->server);
-    proto_write_describe(&w, target.what, name);
+    proto_write_describe(&w, target.what, meant.name);
     core_sink_commit(&a->server, &w);
 }
 
@@ -315,7 +204,7 @@ static void emit_close(struct core_session *s, struct proto_span message, struct
         return;
     }
     if (target.what == 'S' && target.name.size == 0)
-        drop_unnamed(s);
+        core_unnamed_drop(s);
     (void)core_expect_push(s->backend, CORE_EXPECT_CLOSE, CORE_FORWARD);
     core_sink_append(&a->server, message);
 }
@@ -388,9 +277,9 @@ static void emit_message(struct core_session *s, struct proto_header h, struct p
     case 'P':
         (void)proto_parse_read(body, &parse);
         if (parse.name.size == 0)
-            emit_parse_unnamed(s, message, a);
+            core_emit_parse_unnamed(s, message, a);
         else
-            emit_parse_named(s, &parse, a);
+            core_emit_parse_named(s, &parse, a);
         return;
     case 'B':
         emit_bind(s, body, h.body_size, a);

@@ -167,6 +167,18 @@ void core_own_error_write(struct core_session *s, enum core_own_error error, con
  * were taken; s->emitting is false when the batch has ended. */
 size_t core_emit(struct core_session *s, struct proto_span in, struct core_actions *a);
 
+/* ---- core_emit_parse.c ---- */
+
+/* Keeps the body of an unnamed Parse, so that any backend can be told it. */
+void core_unnamed_keep(struct core_session *s, struct proto_span body,
+                       const struct router_class *class, const struct router_hash *hash);
+/* What a Query does to it. */
+void core_unnamed_drop(struct core_session *s);
+void core_emit_parse_unnamed(struct core_session *s, struct proto_span message,
+                             struct core_actions *a);
+void core_emit_parse_named(struct core_session *s, const struct proto_parse *parse,
+                           struct core_actions *a);
+
 /* ---- core_ahead.c: what goes in front of a client's message, in the same flight ---- */
 
 /* Did another session leave the backend in a state that nobody knows? */
@@ -314,9 +326,6 @@ void core_fail_unsent(struct core_session *s, const struct proto_error_text *err
 void core_cancel_unsent(struct core_session *s, uint64_t now_ns, struct core_actions *a);
 /* All replies are in: books are closed, what was kept is given back. */
 void core_flight_over(struct core_session *s, uint64_t now_ns, struct core_actions *a);
-/* Keeps the body of an unnamed Parse, so that any backend can be told it. */
-void core_unnamed_keep(struct core_session *s, struct proto_span body,
-                       const struct router_class *class, const struct router_hash *hash);
 /* A replica said that this was no read: every copy of the verdict is corrected. */
 void core_learn(struct core_session *s);
 void core_stmts_learn(struct core_stmts *t, const struct router_hash *hash);
@@ -343,6 +352,10 @@ static inline bool core_taints(const struct core_session *s)
 }
 /* As it is sent. */
 void core_pin_take(struct core_session *s, const struct router_class *class);
+/* A batch that is too long to be planned: its statements are seen only as they go, one by one, and
+ * pin then. False: on a replica none may; an error was provoked. */
+bool core_pin_late(struct core_session *s, const struct router_class *class,
+                   struct core_actions *a);
 /* Without asking: what the server has answered cannot be followed. */
 void core_pin_force(struct core_session *s, uint16_t pins);
 /* Some of what pins is gone. */

@@ -105,6 +105,17 @@ void core_pin_take(struct core_session *s, const struct router_class *class)
         s->pins_doubtful = true;
 }
 
+bool core_pin_late(struct core_session *s, const struct router_class *class, struct core_actions *a)
+{
+    assert(s->streaming);
+    if (class->pins != 0 && s->backend->is_replica) {
+        core_provoke(s, a, CORE_OWN_PIN_ON_REPLICA, core_span(""));
+        return false;
+    }
+    core_pin_take(s, class);
+    return true;
+}
+
 void core_pin_ready(struct core_session *s, bool in_block)
 {
     if (s->error_seen || in_block) /* an error or a rollback takes back what was to pin */

@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: PostgreSQL
+ *
+ * core_emit_parse: a client's Parse on its way. A named one goes under the name of its text; the
+ * unnamed one is kept, so that any backend can be told it.
+ */
+#include "core_internal.h"
+
+/* A batch in flight that needs the one that goes could not be sent again. */
+static void unnamed_goes(struct core_session *s)
+{
+    if (s->unnamed_used)
+        s->replayable = false;
+}
+
+void core_unnamed_drop(struct core_session *s)
+{
+    unnamed_goes(s);
+    s->unnamed_id = 0;
+    s->backend->unnamed_id = 0;
+    core_block_give(s->worker, &s->unnamed);
+}
+
+void core_unnamed_keep(struct core_session *s, struct proto_span body,
+                       const struct router_class *class, const struct router_hash *hash)
+{
+    struct core_worker *w = s->worker;
+    const struct core_unnamed head = {.class = *class, .hash = *hash};
+    unnamed_goes(s);
+    core_block_give(w, &s->unnamed); /* not in place: a span of this step may point at its text */
+    core_block_append(w, &s->unnamed,
+                      (struct proto_span){.base = (const uint8_t *)&head, .size = sizeof(head)});
+    core_block_append(w, &s->unnamed, body);
+    s->unnamed_id = ++w->next_id;
+}
+
+static void lend_parse(struct core_session *s, struct proto_span body, struct core_actions *a)
+{
+    struct proto_parse parse;
+    if (proto_parse_read(body, &parse) == PROTO_OK)
+        (void)core_lend(s, parse.text, a);
+}
+
+void core_emit_parse_unnamed(struct core_session *s, struct proto_span message,
+                             struct core_actions *a)
+{
+    const struct proto_span body = core_span_skip(message, PROTO_HEADER_SIZE);
+    struct router_class class = s->parse_class;
+    struct router_hash hash = {0};
+    if (s->parse_class_valid && s->parse_hash < s->hashes_count) {
+        hash = s->hashes[s->parse_hash];
+    } else {
+        struct proto_parse parse;
+        (void)proto_parse_read(body, &parse);
+        router_cache_classify(s->worker->cache, (const char *)parse.text.base, parse.text.size,
+                              &class, &hash, NULL);
+    }
+    s->parse_class_valid = false;
+    if (s->streaming && !core_pin_late(s, &class, a))
+        return;
+    if (class.names_prepared)
+        lend_parse(s, body, a);
+    core_unnamed_keep(s, body, &class, &hash);
+    s->backend->unnamed_id = s->unnamed_id;
+    s->unnamed_in_flight = true;
+    core_expect_push(s->backend, CORE_EXPECT_PARSE, CORE_FORWARD)->unnamed_id = s->unnamed_id;
+    core_sink_append(&a->server, message);
+}
+
+void core_emit_parse_named(struct core_session *s, const struct proto_parse *parse,
+                           struct core_actions *a)
+{
+    if (core_names_find(s->names, parse->name) != NULL) {
+        core_provoke(s, a, CORE_OWN_DUPLICATE_STATEMENT, parse->name);
+        return;
+    }
+    struct core_worker *w = s->worker;
+    struct router_class class;
+    struct router_hash hash;
+    router_cache_classify(w->cache, (const char *)parse->text.base, parse->text.size, &class, &hash,
+                          NULL);
+    if (s->streaming && !core_pin_late(s, &class, a))
+        return;
+    if (class.names_prepared)
+        (void)core_lend(s, parse->text, a);
+    core_lend_ask(s, parse->name, a);
+    struct core_stmt *stmt = core_stmt_intern(w, parse->text, parse->types, &class, &hash);
+    if (!core_names_set(s, parse->name, core_stmt_hold(stmt))) {
+        core_stmt_release(w, stmt);
+        core_provoke(s, a, CORE_OWN_TOO_MANY_STATEMENTS, parse->name);
+        return;
+    }
+    struct core_stmt *variant = core_stmt_hold(core_stmt_under(s, stmt));
+    core_stmt_release(w, stmt); /* the name holds it */
+    stmt = variant;
+    /* A client's own Parse is always answered by a server: what is there already makes way. */
+    if (core_lru_touch(s->backend, stmt->digest))
+        core_inject_close(s, a, core_span(stmt->server_name), stmt);
+    else
+        core_list_in_backend(s, a, stmt);
+    core_inject_parse(a, core_span(stmt->server_name), parse->text, parse->types);
+    struct core_expect *e = core_expect_push(s->backend, CORE_EXPECT_PARSE, CORE_FORWARD);
+    e->stmt = stmt;
+    e->in_backend = e->named_in_client = true;
+    e->name = core_copy_name(parse->name);
+    s->names_in_flight = true;
+}
