@@ -83,7 +83,7 @@ def test_max_user_connections_counts_all_databases(cluster, proxy):
     p = proxy(switchgear={"max_user_connections": 3}, databases={"other": {}})
     clients = [p.connect(dbname=name) for name in (APP_DATABASE, "other") * 4]
     with Watch(cluster) as watch:
-        results = in_parallel([lambda c=c, i=i: [mixed(c, i) for _ in range(10)]
+        results = in_parallel([lambda c=c, i=i: [mixed(c, i) for _ in range(60)]
                                for i, c in enumerate(clients)])
     assert not [r for r in results if isinstance(r, Exception)], results
     assert 0 < watch.most_of_all <= 3, watch.most
@@ -94,7 +94,7 @@ def test_max_connections_of_a_node_counts_all_pools(cluster, proxy):
     clients = [p.connect(dbname=name) for name in (APP_DATABASE, "other") * 4]
     with Watch(cluster) as watch:
         results = in_parallel([lambda c=c: [rows_of(c, "update t set v = v + 1 where id = 51")
-                                            for _ in range(20)] for c in clients])
+                                            for _ in range(150)] for c in clients])
     assert not [r for r in results if isinstance(r, Exception)], results
     assert 0 < watch.most["p1"] <= 2, watch.most
 
