@@ -6,9 +6,10 @@ import socket
 import struct
 import time
 
+from baseline import own_files, pools
 from cluster import APP_DATABASE, APP_USER, wait_until
 from proxy import one
-from test_soak import SEED, own_files, pools
+from test_soak import SEED
 from wire import CANCEL_REQUEST, GSS_REQUEST, SSL_REQUEST, startup
 
 
