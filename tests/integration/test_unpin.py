@@ -8,6 +8,8 @@ from proxy import one, rows_of
 from test_pins import pins
 from wire import Wire, bind, execute, parse, query, sync, types
 
+pytestmark = pytest.mark.one_session
+
 
 def pinned_by(p):
     return {reason for reason, count in pins(p).items() if count}
