@@ -133,6 +133,7 @@ bool core_ahead_failed(struct core_backend *b, const struct proto_error *error,
     struct core_session *s = b->session;
     const bool setting = core_expect_head(b)->ahead != CORE_AHEAD_BEGIN;
     const bool cancelled = strcmp(sqlstate, "57014") == 0;
+    const bool ends_session = loses_block(b);
     if (setting && !cancelled && b->is_replica) {
         s->worker->counters.settings_refused++;
         s->settings_awaited = true;
@@ -143,7 +144,7 @@ bool core_ahead_failed(struct core_backend *b, const struct proto_error *error,
     (void)snprintf(message, sizeof(message), "%.*s", (int)error->message.size,
                    (const char *)error->message.base);
     const struct proto_error_text text = {
-        .severity = loses_block(b) ? "FATAL" : "ERROR",
+        .severity = ends_session ? "FATAL" : "ERROR",
         .sqlstate = sqlstate[0] != '\0' ? sqlstate : "XX000", /* a server that forgot it */
         .message = message,
         .hint = setting && !cancelled ? "The server refused to make a setting of this session "
@@ -151,7 +152,7 @@ bool core_ahead_failed(struct core_backend *b, const struct proto_error *error,
                                       : NULL};
     b->broken = true; /* it has half of what it was to have */
     s->error_seen = s->group_failed = s->rows_forwarded = true;
-    if (strcmp(text.severity, "FATAL") == 0)
+    if (ends_session)
         core_fatal_text(s, &text, a);
     else if (cancelled && s->timed_out)
         core_own_error_write(s, CORE_OWN_QUERY_TIMEOUT, "", &a->client);

@@ -92,19 +92,10 @@ static bool same(struct proto_span a, struct proto_span b)
 static bool known_text(const struct core_session *s, struct proto_span name, struct proto_span *ret)
 {
     struct proto_parse parse;
-    if (name.size > 0) {
-        const struct core_stmt *stmt = core_names_find(s->names, name);
-        if (stmt == NULL || stmt->types_size > 0)
-            return false;
-        *ret = (struct proto_span){.base = stmt->data, .size = stmt->text_size};
-        return true;
-    }
-    if (s->unnamed_id == 0 ||
-        proto_parse_read(core_span_skip(core_block_span(s->unnamed), sizeof(struct core_unnamed)),
-                         &parse) != PROTO_OK)
+    if (!core_statement_read(s, name, &parse) || parse.types.size > 0)
         return false;
     *ret = parse.text;
-    return parse.types.size == 0;
+    return true;
 }
 
 /* What follows the names of a Bind: no parameter, and any format of results that there are not. */

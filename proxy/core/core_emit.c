@@ -103,11 +103,10 @@ static struct proto_span bound_text(const struct core_session *s, struct proto_s
 {
     struct proto_parse parse = {0};
     if (stmt != NULL)
-        return (struct proto_span){.base = stmt->data, .size = stmt->text_size};
+        return core_stmt_text(stmt);
     if (name.size > 0)
         return parse.text;
-    (void)proto_parse_read(core_span_skip(core_block_span(s->unnamed), sizeof(struct core_unnamed)),
-                           &parse);
+    (void)proto_parse_read(core_unnamed_body(s), &parse);
     return parse.text;
 }
 

@@ -165,18 +165,9 @@ static void write_no_savepoint(struct core_session *s, struct core_actions *a)
 static bool text_of(const struct core_session *s, struct proto_span name, struct proto_span *ret)
 {
     struct proto_parse parse;
-    if (name.size == 0) {
-        if (s->unnamed_id == 0 || proto_parse_read(core_span_skip(core_block_span(s->unnamed),
-                                                                  sizeof(struct core_unnamed)),
-                                                   &parse) != PROTO_OK)
-            return false;
-        *ret = parse.text;
-        return true;
-    }
-    const struct core_stmt *stmt = core_names_find(s->names, name);
-    if (stmt == NULL)
+    if (!core_statement_read(s, name, &parse))
         return false;
-    *ret = (struct proto_span){.base = stmt->data, .size = stmt->text_size};
+    *ret = parse.text;
     return true;
 }
 

@@ -111,6 +111,11 @@ void core_inject_parse(struct core_actions *a, struct proto_span name, struct pr
     core_sink_append(&a->server, types); /* up to 256 kB: not through the scratch */
 }
 
+void core_inject_stmt(struct core_actions *a, struct proto_span name, const struct core_stmt *stmt)
+{
+    core_inject_parse(a, name, core_stmt_text(stmt), core_stmt_types(stmt));
+}
+
 void core_inject_sync(struct core_backend *b, struct core_actions *a,
                       enum core_expect_action action)
 {
@@ -173,10 +178,7 @@ void core_ensure_named(struct core_session *s, struct core_actions *a, struct co
         core_inject_close(s, a, core_span(stmt->server_name), stmt);
     else
         core_list_in_backend(s, a, stmt);
-    core_inject_parse(
-        a, core_span(stmt->server_name),
-        (struct proto_span){.base = stmt->data, .size = stmt->text_size},
-        (struct proto_span){.base = stmt->data + stmt->text_size + 1, .size = stmt->types_size});
+    core_inject_stmt(a, core_span(stmt->server_name), stmt);
     struct core_expect *e = core_expect_push(s->backend, CORE_EXPECT_PARSE, CORE_SWALLOW);
     e->stmt = core_stmt_hold(stmt);
     e->in_backend = true;
@@ -195,10 +197,8 @@ bool core_ensure_unnamed(struct core_session *s, struct core_actions *a)
     s->unnamed_used = s->unnamed_used || s->unnamed_id == s->batch_unnamed_id;
     if (b->unnamed_id == s->unnamed_id)
         return true;
-    const struct proto_span body =
-        core_span_skip(core_block_span(s->unnamed), sizeof(struct core_unnamed));
     struct proto_parse parse;
-    const enum proto_status status = proto_parse_read(body, &parse);
+    const enum proto_status status = proto_parse_read(core_unnamed_body(s), &parse);
     assert(status == PROTO_OK); /* it was read before it was kept */
     core_inject_parse(a, core_span(""), parse.text, parse.types);
     core_expect_push(b, CORE_EXPECT_PARSE, CORE_SWALLOW)->unnamed_id = s->unnamed_id;

@@ -142,6 +142,8 @@ enum core_own_error {
 char *core_copy_name(struct proto_span name);
 void core_inject_parse(struct core_actions *a, struct proto_span name, struct proto_span text,
                        struct proto_span types);
+/* ... of a statement, under this name. */
+void core_inject_stmt(struct core_actions *a, struct proto_span name, const struct core_stmt *stmt);
 /* A Sync of ours. The session's books (syncs, unsynced) are the caller's. */
 void core_inject_sync(struct core_backend *b, struct core_actions *a,
                       enum core_expect_action action);
@@ -512,6 +514,25 @@ static inline struct core_stmt *core_stmt_hold(struct core_stmt *stmt)
     stmt->references++;
     return stmt;
 }
+
+static inline struct proto_span core_stmt_text(const struct core_stmt *stmt)
+{
+    return (struct proto_span){.base = stmt->data, .size = stmt->text_size};
+}
+static inline struct proto_span core_stmt_types(const struct core_stmt *stmt)
+{
+    return (struct proto_span){.base = stmt->data + stmt->text_size + 1, .size = stmt->types_size};
+}
+
+/* The body of the Parse of the unnamed statement, which the session has. */
+static inline struct proto_span core_unnamed_body(const struct core_session *s)
+{
+    return core_span_skip(core_block_span(s->unnamed), sizeof(struct core_unnamed));
+}
+/* Text and types of the statement that the client calls `name`, or of the unnamed one. False: there
+ * is none. */
+bool core_statement_read(const struct core_session *s, struct proto_span name,
+                         struct proto_parse *ret);
 
 /* A client's names. */
 struct core_stmt *core_names_find(const struct core_names *names, struct proto_span name);

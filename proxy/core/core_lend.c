@@ -36,9 +36,7 @@ static void lend(struct core_session *s, const char *name, struct core_stmt *stm
                  struct core_actions *a)
 {
     write_close(s, core_span(name), a); /* what an error may have left */
-    core_inject_parse(
-        a, core_span(name), (struct proto_span){.base = stmt->data, .size = stmt->text_size},
-        (struct proto_span){.base = stmt->data + stmt->text_size + 1, .size = stmt->types_size});
+    core_inject_stmt(a, core_span(name), stmt);
     core_expect_push(s->backend, CORE_EXPECT_PARSE, CORE_SWALLOW)->stmt = core_stmt_hold(stmt);
     core_block_append(s->worker, &s->lent,
                       (struct proto_span){.base = (const uint8_t *)name, .size = strlen(name) + 1});

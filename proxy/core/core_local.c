@@ -332,20 +332,10 @@ struct current {
 
 static void look_up(struct core_session *s, struct proto_span name, struct current *ret)
 {
-    ret->known = false;
-    if (name.size == 0 && s->unnamed_id != 0) {
-        struct proto_parse parse;
-        const struct proto_span body =
-            core_span_skip(core_block_span(s->unnamed), sizeof(struct core_unnamed));
-        ret->known = proto_parse_read(body, &parse) == PROTO_OK;
-        ret->text = parse.text;
-    } else if (name.size > 0) {
-        const struct core_stmt *stmt = core_names_find(s->names, name);
-        ret->known = stmt != NULL;
-        if (stmt != NULL)
-            ret->text = (struct proto_span){.base = stmt->data, .size = stmt->text_size};
-    }
+    struct proto_parse parse;
+    ret->known = core_statement_read(s, name, &parse);
     if (ret->known) {
+        ret->text = parse.text;
         ret->detail.name[0] = ret->detail.value[0] = '\0';
         router_cache_classify(s->worker->cache, (const char *)ret->text.base, ret->text.size,
                               &ret->class, NULL, &ret->detail);

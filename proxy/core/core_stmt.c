@@ -226,6 +226,19 @@ struct core_stmt *core_names_find(const struct core_names *names, struct proto_s
     return slot_of(cast.out, name, name_hash(name))->stmt;
 }
 
+bool core_statement_read(const struct core_session *s, struct proto_span name,
+                         struct proto_parse *ret)
+{
+    if (name.size == 0)
+        return s->unnamed_id != 0 && proto_parse_read(core_unnamed_body(s), ret) == PROTO_OK;
+    const struct core_stmt *stmt = core_names_find(s->names, name);
+    if (stmt == NULL)
+        return false;
+    *ret = (struct proto_parse){
+        .name = name, .text = core_stmt_text(stmt), .types = core_stmt_types(stmt)};
+    return true;
+}
+
 static struct core_names *names_resize(struct core_names *old, uint32_t capacity)
 {
     struct core_names *names =
