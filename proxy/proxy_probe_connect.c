@@ -46,13 +46,13 @@ static const char *keyword_find(const struct keywords *k, const char *name)
 static void repeat(char *to, size_t to_size, const char *text, const char *addresses)
 {
     size_t size = 0;
-    const char *p = addresses;
-    do {
+    for (const char *p = addresses; p != NULL;) {
         size += (size_t)snprintf(to + size, to_size - size, "%s%s", size > 0 ? "," : "", text);
-        p = strchr(p, ',');
         if (size >= to_size)
             return;
-    } while (p++ != NULL);
+        const char *comma = strchr(p, ',');
+        p = comma != NULL ? comma + 1 : NULL;
+    }
 }
 
 static void fill(struct keywords *k, const struct config *config, const struct config_node *node,
