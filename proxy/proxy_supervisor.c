@@ -38,6 +38,33 @@ static void on_wake(void *owner)
         probes_wanted(s, ROUTER_NODE_NONE);
 }
 
+/* ---- signals ---- */
+
+static const int signal_numbers[] = {SIGHUP, SIGTERM, SIGINT, SIGQUIT};
+
+enum { SIGNALS_COUNT = sizeof(signal_numbers) / sizeof(signal_numbers[0]) };
+
+/* In the calling thread, and in the threads that it starts from now on. */
+static void signals_mask(int how)
+{
+    sigset_t set;
+    (void)sigemptyset(&set);
+    for (int i = 0; i < SIGNALS_COUNT; i++)
+        (void)sigaddset(&set, signal_numbers[i]);
+    (void)pthread_sigmask(how, &set, NULL);
+}
+
+/* Without its handle a signal would end the process as it does any other; a service manager that
+ * repeats its SIGTERM while we free the last things must still read our own exit code. */
+static void signals_close(struct run *run)
+{
+    signals_mask(SIG_BLOCK);
+    for (int i = 0; i < SIGNALS_COUNT; i++) {
+        uv_close((uv_handle_t *)&run->signals[i], NULL);
+        (void)signal(signal_numbers[i], SIG_IGN); /* for threads that libraries started */
+    }
+}
+
 /* ---- stopping ---- */
 
 static void close_all(struct run *run)
@@ -46,8 +73,7 @@ static void close_all(struct run *run)
     http_stop(s);
     admin_stop(s);
     probes_stop(s);
-    for (int i = 0; i < 4; i++)
-        uv_close((uv_handle_t *)&run->signals[i], NULL);
+    signals_close(run);
     uv_close((uv_handle_t *)&run->check, NULL);
     uv_close((uv_handle_t *)&run->deadline, NULL);
     mailbox_close(&s->mail);
@@ -233,12 +259,11 @@ static void proxy_init(struct run *run, struct config *config, SSL_CTX *tls)
 
 static bool signals_start(struct run *run)
 {
-    static const int numbers[] = {SIGHUP, SIGTERM, SIGINT, SIGQUIT};
     (void)signal(SIGPIPE, SIG_IGN);
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < SIGNALS_COUNT; i++) {
         run->signals[i].data = run;
         if (uv_signal_init(&run->loop, &run->signals[i]) != 0 ||
-            uv_signal_start(&run->signals[i], on_signal, numbers[i]) != 0)
+            uv_signal_start(&run->signals[i], on_signal, signal_numbers[i]) != 0)
             return false;
     }
     return true;
@@ -251,14 +276,16 @@ static int workers_start(struct run *run)
     p->workers = aligned_alloc(64, (count * sizeof(struct worker) + 63) / 64 * 64);
     if (p->workers == NULL)
         return UV_ENOMEM;
-    for (uint32_t i = 0; i < count; i++) {
-        const int r = worker_start(&p->workers[i], p, i);
-        if (r != 0)
-            return r;
-        p->workers_count = i + 1;
+    int r = 0;
+    signals_mask(SIG_BLOCK); /* signals are the supervisor's */
+    for (uint32_t i = 0; i < count && r == 0; i++) {
+        r = worker_start(&p->workers[i], p, i);
+        if (r == 0)
+            p->workers_count = i + 1;
     }
+    signals_mask(SIG_UNBLOCK);
     run->workers_left = count;
-    return 0;
+    return r;
 }
 
 static void ready(struct run *run)

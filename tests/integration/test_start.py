@@ -10,6 +10,7 @@ import psycopg2
 import pytest
 
 from cluster import APP_DATABASE, APP_PASSWORD, APP_USER, wait_until
+from node import signal_quietly
 from proxy import one, rows_of, run_binary
 from wire import Wire, error_fields, query, types
 
@@ -151,6 +152,15 @@ def test_term_tells_idle_clients_57P01(proxy):
         assert (kind, fields["S"], fields["C"]) == ("E", "FATAL", "57P01")
         assert w.recv() is None
     assert 'event=shutdown how="when transactions have ended"\n' in p.log_text()
+
+
+@pytest.mark.invariant
+def test_a_term_that_comes_while_it_stops_does_not_kill_it(proxy):
+    """A service manager may repeat itself; until the last instruction the exit code is ours."""
+    p = proxy()
+    while p.alive():
+        signal_quietly(p.process.pid, signal.SIGTERM)
+    assert p.process.returncode == 0
 
 
 def test_a_second_int_stops_at_once(proxy):
