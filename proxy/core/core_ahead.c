@@ -12,7 +12,9 @@
 #include <stdio.h>
 
 #include "core_internal.h"
+#include "core_pin.h"
 #include "core_settings.h"
+#include "core_stmt.h"
 
 enum { FLY_COUNT_MAX = 16, FLY_TEXTS_MAX = 2048 }; /* more are awaited: they are no burst */
 

@@ -3,7 +3,9 @@
  * core_batch: where a batch ends, and what it is as a whole. A batch is one simple Query, or all
  * extended messages up to Sync or Flush. Nothing is sent from here, nothing of the session changes.
  */
+#include "core_begin.h"
 #include "core_internal.h"
+#include "core_stmt.h"
 
 enum { BATCH_NAMES_MAX = 16 };
 

@@ -6,7 +6,10 @@
  * In the extended protocol that is done where the messages are about this one statement and nothing
  * can go wrong with them: anything else is the server's to answer.
  */
+#include "core_begin.h"
+#include "core_follow.h"
 #include "core_internal.h"
+#include "core_stmt.h"
 
 bool core_begin_answers(const struct core_session *s, const struct router_class *class)
 {

@@ -2,6 +2,7 @@
  *
  * core_cancel: what a cancel request means to a session, by what it is doing.
  */
+#include "core_follow.h"
 #include "core_internal.h"
 
 enum core_cancel core_cancel(struct core_session *s)

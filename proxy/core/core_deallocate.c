@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "core_internal.h"
+#include "core_stmt.h"
 
 /* An empty statement of that name may be left at the backend: nobody else is to find it. */
 static void leave(struct core_session *s)

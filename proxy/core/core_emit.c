@@ -4,7 +4,11 @@
  * the backend lacks are parsed there in the same flight, and the expected replies are written down.
  * (Parse: core_emit_parse.c.)
  */
+#include "core_begin.h"
+#include "core_follow.h"
 #include "core_internal.h"
+#include "core_pin.h"
+#include "core_stmt.h"
 
 /* True: the message has been sent. */
 static bool follow_query(struct core_session *s, struct core_expect *e, struct proto_span message,

@@ -4,6 +4,8 @@
  * unnamed one is kept, so that any backend can be told it.
  */
 #include "core_internal.h"
+#include "core_pin.h"
+#include "core_stmt.h"
 
 /* A batch in flight that needs the one that goes could not be sent again. */
 static void unnamed_goes(struct core_session *s)

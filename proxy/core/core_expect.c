@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "core_internal.h"
+#include "core_stmt.h"
 
 enum { EXPECT_CAPACITY_MIN = 16 };
 

@@ -13,7 +13,10 @@
 #include <string.h>
 #include <strings.h>
 
+#include "core_begin.h"
+#include "core_follow.h"
 #include "core_internal.h"
+#include "core_stmt.h"
 
 enum way_out {
     WAY_NONE,  /* fails with 25P02 */

@@ -4,7 +4,9 @@
  */
 #include <stdlib.h>
 
+#include "core_begin.h"
 #include "core_internal.h"
+#include "core_stmt.h"
 
 void core_not_in_flight(struct core_session *s, uint8_t node)
 {

@@ -7,7 +7,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "core_follow.h"
 #include "core_internal.h"
+#include "core_pin.h"
 #include "core_settings.h"
 
 enum { SAVEPOINTS_MAX = 4096 };

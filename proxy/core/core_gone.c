@@ -12,6 +12,7 @@
 #include <stdlib.h>
 
 #include "core_internal.h"
+#include "core_stmt.h"
 
 /* Whole messages were sent and no COPY runs: the server will come to its ReadyForQuery by itself.
  */

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "core_internal.h"
+#include "core_stmt.h"
 
 static const char provoked[] = "switchgear provokes an error";
 

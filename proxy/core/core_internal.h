@@ -122,6 +122,11 @@ struct core_unnamed {
     struct router_class class;
     struct router_hash hash;
 };
+/* The body of the Parse of the unnamed statement, which the session has. */
+static inline struct proto_span core_unnamed_body(const struct core_session *s)
+{
+    return core_span_skip(core_block_span(s->unnamed), sizeof(struct core_unnamed));
+}
 
 /* ---- core_inject.c ---- */
 
@@ -217,7 +222,7 @@ void core_write_error(struct core_session *s, const struct proto_error_text *tex
 void core_fatal_text(struct core_session *s, const struct proto_error_text *text,
                      struct core_actions *a);
 
-/* ---- core_relay.c, core_relay_error.c ---- */
+/* ---- core_relay.c, core_relay_error.c, core_relay_ready.c ---- */
 
 /* What becomes of a server's message. */
 enum core_verdict {
@@ -228,6 +233,11 @@ enum core_verdict {
 };
 enum core_verdict core_relay_error(struct core_backend *b, struct proto_span body, uint64_t now_ns,
                                    struct core_actions *a);
+/* A ReadyForQuery that the client gets, its status in b->status. */
+void core_relay_ready(struct core_backend *b, uint64_t now_ns, struct core_actions *a);
+/* The client reset something that it had brought along, and the server went back to its own: may it
+ * be mended now? */
+bool core_may_mend(const struct core_session *s);
 
 /* ---- core_deallocate.c ---- */
 
@@ -338,126 +348,6 @@ void core_error(struct core_session *s, const char *sqlstate, const char *messag
                 struct core_actions *a);
 void core_preflight_over(struct core_session *s, uint64_t now_ns, struct core_actions *a);
 
-/* ---- core_pin.c ---- */
-
-/* Why it would pin the session: enum router_pin bits. */
-uint16_t core_pins_of(const struct core_session *s, const struct router_class *class);
-/* Before a batch is sent: would it pin the session, and is there a pin left? */
-void core_pin_ask(struct core_session *s);
-/* Likewise: would its currval or lastval be this session's own? Only a pinned session, or a block
- * that has written, is still on the backend that its nextval ran on. */
-void core_sequence_ask(struct core_session *s);
-/* Does its batch leave anything behind that no other session may find? */
-static inline bool core_taints(const struct core_session *s)
-{
-    return s->class.taints || (s->class.moves_sequence && s->group->asks_sequences);
-}
-/* As it is sent. */
-void core_pin_take(struct core_session *s, const struct router_class *class);
-/* A batch that is too long to be planned: its statements are seen only as they go, one by one, and
- * pin then. False: on a replica none may; an error was provoked. */
-bool core_pin_late(struct core_session *s, const struct router_class *class,
-                   struct core_actions *a);
-/* Without asking: what the server has answered cannot be followed. */
-void core_pin_force(struct core_session *s, uint16_t pins);
-/* Some of what pins is gone. */
-void core_pin_release(struct core_session *s, uint16_t pins);
-void core_pin_drop(struct core_session *s);
-/* The server has said that no transaction is open. `in_block`: one was. */
-void core_pin_ready(struct core_session *s, bool in_block);
-/* Likewise: would it begin a block, where pool_mode = statement allows none? */
-void core_block_ask(struct core_session *s);
-
-/* ---- core_unpin.c: is what pins a session still there? ---- */
-
-/* At rest, where it is in doubt: asks the server, unseen by the client. True: what comes next has
- * to wait for the answer, and for core_flight_over(). */
-bool core_unpin_ask(struct core_session *s, struct core_actions *a);
-/* The answer's row; its ReadyForQuery. */
-void core_unpin_row(struct core_session *s, struct proto_span body);
-void core_unpin_ready(struct core_session *s);
-
-/* ---- core_follow.c: a session's settings, from what servers answer ---- */
-
-enum core_follow {
-    CORE_FOLLOW_NOTHING,
-    CORE_FOLLOW_COMMIT,
-    CORE_FOLLOW_ROLLBACK,
-    CORE_FOLLOW_CHANGES, /* as e->changes says, statement by statement */
-    CORE_FOLLOW_UNREAD,  /* nobody read the text: the answer's tag has to do */
-    CORE_FOLLOW_ASKED,   /* a question of ours: core_unpin.c */
-};
-/* A statement is about to be sent. *ret_changes is NULL or to be given to its expected reply. */
-enum core_follow core_follow_read(struct core_session *s, const struct router_class *class,
-                                  struct proto_span text, struct router_changes **ret_changes);
-/* ... and is being executed. */
-void core_follow_sent(struct core_session *s, struct core_expect *e, enum core_follow follow,
-                      struct router_changes *changes);
-/* The same in two steps: Bind, and Execute of the unnamed portal. */
-void core_follow_bound(struct core_session *s, const struct router_class *class,
-                       struct proto_span text, bool named_portal);
-void core_follow_executed(struct core_session *s, struct core_expect *e);
-/* Its CommandComplete. `body`: of that message. */
-void core_follow_completed(struct core_backend *b, struct core_expect *e, struct proto_span body,
-                           struct core_actions *a);
-/* A ParameterStatus of its server. */
-void core_follow_reported(struct core_session *s, const struct proto_parameter *parameter);
-/* A ReadyForQuery that the client gets, its status in b->status. */
-void core_follow_ready(struct core_session *s);
-/* The transaction is over, and has changed nothing. */
-void core_follow_over(struct core_session *s);
-void core_follow_attach(struct core_session *s);
-void core_follow_detach(struct core_session *s);
-void core_follow_deinit(struct core_session *s);
-static inline bool core_follow_pending(const struct core_session *s)
-{
-    return s->settings_before != NULL || s->savepoints != NULL || s->local_salted;
-}
-/* What the names of statements that are parsed now are mixed with. False: with nothing. */
-bool core_follow_salt(const struct core_session *s, uint8_t ret[CORE_DIGEST_SIZE]);
-
-/* ---- core_begin.c: blocks that no server knows of yet ---- */
-
-/* Is it a BEGIN that is deferred, or the end of a block whose BEGIN was? */
-bool core_begin_answers(const struct core_session *s, const struct router_class *class);
-/* ... then this does what it says and writes its CommandComplete. */
-void core_begin_execute(struct core_session *s, const struct router_class *class,
-                        struct proto_span text, uint64_t now_ns, struct core_actions *a);
-/* The block has ended, and no server knows of it. */
-void core_begin_over(struct core_session *s);
-/* Do the extended messages in `in` begin with Parse, Bind, Describe, Execute of one statement
- * without parameters or rows, of which none can fail for its form? Then their size, with a Sync
- * that follows; else 0. */
-uint32_t core_begin_scan(const struct core_session *s, struct proto_span in, uint32_t size,
-                         struct proto_span *ret_text);
-
-/* ---- core_move.c: blocks that begin on a replica and move to the primary ---- */
-
-/* May this deferred block begin on a replica, though it may write later? */
-bool core_move_eligible(const struct core_session *s);
-/* Is it something that can be said again on the primary: a savepoint, SET LOCAL? */
-bool core_move_logs(const struct core_session *s, const struct core_batch *batch);
-/* Of a block that is open on a replica: is it only parsed and described, and would be parsed on the
- * primary at the price of a portal that is half read? */
-bool core_move_prepares(const struct core_session *s, const struct core_batch *batch);
-/* Likewise: must this be sent to the primary, and the block with it? */
-bool core_move_needed(const struct core_session *s, const struct core_batch *batch);
-/* A read that is next: does the replica still do for it? It may have been drained, have fallen
- * behind, or behind another session's write, and the session may have asked for another level. */
-bool core_move_unfit(const struct core_session *s, const struct core_batch *batch, uint64_t now_ns);
-/* All replies are in: leaves the replica; the block is a deferred one again. `for_good`: it goes to
- * the primary. False: not yet, as the server is in the middle of a batch and has to end it first.
- */
-bool core_move(struct core_session *s, bool for_good, struct core_actions *a);
-/* The same, where the replica is lost or refused. */
-void core_move_defer(struct core_session *s);
-/* True when nothing runs in a movable block, but for a Sync of ours: its replica may vanish. */
-bool core_may_defer(const struct core_session *s);
-/* A statement that logs is on its way; a ReadyForQuery for the client; the block is over. */
-void core_move_sent(struct core_session *s, struct proto_span text);
-void core_move_ready(struct core_session *s);
-void core_move_over(struct core_session *s);
-
 /* ---- core_route.c ---- */
 
 void core_request_fill(const struct core_session *s, const struct router_class *class,
@@ -496,62 +386,6 @@ size_t core_failed_answer(struct core_session *s, struct proto_span in,
 void core_failed_long(struct core_session *s, struct proto_span in, struct core_actions *a);
 /* Its error was written: what is still to come of the message or batch at the front is dropped. */
 void core_drop_long(struct core_session *s, struct proto_span in, struct core_actions *a);
-
-/* ---- core_stmt.c ---- */
-
-struct core_stmts *core_stmts_create(void);
-void core_stmts_destroy(struct core_stmts *t);
-/* Finds or makes the statement; returns one reference. */
-struct core_stmt *core_stmt_intern(struct core_worker *w, struct proto_span text,
-                                   struct proto_span types, const struct router_class *class,
-                                   const struct router_hash *hash);
-void core_stmt_release(struct core_worker *w, struct core_stmt *stmt);
-/* The same text as it is parsed under the settings that this session has now. Borrowed. */
-struct core_stmt *core_stmt_under(struct core_session *s, struct core_stmt *stmt);
-static inline struct core_stmt *core_stmt_hold(struct core_stmt *stmt)
-{
-    assert(stmt != NULL);
-    stmt->references++;
-    return stmt;
-}
-
-static inline struct proto_span core_stmt_text(const struct core_stmt *stmt)
-{
-    return (struct proto_span){.base = stmt->data, .size = stmt->text_size};
-}
-static inline struct proto_span core_stmt_types(const struct core_stmt *stmt)
-{
-    return (struct proto_span){.base = stmt->data + stmt->text_size + 1, .size = stmt->types_size};
-}
-
-/* The body of the Parse of the unnamed statement, which the session has. */
-static inline struct proto_span core_unnamed_body(const struct core_session *s)
-{
-    return core_span_skip(core_block_span(s->unnamed), sizeof(struct core_unnamed));
-}
-/* Text and types of the statement that the client calls `name`, or of the unnamed one. False: there
- * is none. */
-bool core_statement_read(const struct core_session *s, struct proto_span name,
-                         struct proto_parse *ret);
-
-/* A client's names. */
-struct core_stmt *core_names_find(const struct core_names *names, struct proto_span name);
-/* Takes one reference of stmt. False: too many names. */
-bool core_names_set(struct core_session *s, struct proto_span name, struct core_stmt *stmt);
-/* Returns the statement with its reference, or NULL. */
-struct core_stmt *core_names_remove(struct core_session *s, struct proto_span name);
-void core_names_clear(struct core_session *s);
-
-/* What a backend has. */
-bool core_lru_touch(struct core_backend *b, const uint8_t digest[CORE_DIGEST_SIZE]);
-/* Adds; when that needs room, *ret_evicted gets the digest that fell out and true is returned. */
-bool core_lru_add(struct core_backend *b, const uint8_t digest[CORE_DIGEST_SIZE],
-                  uint8_t ret_evicted[CORE_DIGEST_SIZE]);
-void core_lru_remove(struct core_backend *b, const uint8_t digest[CORE_DIGEST_SIZE]);
-void core_lru_clear(struct core_backend *b);
-void core_server_name(const uint8_t digest[CORE_DIGEST_SIZE], char ret[CORE_SERVER_NAME_SIZE + 1]);
-/* The digest that such a name was made of. */
-void core_server_name_read(const char *name, uint8_t ret[CORE_DIGEST_SIZE]);
 
 /* ---- core_profile.c ---- */
 

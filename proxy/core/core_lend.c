@@ -11,6 +11,8 @@
 #include <stdlib.h>
 
 #include "core_internal.h"
+#include "core_pin.h"
+#include "core_stmt.h"
 #include "router_prepared.h"
 
 static void write_close(struct core_session *s, struct proto_span name, struct core_actions *a)

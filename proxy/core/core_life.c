@@ -5,8 +5,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "core_begin.h"
+#include "core_follow.h"
 #include "core_internal.h"
+#include "core_pin.h"
 #include "core_settings.h"
+#include "core_stmt.h"
 
 /* ---- life ---- */
 

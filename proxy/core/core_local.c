@@ -7,7 +7,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "core_begin.h"
 #include "core_internal.h"
+#include "core_stmt.h"
 
 enum { COLUMNS_MAX = 6, TEXT_MAX = 1024 };
 

@@ -12,6 +12,7 @@
  */
 #include <stdlib.h>
 
+#include "core_begin.h"
 #include "core_internal.h"
 #include "core_settings.h"
 

@@ -3,6 +3,7 @@
  * core_pin: sessions that keep one backend because their state cannot be replayed elsewhere, and
  * the bound on how many of a pool's connections they may hold.
  */
+#include "core_pin.h"
 #include "core_internal.h"
 #include "core_settings.h"
 

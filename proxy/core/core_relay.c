@@ -7,7 +7,9 @@
  * was no read" (learn, replay on the primary); a dying node's FATAL (replay elsewhere if nothing
  * that counts was forwarded).
  */
+#include "core_follow.h"
 #include "core_internal.h"
+#include "core_pin.h"
 #include "core_settings.h"
 
 enum { INSPECT_MAX = 16 * 1024 * 1024 }; /* an error may quote a whole statement */
@@ -145,87 +147,6 @@ static enum core_verdict on_plain(struct core_backend *b, uint8_t type, struct p
     }
 }
 
-static void finish_write(struct core_session *s, bool in_block, uint64_t now_ns,
-                         struct core_actions *a)
-{
-    if (!s->dirty_block)
-        return;
-    if (s->syncs > 0 || s->emitting ||
-        s->unsynced) { /* another write may be on its way: stay dirty, but remember this one */
-        s->last_write_before_ns = now_ns;
-        return;
-    }
-    s->dirty_block = false;
-    s->last_write_ns = s->rolls_back && in_block ? s->last_write_before_ns : now_ns;
-    if (s->last_write_ns == now_ns)
-        a->probe = true;
-    uint64_t *global = s->group->database->global_write_ns;
-    if (global == NULL || s->last_write_ns != now_ns)
-        return;
-    uint64_t seen = __atomic_load_n(global, __ATOMIC_RELAXED);
-    while (seen < now_ns && !__atomic_compare_exchange_n(global, &seen, now_ns, true,
-                                                         __ATOMIC_RELEASE, __ATOMIC_RELAXED))
-        continue;
-}
-
-/* A ReadyForQuery that the client gets. */
-static void on_ready_for_client(struct core_backend *b, uint64_t now_ns, struct core_actions *a)
-{
-    struct core_session *s = b->session;
-    assert(s->syncs > 0);
-    s->syncs--;
-    s->progress_ns = now_ns;
-    s->settings_hidden = false;
-    const bool in_block = s->block == CORE_OPEN;
-    s->block = b->status == 'I' ? CORE_NO_BLOCK : CORE_OPEN;
-    core_move_ready(s);
-    core_follow_ready(s);
-    s->copy_in = false;
-    if (b->is_replica) {
-        s->floor_ns = now_ns;
-        s->floor_node = b->node;
-    }
-    if (s->drops_statements && s->syncs == 0) {
-        core_names_clear(s);
-        core_lru_clear(b);
-        b->broken = b->broken || s->error_seen; /* dropped or not? do not guess */
-        s->drops_statements = false;
-    }
-    if (b->status != 'I' && s->syncs == 0 && s->group->database->pool_mode == CORE_POOL_STATEMENT) {
-        b->broken = true; /* it came in a text that nobody reads */
-        core_fatal(s, "0A000", "transaction blocks not allowed in statement pooling mode", NULL, a);
-    }
-    if (b->status != 'I')
-        return;
-    s->begin = ROUTER_BEGIN_NONE;
-    s->level_local = 0xff;
-    finish_write(s, in_block, now_ns, a);
-    if (s->releases != 0 && s->syncs == 0 && !s->error_seen)
-        core_pin_release(s, s->releases);
-    s->releases = 0;
-    if (s->pins_new != 0)
-        core_pin_ready(s, in_block);
-    if (s->unpins && s->syncs == 0 && !s->error_seen) {
-        /* a library stays in the process: nobody else shall have it; a backup goes on */
-        b->broken = b->broken || (s->pins & ROUTER_PIN_LOAD) != 0;
-        core_pin_release(s, (uint16_t) ~(ROUTER_PIN_POOL | ROUTER_PIN_BACKUP));
-        s->seed_set = s->unpins = false;
-        b->tainted = false;
-        b->unnamed_id = s->unnamed_id = 0;
-        core_block_give(s->worker, &s->unnamed);
-    }
-    s->error_seen = false;
-}
-
-/* The client reset something that it had brought along, and the server went back to its own. */
-static bool may_mend(const struct core_session *s)
-{
-    const struct core_backend *b = s->backend;
-    return b->status != 'E' && !b->fatal_seen && (!b->broken || core_is_bound(s)) && !s->emitting &&
-           !s->streaming && !s->copy_in && s->stream_left == 0 && !s->unsynced &&
-           b->body_left == 0 && s->phase == CORE_QUERY;
-}
-
 static enum core_verdict on_ready(struct core_backend *b, struct proto_span body, uint64_t now_ns,
                                   struct core_actions *a)
 {
@@ -238,12 +159,12 @@ static enum core_verdict on_ready(struct core_backend *b, struct proto_span body
     const bool ours = e->action == CORE_SWALLOW;
     struct core_session *s = b->session;
     if (!ours && s != NULL)
-        on_ready_for_client(b, now_ns, a);
+        core_relay_ready(b, now_ns, a);
     else if (s != NULL && e->follow == CORE_FOLLOW_ASKED)
         core_unpin_ready(s);
     enum core_verdict v = answer(b, 'Z', true);
     if (v == CORE_VERDICT_FORWARD && s != NULL && s->settings_off && core_expect_count(b) == 0 &&
-        may_mend(s)) {
+        core_may_mend(s)) {
         s->ready_held = true; /* until its start-up settings are there again */
         v = CORE_VERDICT_SWALLOW;
     }
@@ -483,7 +404,7 @@ struct core_actions *core_server_data(struct core_backend *b, struct proto_span 
     } else if (core_expect_count(b) == 0 && !b->fatal_seen && !s->preflight) {
         if (owed > 0 && !s->emitting)
             core_flight_over(s, now_ns, a);
-        a->settle = !s->settings_off || !may_mend(s) || !core_preflight_alone(s, a);
+        a->settle = !s->settings_off || !core_may_mend(s) || !core_preflight_alone(s, a);
     } else if (s->copy_in && s->hold != NULL) {
         core_pump(s, (struct proto_span){0}, now_ns, a); /* what came before the COPY began */
     }

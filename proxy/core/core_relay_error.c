@@ -6,6 +6,8 @@
  */
 #include <stdio.h>
 
+#include "core_begin.h"
+#include "core_follow.h"
 #include "core_internal.h"
 
 void core_learn(struct core_session *s)

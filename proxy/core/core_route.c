@@ -2,6 +2,7 @@
  *
  * core_route: what the router is asked, and the book that is kept of its answers.
  */
+#include "core_begin.h"
 #include "core_internal.h"
 #include "core_settings.h"
 

@@ -8,7 +8,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "core_begin.h"
 #include "core_internal.h"
+#include "core_pin.h"
+#include "core_stmt.h"
 
 /* ---- deciding what is next ---- */
 

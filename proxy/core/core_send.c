@@ -4,8 +4,12 @@
  */
 #include <stdlib.h>
 
+#include "core_begin.h"
+#include "core_follow.h"
 #include "core_internal.h"
+#include "core_pin.h"
 #include "core_settings.h"
+#include "core_stmt.h"
 
 /* ---- sending ---- */
 

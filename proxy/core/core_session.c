@@ -8,7 +8,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "core_begin.h"
 #include "core_internal.h"
+#include "core_pin.h"
 
 /* ---- backends come and go ---- */
 

@@ -5,7 +5,9 @@
  */
 #include <stdlib.h>
 
+#include "core_follow.h"
 #include "core_internal.h"
+#include "core_stmt.h"
 
 /* ---- texts ---- */
 

@@ -7,7 +7,9 @@
  *
  * Failure modes: the question fails, or is answered by nonsense: what pins stays.
  */
+#include "core_follow.h"
 #include "core_internal.h"
+#include "core_pin.h"
 
 /* One column a kind, in the order of `kinds`. All names and operators are qualified, so that no
  * search_path leads elsewhere. What DISCARD TEMP would drop depends on the temporary schema; our

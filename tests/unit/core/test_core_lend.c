@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "core_internal.h"
+#include "core_stmt.h"
 #include "core_story.h"
 
 #define QUESTION "Q(SELECT EXISTS (SELECT FROM pg_catalog.pg_listening_channels()"

@@ -4,6 +4,7 @@
  */
 #include "core_internal.h"
 #include "core_settings.h"
+#include "core_stmt.h"
 #include "core_story.h"
 
 static void a_set_pins_nobody_and_goes_ahead_of_the_next_statement_elsewhere(void **state)

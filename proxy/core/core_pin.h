@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: PostgreSQL
+ *
+ * core_pin: what pins a session to its backend, or forbids it what it asks for, and whether that is
+ * still there (core_unpin.c). For the session core alone.
+ */
+#ifndef CORE_PIN_H
+#define CORE_PIN_H
+
+#include "core_state.h"
+
+/* Why it would pin the session: enum router_pin bits. */
+uint16_t core_pins_of(const struct core_session *s, const struct router_class *class);
+/* Before a batch is sent: would it pin the session, and is there a pin left? */
+void core_pin_ask(struct core_session *s);
+/* Likewise: would its currval or lastval be this session's own? Only a pinned session, or a block
+ * that has written, is still on the backend that its nextval ran on. */
+void core_sequence_ask(struct core_session *s);
+/* Does its batch leave anything behind that no other session may find? */
+static inline bool core_taints(const struct core_session *s)
+{
+    return s->class.taints || (s->class.moves_sequence && s->group->asks_sequences);
+}
+/* As it is sent. */
+void core_pin_take(struct core_session *s, const struct router_class *class);
+/* A batch that is too long to be planned: its statements are seen only as they go, one by one, and
+ * pin then. False: on a replica none may; an error was provoked. */
+bool core_pin_late(struct core_session *s, const struct router_class *class,
+                   struct core_actions *a);
+/* Without asking: what the server has answered cannot be followed. */
+void core_pin_force(struct core_session *s, uint16_t pins);
+/* Some of what pins is gone. */
+void core_pin_release(struct core_session *s, uint16_t pins);
+void core_pin_drop(struct core_session *s);
+/* The server has said that no transaction is open. `in_block`: one was. */
+void core_pin_ready(struct core_session *s, bool in_block);
+/* Likewise: would it begin a block, where pool_mode = statement allows none? */
+void core_block_ask(struct core_session *s);
+
+/* ---- core_unpin.c: is what pins a session still there? ---- */
+
+/* At rest, where it is in doubt: asks the server, unseen by the client. True: what comes next has
+ * to wait for the answer, and for core_flight_over(). */
+bool core_unpin_ask(struct core_session *s, struct core_actions *a);
+/* The answer's row; its ReadyForQuery. */
+void core_unpin_row(struct core_session *s, struct proto_span body);
+void core_unpin_ready(struct core_session *s);
+
+#endif

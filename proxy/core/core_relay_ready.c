@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: PostgreSQL
+ *
+ * core_relay_ready: what a server's ReadyForQuery ends for the client that gets it: a write, a
+ * block, pins, the names of statements.
+ */
+#include "core_begin.h"
+#include "core_follow.h"
+#include "core_internal.h"
+#include "core_pin.h"
+#include "core_stmt.h"
+
+static void finish_write(struct core_session *s, bool in_block, uint64_t now_ns,
+                         struct core_actions *a)
+{
+    if (!s->dirty_block)
+        return;
+    if (s->syncs > 0 || s->emitting ||
+        s->unsynced) { /* another write may be on its way: stay dirty, but remember this one */
+        s->last_write_before_ns = now_ns;
+        return;
+    }
+    s->dirty_block = false;
+    s->last_write_ns = s->rolls_back && in_block ? s->last_write_before_ns : now_ns;
+    if (s->last_write_ns == now_ns)
+        a->probe = true;
+    uint64_t *global = s->group->database->global_write_ns;
+    if (global == NULL || s->last_write_ns != now_ns)
+        return;
+    uint64_t seen = __atomic_load_n(global, __ATOMIC_RELAXED);
+    while (seen < now_ns && !__atomic_compare_exchange_n(global, &seen, now_ns, true,
+                                                         __ATOMIC_RELEASE, __ATOMIC_RELAXED))
+        continue;
+}
+
+void core_relay_ready(struct core_backend *b, uint64_t now_ns, struct core_actions *a)
+{
+    struct core_session *s = b->session;
+    assert(s->syncs > 0);
+    s->syncs--;
+    s->progress_ns = now_ns;
+    s->settings_hidden = false;
+    const bool in_block = s->block == CORE_OPEN;
+    s->block = b->status == 'I' ? CORE_NO_BLOCK : CORE_OPEN;
+    core_move_ready(s);
+    core_follow_ready(s);
+    s->copy_in = false;
+    if (b->is_replica) {
+        s->floor_ns = now_ns;
+        s->floor_node = b->node;
+    }
+    if (s->drops_statements && s->syncs == 0) {
+        core_names_clear(s);
+        core_lru_clear(b);
+        b->broken = b->broken || s->error_seen; /* dropped or not? do not guess */
+        s->drops_statements = false;
+    }
+    if (b->status != 'I' && s->syncs == 0 && s->group->database->pool_mode == CORE_POOL_STATEMENT) {
+        b->broken = true; /* it came in a text that nobody reads */
+        core_fatal(s, "0A000", "transaction blocks not allowed in statement pooling mode", NULL, a);
+    }
+    if (b->status != 'I')
+        return;
+    s->begin = ROUTER_BEGIN_NONE;
+    s->level_local = 0xff;
+    finish_write(s, in_block, now_ns, a);
+    if (s->releases != 0 && s->syncs == 0 && !s->error_seen)
+        core_pin_release(s, s->releases);
+    s->releases = 0;
+    if (s->pins_new != 0)
+        core_pin_ready(s, in_block);
+    if (s->unpins && s->syncs == 0 && !s->error_seen) {
+        /* a library stays in the process: nobody else shall have it; a backup goes on */
+        b->broken = b->broken || (s->pins & ROUTER_PIN_LOAD) != 0;
+        core_pin_release(s, (uint16_t) ~(ROUTER_PIN_POOL | ROUTER_PIN_BACKUP));
+        s->seed_set = s->unpins = false;
+        b->tainted = false;
+        b->unnamed_id = s->unnamed_id = 0;
+        core_block_give(s->worker, &s->unnamed);
+    }
+    s->error_seen = false;
+}
+
+bool core_may_mend(const struct core_session *s)
+{
+    const struct core_backend *b = s->backend;
+    return b->status != 'E' && !b->fatal_seen && (!b->broken || core_is_bound(s)) && !s->emitting &&
+           !s->streaming && !s->copy_in && s->stream_left == 0 && !s->unsynced &&
+           b->body_left == 0 && s->phase == CORE_QUERY;
+}

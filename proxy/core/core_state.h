@@ -1,0 +1,398 @@
+/* SPDX-License-Identifier: PostgreSQL
+ *
+ * core_state: what the session core knows of a client, of a server connection and of what a
+ * worker's clients have in common. Visible values: the shell embeds them and reads them; but for
+ * what is said to be the shell's, only the core writes them.
+ */
+#ifndef CORE_STATE_H
+#define CORE_STATE_H
+
+#include "core_actions.h"
+#include "core_block.h"
+#include "proto_auth.h"
+#include "router_cache.h"
+#include "router_decide.h"
+
+enum {
+    CORE_NAME_SIZE_MAX = 9000, /* of a client's statement or portal name; longer: 42622 */
+    CORE_NAME_SIZE_TOLD = 63,  /* PostgreSQL tells statements apart by that much of their names */
+    CORE_ID_WORKER_SHIFT = 48,
+    CORE_BEGIN_SIZE_MAX = 4096, /* a longer BEGIN (a comment in it?) goes to the primary as it is */
+    CORE_EXPECT_MAX = 16384,    /* replies outstanding on one backend; then the client waits */
+    CORE_HOLD_UNPROVEN = 80 * 1024, /* bytes that somebody may send ahead who has proven nothing */
+    CORE_CANCEL_KEY_SIZE = 4,       /* of a client that speaks protocol 3.0 */
+    CORE_CANCEL_KEY_SIZE_MAX = 32,  /* ... 3.2 */
+    CORE_PROTOCOL_MINOR = 2,        /* the newest that is spoken */
+    CORE_HASHES_MAX = 4,            /* statements of one batch that can be learned from */
+};
+
+/* ---- prepared statements ---- */
+
+enum { CORE_DIGEST_SIZE = 16, CORE_SERVER_NAME_SIZE = 3 + 2 * CORE_DIGEST_SIZE };
+
+/* A statement as text and parameter types, shared by all clients of a worker. */
+struct core_stmt {
+    struct core_stmt *next;     /* in its hash chain */
+    struct core_stmt *variants; /* of a text: the same under other settings, by `salt` */
+    uint8_t digest[CORE_DIGEST_SIZE];
+    uint8_t salt[CORE_DIGEST_SIZE];
+    char server_name[CORE_SERVER_NAME_SIZE + 1];
+    bool is_variant; /* not in the table: its text's list holds it */
+    uint32_t references;
+    struct router_class class;
+    struct router_hash hash;
+    uint32_t text_size;
+    uint32_t types_size;
+    uint8_t data[]; /* text, then types */
+};
+
+struct core_stmts; /* the worker's table; core_stmt.h */
+struct core_names; /* a client's names; core_stmt.h */
+struct core_lru;   /* what a backend has; core_stmt.h */
+
+struct core_settings;       /* what a client has set; core_settings.h */
+struct core_settings_table; /* a worker's; core_settings.h */
+
+/* ---- expected replies ---- */
+
+enum core_expect_kind {
+    CORE_EXPECT_PARSE,    /* 1 */
+    CORE_EXPECT_BIND,     /* 2 */
+    CORE_EXPECT_DESCRIBE, /* (t, then T or n) or (T or n) */
+    CORE_EXPECT_EXECUTE,  /* ... C, I or s */
+    CORE_EXPECT_CLOSE,    /* 3 */
+    CORE_EXPECT_SYNC,     /* Z */
+    CORE_EXPECT_QUERY,    /* ... Z; also FunctionCall */
+    CORE_EXPECT_FAKE,     /* nothing comes: `fake` is for the client */
+};
+
+/* What we put in front of a client's message, without a Sync of its own: when it fails, the server
+ * skips the client's message too. */
+enum core_ahead {
+    CORE_AHEAD_NONE,
+    CORE_AHEAD_SETTING,       /* makes a setting of the client's, or resets another's */
+    CORE_AHEAD_SETTINGS_DONE, /* ... and commits them all */
+    CORE_AHEAD_BEGIN,         /* the client's own, which was deferred */
+};
+
+enum core_expect_action {
+    CORE_FORWARD,
+    CORE_SWALLOW,       /* an error is forwarded all the same: it is the client's next one */
+    CORE_REPLACE_ERROR, /* the error that we provoked is replaced by core_own_errors[fake] */
+};
+
+struct core_expect {
+    uint8_t kind;
+    uint8_t action;
+    uint8_t fake;         /* type byte of the made-up message: '1', '3'; 0: none, only its undo */
+    bool named_in_client; /* undo: the client's name was set (PARSE) or dropped (FAKE '3') */
+    bool in_backend;      /* undo: the backend's list was told (PARSE adds, CLOSE removes) */
+    bool behind_ours;     /* QUERY: something of ours was put in front of it */
+    bool seen_t;          /* DESCRIBE: ParameterDescription came, T or n is next */
+    uint8_t follow;       /* enum core_follow: what its CommandComplete changes of the settings */
+    uint8_t ahead;        /* enum core_ahead: it is no message of the client's */
+    uint32_t completed;   /* CommandCompletes so far: the statement of `changes` that is next */
+    struct router_changes *changes; /* owned, or NULL */
+    struct core_stmt *stmt;         /* one reference, or NULL */
+    char *name;                     /* the client's name, owned; NULL: none */
+    uint64_t unnamed_id; /* PARSE: of the unnamed statement that it makes; 0: of none that counts */
+    uint32_t kept_size;  /* SYNC and QUERY: bytes of s->kept that it answers */
+};
+
+/* ---- settings that a client brought along ---- */
+
+/*
+ * One per (database, user, start-up settings) and worker: what RESET ALL goes back to, and the
+ * ParameterStatus messages that such a client is welcomed with.
+ */
+struct core_profile {
+    struct core_profile *next;
+    struct core_group *group;
+    struct core_settings *start; /* one reference */
+    uint8_t *welcome;            /* ParameterStatus messages; NULL: not known yet */
+    uint32_t welcome_size;
+    uint32_t references;
+};
+
+/* Per (database, user) of one worker. */
+struct core_group {
+    struct core_database *database;
+    const char *user;
+    struct core_profile *profiles;
+    uint64_t *pins_used; /* over all workers, changed by fetch-and-add; NULL: no limit */
+    uint64_t pins_max;
+    bool asks_sequences; /* currval was asked for: no session finds what another's nextval left */
+    void *shell;
+};
+
+/* The first two characters of a SQLSTATE, each a digit or a letter. */
+enum { CORE_ERROR_CLASSES = 36 * 36 };
+enum { CORE_POOL_SESSION = 0, CORE_POOL_STATEMENT = 2 }; /* as enum config_pool_mode */
+enum { CORE_ROUTE_COUNTERS = ROUTER_TARGET_COUNT * ROUTER_VERDICT_COUNT * ROUTER_REASON_COUNT };
+
+/* Per database section of one worker. Counters have one writer; others read them relaxed. */
+struct core_database {
+    const char *name; /* as clients name it */
+    uint8_t shard;
+    uint8_t level;     /* enum router_level */
+    uint8_t pool_mode; /* enum config_pool_mode */
+    bool fallback_allowed;
+    bool until_write;     /* transaction_reads: plain blocks begin on a replica */
+    bool keeps_sequences; /* currval = session: what may call nextval pins */
+    const uint8_t *reads; /* enum router_reads, shared with the supervisor, read relaxed */
+    uint64_t max_lag_ns;
+    uint64_t *routes;          /* [CORE_ROUTE_COUNTERS] */
+    uint64_t *global_write_ns; /* level global: shared, raised by compare and swap */
+    uint64_t *errors;          /* [CORE_ERROR_CLASSES], sent to clients; NULL: not counted */
+};
+
+/* ---- a client ---- */
+
+enum core_phase {
+    CORE_STARTUP,  /* before the first packet is whole */
+    CORE_PASSWORD, /* clear text or md5 asked for */
+    CORE_SASL_FIRST,
+    CORE_SASL_FINAL,
+    CORE_USER,    /* the shell looks the user up */
+    CORE_ADMIT,   /* authenticated; the shell says which group it belongs to */
+    CORE_WELCOME, /* authenticated, waits for a backend to learn the parameters from */
+    CORE_QUERY,   /* everything else */
+    CORE_LINKED,  /* replication: bytes go both ways as they come */
+    CORE_DOOMED,  /* a FATAL was written: nothing more is read */
+};
+
+/* The states of a block that a client began with a BEGIN of its own. */
+enum core_block_state {
+    CORE_NO_BLOCK,
+    CORE_DEFERRED, /* BEGIN was answered by us; session->begin_text is to be sent */
+    CORE_OPEN,     /* a block is open at the attached backend, or may be */
+    CORE_FAILED,   /* it failed while no server knew of it: we answer until it ends */
+};
+
+/* How a client's connection is, or may be, protected; the shell begins with one of the first three.
+ */
+enum core_tls {
+    CORE_TLS_NONE,     /* SSLRequest is answered N */
+    CORE_TLS_OFFERED,  /* ... S */
+    CORE_TLS_REQUIRED, /* ... and who does not ask is refused */
+    CORE_TLS_ON,
+};
+
+struct core_session {
+    struct core_worker *worker;
+    struct core_group *group;     /* NULL before the start-up packet */
+    struct core_profile *profile; /* one reference */
+    struct core_backend *backend; /* attached, or NULL */
+    void *shell;
+
+    struct core_block *hold;    /* bytes that are not planned yet */
+    struct core_block *kept;    /* the batches in flight, in case they must be replayed */
+    struct core_block *unnamed; /* body of the client's last unnamed Parse, without its header */
+    struct core_names *names;
+    struct core_login *login;      /* until CORE_QUERY */
+    struct core_block *begin_text; /* CORE_DEFERRED: the client's own words */
+
+    struct core_block *block_log; /* of a movable block: SET LOCAL and savepoints, each with NUL */
+    struct core_block *log_pending; /* one that is not answered yet */
+    struct core_settings *settings; /* what the client has set, as far as servers have answered */
+    struct core_settings *settings_before; /* ... when the transaction that changed them began */
+    struct core_block *savepoints;         /* ... and at each savepoint; core_follow.c */
+    struct router_changes *bound_changes;  /* of the statement that the unnamed portal holds */
+    struct core_block *lent; /* names of statements that SQL was lent, each with NUL: core_lend.c */
+    char *bound_deallocate;  /* the statement that a bound DEALLOCATE will drop, or NULL */
+    uint64_t salt_id;        /* of salt_unique */
+    uint8_t local_salt[CORE_DIGEST_SIZE]; /* of SET LOCAL search_path and the like */
+
+    uint64_t id;
+    uint64_t unnamed_id;       /* identity of `unnamed`; 0: none */
+    uint64_t batch_unnamed_id; /* what it was when the batch being sent began */
+    uint64_t last_write_ns;
+    uint64_t last_write_before_ns; /* restored when the block is rolled back */
+    uint64_t floor_ns;
+    uint64_t max_lag_ns; /* the session's own bound; 0: the database's */
+    uint64_t sent_ns;    /* when the oldest batch in flight was sent */
+    uint64_t waiting_since_ns;
+    uint64_t progress_ns; /* of the last ReadyForQuery */
+    uint64_t decided_ns;  /* when `choice` was made, and by which topology */
+    uint64_t decided_by;
+    uint64_t statements;
+    uint64_t client_pending; /* bytes written here that the client has not taken; the shell's */
+
+    uint32_t stream_left;    /* bytes of the client's message that are still to be streamed */
+    uint32_t syncs;          /* ReadyForQuery that are still to come for the client */
+    uint32_t replay_swallow; /* replies that the client has from before the replay */
+    uint32_t forwarded;      /* such replies of the batch in flight */
+    uint32_t named_answered; /* named Parse messages among what is kept that succeeded */
+    uint32_t named_replayed; /* ... and that a replay, which has not begun to run, sends again */
+    uint32_t kept_run;       /* bytes of kept behind the last Sync or Query */
+    uint32_t cancel_pid;     /* what the client is told, set by the shell before its welcome */
+    uint8_t cancel_key[CORE_CANCEL_KEY_SIZE_MAX];
+    uint8_t cancel_key_size; /* of it, by the protocol that the client speaks */
+
+    uint8_t phase;      /* enum core_phase */
+    uint8_t tls;        /* enum core_tls */
+    uint8_t block;      /* enum core_block_state */
+    uint8_t begin;      /* enum router_begin of the deferred BEGIN */
+    uint8_t pin;        /* enum router_reason; ROUTER_REASON_NONE: not pinned */
+    uint16_t pins;      /* enum router_pin bits */
+    uint16_t releases;  /* ... that go when the batch in flight has succeeded */
+    uint16_t pins_new;  /* ... that came since the session was idle */
+    uint16_t pins_left; /* ... that the server says are left: core_unpin.c */
+    uint8_t bound_follow;
+    uint8_t level;       /* enum router_level */
+    uint8_t level_local; /* SET LOCAL: back to `level` when the block ends; 0xff: none */
+    uint8_t route;       /* enum router_route */
+    uint8_t floor_node;
+    uint8_t avoid_node;
+    bool waiting;  /* for a backend, as of `choice` */
+    bool emitting; /* the batch at the front is decided, and batch_left of it is to be sent */
+    bool parse_class_valid;
+    bool streaming;       /* ... and it is too long to be planned: its end is not known yet */
+    bool preflight;       /* settings are being sent; the batch follows */
+    bool preflight_alone; /* ... no batch does: the client reset what it had brought along */
+    bool movable;         /* the block is open on a replica and has not written: core_move.c */
+    bool stays;           /* the block begins on the primary, or has moved there */
+    bool portal_open;     /* the unnamed portal of a movable block may have been left half read */
+    bool loggable;        /* the batch at the front could be said again there */
+    bool ready_held;      /* ... and its ReadyForQuery waits for that */
+    bool settings_off;    /* the backend's settings are not `settings` */
+    bool settings_off_before;
+    bool settings_fly;     /* they go ahead of the batch in the same flight */
+    bool settings_hidden;  /* ... and what the server reports of them is not for the client */
+    bool settings_awaited; /* a replica would not: until they change it is asked first */
+    bool local_salted;
+    bool salt_unique;  /* settings change in flight: what is parsed now is nobody else's */
+    bool group_failed; /* an error came since the last ReadyForQuery */
+    bool skipping;     /* after an error: drop everything up to Sync */
+    bool stream_drop;  /* the streamed message goes nowhere */
+    bool copy_in;
+    bool unsynced;        /* extended messages were sent since the last Sync */
+    bool executed;        /* ... and a Bind or Execute was among them */
+    bool pin_counted;     /* in group->pins_used */
+    bool pin_denied;      /* the batch would pin, and no pin is left: it fails with 53300 */
+    bool block_denied;    /* pool_mode = statement, and it begins a block: 0A000 */
+    bool sequence_denied; /* it asks for a currval that may be another session's: 55000 */
+    bool lent_before;     /* ... by an earlier batch */
+    bool pins_doubtful;   /* some of `pins` may be gone: the server is to be asked */
+    bool bad_message;     /* a long batch turned out to be no protocol half-way */
+    bool odd;             /* the batch being sent has messages that will fail for their form */
+    bool barrier;         /* nothing more to this backend until all replies are in */
+    bool replayable; /* kept holds all that is in flight, and nothing that counts was forwarded */
+    bool rows_forwarded;  /* ... of the oldest batch in flight: it may not be sent again */
+    bool names_in_flight; /* a named Parse or Close is: a batch that names statements has to wait */
+    bool unnamed_in_flight; /* likewise an unnamed Parse: were it skipped, the server would have
+                               another one, of whoever used it before */
+    bool unnamed_used;      /* by a batch in flight that did not parse it */
+    bool retried;
+    bool replan; /* ... for a stale plan: named statements are parsed anew wherever it goes */
+    bool replay_on_primary; /* a replica refused it: until that flight is over */
+    bool refused;           /* ... as it writes, whatever its text says */
+    bool in_flight;         /* replies are outstanding; counted in the worker's loads */
+    bool dirty_block;       /* a write was sent since the last idle ReadyForQuery */
+    bool seed_set;
+    bool level_given;      /* by the start-up packet: the database's default does not apply */
+    bool drops_statements; /* DISCARD ALL or DEALLOCATE ALL is in flight */
+    bool unpins;
+    bool rolls_back;
+    bool error_seen;
+    bool cancel_found;
+    uint8_t replication; /* enum core_replication */
+    bool said_goodbye;   /* Terminate came: it did not just vanish */
+    bool cancelled; /* while settings are sent ahead of the batch: it fails before it is sent */
+    bool timed_out; /* what runs is being cancelled for query_timeout */
+
+    uint32_t hashes_count;
+    uint32_t parse_hash;                        /* which of them parse_class belongs to */
+    struct router_hash hashes[CORE_HASHES_MAX]; /* of the batch in flight */
+    uint32_t batch_size;                        /* of the batch that waits at the front of `hold` */
+    uint32_t batch_left;             /* bytes of the batch being sent that are not sent yet */
+    struct router_class class;       /* of the batch at the front of `hold`, or in flight */
+    struct router_class parse_class; /* of its first message, when that is an unnamed Parse */
+    struct router_choice choice;     /* of the wish or of the last batch */
+    struct {
+        uint8_t node, role, verdict, reason;
+        int64_t lag_ms; /* -1: unknown */
+    } last_route;
+};
+
+/* ---- a server connection ---- */
+
+struct core_backend {
+    struct core_worker *worker;   /* changes when it migrates */
+    struct core_session *session; /* whom it serves, or NULL */
+    void *shell;
+    struct core_block *hold; /* an incomplete message's bytes */
+    struct core_lru *stmts;
+    struct core_expect *expect; /* ring */
+    uint32_t expect_capacity;   /* power of two */
+    uint32_t expect_head;
+    uint32_t expect_tail;
+    uint8_t *params; /* ParameterStatus messages of its start, owned */
+    uint32_t params_size;
+    uint32_t body_left;     /* bytes of the message that streams */
+    uint32_t generation;    /* of the node's breaker when the batch was sent */
+    uint64_t unnamed_id;    /* whose unnamed statement it has */
+    uint64_t settings_hash; /* of a struct core_settings; while attached: see the session */
+    uint64_t opened_ns;
+    uint64_t last_session_id;
+    uint8_t node;
+    uint8_t status; /* 'I', 'T' or 'E': of the last ReadyForQuery */
+    bool is_replica;
+    bool body_swallow;
+    bool linked;         /* belongs to one session that replicates, and goes with it */
+    bool with_role;      /* a role may be set, or a session authorization */
+    bool tainted;        /* ran code of unknown effect: reset before it serves another session */
+    bool draining;       /* its client is gone: replies are dropped until none is outstanding */
+    bool pinned_left;    /* a pinned session left it: locks and temporary tables must go now */
+    bool resetting;      /* a reset of ours is in flight, no session is attached */
+    bool preflight_done; /* within one step */
+    struct core_block *preflight_error; /* the body of the error that a setting met */
+    bool broken;                        /* close it, never reuse it */
+    bool fatal_seen;                    /* sent a FATAL: its end is near */
+    bool trial;                         /* holds a trial permit */
+    uint32_t cancels;                   /* cancel requests in flight against it */
+};
+
+/* ---- a worker's part of the core ---- */
+
+struct core_limits {
+    uint32_t statement_max; /* bytes of a batch that is planned whole */
+    uint32_t retry_keep;
+    uint32_t prepared_max; /* a backend's; a client's names are bounded by 16 times it */
+    uint32_t hold_max;     /* bytes a client may send ahead */
+};
+
+struct core_counters {
+    uint64_t statements, batches, reads_missed, retries, learned, misroutes;
+    uint64_t parses_injected, closes_injected, preflights, begins_deferred, local_answers;
+    uint64_t blocks_moved;     /* from a replica to the primary, at their first write */
+    uint64_t pins_asked;       /* questions to a server, whether a pin is still needed */
+    uint64_t settings_refused; /* by a replica: the primary took over */
+    uint64_t errors_made, pins[ROUTER_REASON_COUNT];
+    uint64_t server_errors[CORE_ERROR_CLASSES];
+};
+
+struct core_worker {
+    const struct router_topology *topology; /* set by the shell for the length of a call */
+    struct router_cache *cache;
+    struct core_stmts *stmts;
+    struct core_settings_table *settings;
+    struct router_load loads[ROUTER_NODES_MAX];
+    uint64_t loads_seen_ns[ROUTER_NODES_MAX];
+    uint32_t trial_ok;
+    const struct proto_hashes *hashes;
+    struct core_limits limits;
+    struct core_counters counters;
+    struct core_block *free_blocks;
+    uint32_t free_blocks_count;
+    struct core_block *dying_blocks; /* free when the next step begins */
+    uint32_t blocks_out;             /* borrowed: 0 when every session is idle */
+    uint64_t random;                 /* state of a small generator, seeded by the shell */
+    uint64_t next_id; /* of sessions and unnamed statements: unique over all workers, as backends
+                         migrate; the shell starts each worker at its own multiple of
+                         1 << CORE_ID_WORKER_SHIFT */
+    const char *const *node_names;
+    struct core_actions actions; /* one step's result; the scratch buffers live here */
+};
+
+#endif
