@@ -140,6 +140,15 @@ def process_tree(pid):
     return children
 
 
+def runs(pid):
+    """False also for a zombie: it holds nothing any more, and who inherits it may let it lie."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as f:
+            return f.read().rpartition(")")[2].split()[0] not in ("Z", "X")
+    except OSError:
+        return False
+
+
 def signal_quietly(pid, number):
     try:
         os.kill(pid, number)
@@ -222,7 +231,7 @@ class Node:
         self.forget_connection()
 
         def gone():
-            return not any(os.path.exists(f"/proc/{pid}") for pid in children)
+            return not any(runs(pid) for pid in children)
 
         wait_until(gone, 10, f"{self.name}'s processes are gone")
 
