@@ -95,14 +95,10 @@ static void emit_begin(struct core_session *s, struct core_actions *a)
     inject(s, a, core_block_span(s->begin_text), CORE_AHEAD_BEGIN);
     for (struct proto_span log = core_block_span(s->block_log); log.size > 0;) {
         const size_t size = strlen((const char *)log.base);
-        inject(s, a, (struct proto_span){.base = log.base, .size = size}, CORE_AHEAD_NONE);
+        inject(s, a, (struct proto_span){.base = log.base, .size = size}, CORE_AHEAD_BEGIN);
         log = core_span_skip(log, size + 1);
     }
-    s->block = CORE_OPEN;
-    if (!s->movable) {
-        core_block_give(s->worker, &s->begin_text);
-        core_block_give(s->worker, &s->block_log);
-    }
+    s->block = CORE_OPEN; /* what was said of it is kept until a server has answered */
     s->worker->counters.begins_deferred++;
 }
 
@@ -129,37 +125,84 @@ static bool loses_block(struct core_backend *b)
     return false;
 }
 
+/* What a session has done with a batch that did not run: nothing. */
+static void forget_batch(struct core_session *s, uint64_t now_ns)
+{
+    struct core_backend *b = s->backend;
+    core_not_in_flight(s, b->node);
+    core_expect_undo(b, core_expect_count(b));
+    core_block_give(s->worker, &s->kept);
+    s->replayable = false;
+    core_pin_drop(s);
+    if (s->dirty_block)
+        s->last_write_ns = now_ns; /* later than need be */
+    s->dirty_block = s->drops_statements = s->unpins = s->rolls_back = false;
+    s->releases = 0;
+    core_detach(s);
+    core_forget_flight(s);
+}
+
+/* Its error has been written: no server has begun the block, so that it fails here (core_failed.c).
+ * The server skips what is left of the batch, and is closed. */
+static void lose_block(struct core_session *s, uint64_t now_ns, struct core_actions *a)
+{
+    struct core_backend *b = s->backend;
+    const bool synced = s->syncs > 0;
+    forget_batch(s, now_ns);
+    core_block_give(s->worker, &s->log_pending);
+    s->movable = s->portal_open = false;
+    s->block = CORE_FAILED;
+    if (synced)
+        core_ready_write(s, a);
+    else
+        s->skipping = true;
+    a->close_backend = CORE_CLOSE_NOW;
+    core_pump(s, (struct proto_span){0}, now_ns, a);
+    a->backend = b;
+}
+
+static void write_failure(struct core_session *s, const struct proto_error *error,
+                          const char *sqlstate, bool fatal, bool hint, struct core_actions *a)
+{
+    char message[512];
+    (void)snprintf(message, sizeof(message), "%.*s", (int)error->message.size,
+                   (const char *)error->message.base);
+    const struct proto_error_text text = {
+        .severity = fatal ? "FATAL" : "ERROR",
+        .sqlstate = sqlstate[0] != '\0' ? sqlstate : "XX000", /* a server that forgot it */
+        .message = message,
+        .hint = hint ? "The server refused to make a setting of this session again; the statement "
+                       "was not run."
+                     : NULL};
+    if (fatal)
+        core_fatal_text(s, &text, a);
+    else
+        core_write_error(s, &text, a);
+}
+
 bool core_ahead_failed(struct core_backend *b, const struct proto_error *error,
                        const char *sqlstate, uint64_t now_ns, struct core_actions *a)
 {
     struct core_session *s = b->session;
     const bool setting = core_expect_head(b)->ahead != CORE_AHEAD_BEGIN;
     const bool cancelled = strcmp(sqlstate, "57014") == 0;
-    const bool ends_session = loses_block(b);
+    const bool loses = loses_block(b);
+    const bool ends_session = loses && s->syncs > 1; /* pipelined behind it: skipped too */
     if (setting && !cancelled && b->is_replica) {
         s->worker->counters.settings_refused++;
         s->settings_awaited = true;
         if (core_replay(s, ROUTER_NODE_NONE, ROUTER_REASON_LEARNED, now_ns, a))
             return true;
     }
-    char message[512];
-    (void)snprintf(message, sizeof(message), "%.*s", (int)error->message.size,
-                   (const char *)error->message.base);
-    const struct proto_error_text text = {
-        .severity = ends_session ? "FATAL" : "ERROR",
-        .sqlstate = sqlstate[0] != '\0' ? sqlstate : "XX000", /* a server that forgot it */
-        .message = message,
-        .hint = setting && !cancelled ? "The server refused to make a setting of this session "
-                                        "again; the statement was not run."
-                                      : NULL};
     b->broken = true; /* it has half of what it was to have */
     s->error_seen = s->group_failed = s->rows_forwarded = true;
-    if (ends_session)
-        core_fatal_text(s, &text, a);
-    else if (cancelled && s->timed_out)
+    if (cancelled && s->timed_out && !ends_session)
         core_own_error_write(s, CORE_OWN_QUERY_TIMEOUT, "", &a->client);
     else
-        core_write_error(s, &text, a);
+        write_failure(s, error, sqlstate, ends_session, setting && !cancelled, a);
     s->timed_out = false;
-    return false;
+    if (!loses || ends_session)
+        return false;
+    lose_block(s, now_ns, a);
+    return true;
 }

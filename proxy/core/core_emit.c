@@ -225,12 +225,13 @@ static void emit_execute(struct core_session *s, struct proto_span body)
 static bool deny(struct core_session *s, uint8_t type, struct core_actions *a)
 {
     core_provoke(s, a,
-                 s->block_denied          ? CORE_OWN_NO_BLOCKS
+                 s->cancel_denied         ? CORE_OWN_CANCELLED
+                 : s->block_denied        ? CORE_OWN_NO_BLOCKS
                  : s->sequence_denied     ? CORE_OWN_NO_SEQUENCE_VALUE
                  : s->backend->is_replica ? CORE_OWN_PIN_ON_REPLICA
                                           : CORE_OWN_TOO_MANY_PINS,
                  core_span(""));
-    s->pin_denied = s->sequence_denied = s->block_denied = false;
+    s->pin_denied = s->sequence_denied = s->block_denied = s->cancel_denied = false;
     if (type != 'Q')
         return false; /* the server skips the rest, up to the batch's own Sync */
     core_inject_sync(s->backend, a, CORE_FORWARD);
@@ -266,7 +267,8 @@ static void emit_message(struct core_session *s, struct proto_header h, struct p
     const bool behind_ours = core_ahead_waits(s);
     if (behind_ours)
         core_ahead_emit(s, a);
-    if ((s->pin_denied || s->sequence_denied || s->block_denied) && deny(s, h.type, a))
+    if ((s->pin_denied || s->sequence_denied || s->block_denied || s->cancel_denied) &&
+        deny(s, h.type, a))
         return;
     if (h.type != 'Q' && h.type != 'F' && h.type != 'S')
         s->unsynced = true;

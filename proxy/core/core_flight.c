@@ -126,6 +126,7 @@ bool core_replay(struct core_session *s, uint8_t avoid_node, enum router_reason 
     if (s->movable && s->block == CORE_OPEN)
         core_move_defer(s);
     s->movable = false;
+    s->cancelled = s->cancelled || b->cancels > 0; /* it goes nowhere with this server */
     core_not_in_flight(s, b->node);
     core_expect_undo(b, core_expect_count(b));
     forget_names(s);

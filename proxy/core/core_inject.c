@@ -62,6 +62,10 @@ void core_own_error_write(struct core_session *s, enum core_own_error error, con
         text.message = "transaction blocks not allowed in statement pooling mode";
         text.hint = "Use autocommit, or set pool_mode = transaction for this database.";
         break;
+    case CORE_OWN_CANCELLED:
+        text.sqlstate = "57014";
+        text.message = "canceling statement due to user request";
+        break;
     case CORE_OWN_QUERY_TIMEOUT:
         text.sqlstate = "57014";
         text.message = "canceling statement due to query_timeout";

@@ -141,6 +141,7 @@ enum core_own_error {
     CORE_OWN_NO_SEQUENCE_VALUE,
     CORE_OWN_PIN_ON_REPLICA,
     CORE_OWN_QUERY_TIMEOUT,
+    CORE_OWN_CANCELLED,
     CORE_OWN_NO_BLOCKS,
     CORE_OWN_COUNT
 };
@@ -206,7 +207,8 @@ void core_ahead_emit(struct core_session *s, struct core_actions *a);
 /* The server has made the settings. */
 void core_ahead_done(struct core_session *s);
 /* One of these, at the head of what is expected, was answered with this error. Writes what the
- * client gets to see of it; the server skips the rest. True: replayed elsewhere. */
+ * client gets to see of it; the server skips the rest. True: the session has left that backend, as
+ * it is replayed elsewhere, or as the block that was to begin has failed. */
 bool core_ahead_failed(struct core_backend *b, const struct proto_error *error,
                        const char *sqlstate, uint64_t now_ns, struct core_actions *a);
 
@@ -336,6 +338,13 @@ void core_fail_unsent(struct core_session *s, const struct proto_error_text *err
                       struct core_actions *a);
 /* ... with 57014, as its client asked while settings were sent ahead of it. */
 void core_cancel_unsent(struct core_session *s, uint64_t now_ns, struct core_actions *a);
+/* Its client asked while the batch at the front waited for something of ours, and now it is its
+ * turn. True: it has failed. False: a server has to know that it fails (s->cancel_denied), or it is
+ * the end of a block and goes on. */
+bool core_cancel_next(struct core_session *s, const struct core_batch *batch,
+                      struct core_actions *a);
+/* The same of what is too long to be planned. False: it goes on. */
+bool core_cancel_long(struct core_session *s, struct proto_span in, struct core_actions *a);
 /* All replies are in: books are closed, what was kept is given back. */
 void core_flight_over(struct core_session *s, uint64_t now_ns, struct core_actions *a);
 /* A replica said that this was no read: every copy of the verdict is corrected. */

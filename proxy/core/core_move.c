@@ -123,6 +123,10 @@ void core_move_ready(struct core_session *s)
         core_move_over(s);
         return;
     }
+    if (!s->movable) { /* a server knows of the block, and it stays there */
+        core_block_give(s->worker, &s->begin_text);
+        core_block_give(s->worker, &s->block_log);
+    }
     s->portal_open = s->portal_open && s->backend->status == 'T';
     if (s->log_pending != NULL && !s->group_failed)
         core_block_append(s->worker, &s->block_log, core_block_span(s->log_pending));

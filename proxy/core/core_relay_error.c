@@ -67,7 +67,7 @@ static void preflight_failed(struct core_session *s, const struct proto_error *e
         memcpy(sqlstate, error->sqlstate.base, 5);
     (void)snprintf(message, sizeof(message), "%.*s", (int)error->message.size,
                    (const char *)error->message.base);
-    if (s->phase == CORE_QUERY && !s->preflight_alone && !core_is_bound(s)) {
+    if (s->phase == CORE_QUERY && (s->preflight_alone || !core_is_bound(s))) {
         if (b->preflight_error != NULL)
             return;
         core_block_append(s->worker, &b->preflight_error, core_span(sqlstate));

@@ -97,6 +97,34 @@ static bool take_place(struct core_session *s, const struct core_batch *batch, u
     return true;
 }
 
+/* The session has a backend. `answer`: the batch is for us to answer. */
+static size_t dispose_attached(struct core_session *s, struct proto_span in,
+                               const struct core_batch *batch, bool answer, uint64_t now_ns,
+                               struct core_actions *a)
+{
+    const uint32_t owed = core_expect_count(s->backend);
+    if (answer && (owed > 0 || s->backend->body_left > 0 || s->backend->fatal_seen))
+        return 0; /* something is on its way to the client: nothing may come between */
+    if (answer && !s->unsynced) {
+        core_local_answer(s, in, batch, now_ns, a);
+        return batch->size;
+    }
+    if (!core_may_follow(s, &s->class))
+        return 0;
+    if (owed > 0 && ((batch->names && s->names_in_flight) || s->class.names_prepared ||
+                     (batch->uses_unnamed && s->unnamed_in_flight) ||
+                     (batch->drops_unnamed && s->unnamed_used && s->replayable)))
+        return 0;
+    if (s->cancelled && owed == 0 && batch->needs_server && core_cancel_next(s, batch, a))
+        return batch->size;
+    s->cancelled = false;
+    if (batch->executes)
+        core_route_attached(s, &s->class, now_ns);
+    remember_hashes(s, batch);
+    core_start_batch(s, now_ns);
+    return 0;
+}
+
 /* A whole batch is at the front. Returns the bytes that were dealt with; 0 with s->emitting: send
  * it; 0 without: it has to wait. */
 static size_t dispose(struct core_session *s, struct proto_span in, const struct core_batch *batch,
@@ -136,26 +164,8 @@ static size_t dispose(struct core_session *s, struct proto_span in, const struct
         s->class.verdict = ROUTER_VERDICT_WRITE; /* what comes before its Sync is not known */
         s->class.reason = ROUTER_REASON_PIPELINED;
     }
-    if (s->backend != NULL) {
-        const uint32_t owed = core_expect_count(s->backend);
-        if (answer && (owed > 0 || s->backend->body_left > 0 || s->backend->fatal_seen))
-            return 0; /* something is on its way to the client: nothing may come between */
-        if (answer && !s->unsynced) {
-            core_local_answer(s, in, batch, now_ns, a);
-            return batch->size;
-        }
-        if (!core_may_follow(s, &s->class))
-            return 0;
-        if (owed > 0 && ((batch->names && s->names_in_flight) || s->class.names_prepared ||
-                         (batch->uses_unnamed && s->unnamed_in_flight) ||
-                         (batch->drops_unnamed && s->unnamed_used && s->replayable)))
-            return 0;
-        if (batch->executes)
-            core_route_attached(s, &s->class, now_ns);
-        remember_hashes(s, batch);
-        core_start_batch(s, now_ns);
-        return 0;
-    }
+    if (s->backend != NULL)
+        return dispose_attached(s, in, batch, answer, now_ns, a);
     if (answer || !batch->needs_server || batch->all_local) {
         core_local_answer(s, in, batch, now_ns, a);
         return batch->size;
@@ -165,6 +175,8 @@ static size_t dispose(struct core_session *s, struct proto_span in, const struct
         core_local_answer(s, in, batch, now_ns, a);
         return batch->size;
     }
+    if (s->cancelled && core_cancel_next(s, batch, a))
+        return batch->size;
     if (s->block == CORE_DEFERRED && s->class.set_read_only && s->begin == ROUTER_BEGIN_PLAIN)
         s->begin = ROUTER_BEGIN_READ_ONLY;
     remember_hashes(s, batch);
@@ -176,6 +188,7 @@ static size_t too_long(struct core_session *s, struct proto_span in, uint64_t no
                        struct core_actions *a)
 {
     if (s->block == CORE_FAILED) {
+        s->cancelled = false;
         core_failed_long(s, in, a);
         return 0;
     }
@@ -185,7 +198,7 @@ static size_t too_long(struct core_session *s, struct proto_span in, uint64_t no
                                      .taints = true,
                                      .unread = true};
     s->streaming = true;
-    s->pin_denied = s->sequence_denied = s->block_denied = false;
+    s->pin_denied = s->sequence_denied = s->block_denied = s->cancel_denied = false;
     s->batch_size = 0;
     s->parse_class_valid = false;
     s->hashes_count = 0;
@@ -202,6 +215,8 @@ static size_t too_long(struct core_session *s, struct proto_span in, uint64_t no
         if (!s->streaming)
             return 0;
     }
+    if (s->backend == NULL && core_cancel_long(s, in, a))
+        return 0;
     if (s->backend == NULL) {
         core_want(s, now_ns, a);
         return 0;
@@ -212,6 +227,8 @@ static size_t too_long(struct core_session *s, struct proto_span in, uint64_t no
         s->streaming = false;
         return 0;
     }
+    if (core_cancel_long(s, in, a))
+        return 0;
     core_route_attached(s, &s->class, now_ns);
     core_start_batch(s, now_ns);
     return 0;
@@ -294,6 +311,8 @@ static size_t next(struct core_session *s, struct proto_span in, uint64_t now_ns
     case CORE_BATCH_WHOLE:
         s->skipping = false;
         taken = dispose(s, in, &batch, now_ns, a);
+        if (taken > 0)
+            s->cancelled = false; /* what it was meant for has been answered */
         if (taken > 0 && batch.simple &&
             batch.drops_unnamed) { /* as a server does at every Query */
             s->unnamed_id = 0;

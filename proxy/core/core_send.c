@@ -196,6 +196,10 @@ bool core_preflight(struct core_session *s, struct core_actions *a)
 /* Nothing but what it has brought along: the rest is as it is, with SET LOCAL in it. */
 bool core_preflight_alone(struct core_session *s, struct core_actions *a)
 {
+    if (s->backend->cancels > 0) { /* one that is for what has just ended would hit it */
+        s->preflight = s->preflight_alone = true;
+        return true;
+    }
     struct core_settings *start = core_settings_common(s->worker, s->settings, s->profile->start);
     struct proto_writer w = core_sink_writer(&a->server);
     const uint32_t queries = core_settings_write(start, true, false, &w);

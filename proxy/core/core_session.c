@@ -40,6 +40,15 @@ struct core_actions *core_granted(struct core_session *s, struct core_backend *b
     return a;
 }
 
+static void preflight_alone_over(struct core_session *s, struct core_actions *a)
+{
+    s->preflight = s->preflight_alone = false;
+    if (s->ready_held)
+        core_ready_write(s, a);
+    s->ready_held = false;
+    a->settle = true; /* and then what the client sent since */
+}
+
 /* A server would not make the session's settings. A replica: the primary may. The primary: it is
  * what the client has to know. */
 static void preflight_refused(struct core_session *s, uint64_t now_ns, struct core_actions *a)
@@ -48,7 +57,7 @@ static void preflight_refused(struct core_session *s, uint64_t now_ns, struct co
     char sqlstate[6] = "XX000";
     char message[512] = "";
     s->settings_off = true;
-    if (b->is_replica) {
+    if (b->is_replica && !s->preflight_alone) {
         core_block_give(b->worker, &b->preflight_error);
         s->worker->counters.settings_refused++;
         s->replay_on_primary = true;
@@ -67,8 +76,17 @@ static void preflight_refused(struct core_session *s, uint64_t now_ns, struct co
         .severity = "ERROR",
         .sqlstate = sqlstate,
         .message = message,
-        .hint = "The server refused to make a setting of this session again; the statement was "
-                "not run."};
+        .hint = s->preflight_alone
+                    ? "The server refused to make a setting again that the session began with."
+                    : "The server refused to make a setting of this session again; the statement "
+                      "was not run."};
+    if (s->preflight_alone) { /* behind what the client has as done: its block fails, if any */
+        b->broken = true;
+        if (s->ready_held && (b->status != 'I' || strcmp(sqlstate, "57014") != 0))
+            core_write_error(s, &text, a);
+        preflight_alone_over(s, a);
+        return;
+    }
     core_fail_unsent(s, &text, now_ns, a);
     a->settle = true;
 }
@@ -82,11 +100,7 @@ void core_preflight_over(struct core_session *s, uint64_t now_ns, struct core_ac
         return;
     }
     if (s->preflight_alone) {
-        s->preflight_alone = false;
-        if (s->ready_held)
-            core_ready_write(s, a);
-        s->ready_held = false;
-        a->settle = true; /* and then what the client sent since */
+        preflight_alone_over(s, a);
         return;
     }
     if (s->phase != CORE_QUERY) {
@@ -142,6 +156,14 @@ struct core_actions *core_client_drained(struct core_session *s, uint64_t now_ns
     struct core_backend *b = s->backend;
     if (s->phase == CORE_DOOMED || b == NULL || b->linked)
         return a;
+    a->backend = b;
+    if (s->preflight_alone && core_expect_count(b) == 0 && b->cancels == 0) { /* it has waited */
+        if (b->broken && !core_is_bound(s))
+            preflight_alone_over(s, a); /* its next backend is told */
+        else
+            a->settle = !core_preflight_alone(s, a);
+        return a;
+    }
     if (core_may_release(s))
         core_release(s, a);
     else if (core_expect_count(b) > 0 || (s->pins_doubtful && core_unpin_ask(s, a)))

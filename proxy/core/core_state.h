@@ -72,7 +72,7 @@ enum core_ahead {
     CORE_AHEAD_NONE,
     CORE_AHEAD_SETTING,       /* makes a setting of the client's, or resets another's */
     CORE_AHEAD_SETTINGS_DONE, /* ... and commits them all */
-    CORE_AHEAD_BEGIN,         /* the client's own, which was deferred */
+    CORE_AHEAD_BEGIN, /* the client's own, which was deferred, and what its block has said */
 };
 
 enum core_expect_action {
@@ -298,8 +298,9 @@ struct core_session {
     bool cancel_found;
     uint8_t replication; /* enum core_replication */
     bool said_goodbye;   /* Terminate came: it did not just vanish */
-    bool cancelled; /* while settings are sent ahead of the batch: it fails before it is sent */
-    bool timed_out; /* what runs is being cancelled for query_timeout */
+    bool cancelled;      /* before anything of the batch was sent: it fails when its turn comes */
+    bool cancel_denied;  /* ... and that is so for its server too: 57014 */
+    bool timed_out;      /* what runs is being cancelled for query_timeout */
 
     uint32_t hashes_count;
     uint32_t parse_hash;                        /* which of them parse_class belongs to */

@@ -126,13 +126,15 @@ static void in_the_extended_protocol_the_clients_own_sync_ends_it(void **state)
 }
 
 /* The client believes to be in it, and what it sends next would be committed at once. */
-static void a_block_whose_begin_is_skipped_ends_its_session(void **state)
+static void a_block_whose_begin_is_skipped_has_failed(void **state)
 {
     struct story *st = *state;
     story_client(st, "Q(BEGIN) Q(INSERT INTO t VALUES (1))");
     st->log_size = 0;
     story_server(st, 0, "1 2 C(RESET) 1 2 E(22023)");
-    story_expect(st, "primary: S\nclient: E(FATAL 22023)\nclose client\nclose primary\n");
+    story_expect(st, "client: E(22023) Z(E)\nclose primary\n");
+    story_client(st, "Q(INSERT INTO t VALUES (2)) Q(COMMIT)");
+    story_expect(st, "client: E(25P02) Z(E) C(ROLLBACK) Z(I)\n");
 }
 
 static void a_cancel_that_hits_a_setting_is_the_statements(void **state)
@@ -217,7 +219,7 @@ int main(void)
         AHEAD(a_set_of_the_clients_waits_for_them),
         AHEAD(one_that_the_primary_refuses_is_the_clients_error),
         AHEAD(in_the_extended_protocol_the_clients_own_sync_ends_it),
-        AHEAD(a_block_whose_begin_is_skipped_ends_its_session),
+        AHEAD(a_block_whose_begin_is_skipped_has_failed),
         AHEAD(a_cancel_that_hits_a_setting_is_the_statements),
         AHEAD(those_that_a_replica_refuses_are_the_primarys_and_asked_for_first_then),
         AHEAD(what_another_left_tainted_is_discarded_in_the_same_flight),

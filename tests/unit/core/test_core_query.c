@@ -72,10 +72,22 @@ static void a_read_only_block_stays_on_its_replica(void **state)
 }
 
 /* The client has been told of a block: what it sends next would be committed at once. */
-static void a_begin_that_fails_ends_its_session(void **state)
+static void a_begin_that_fails_fails_its_block(void **state)
 {
     struct story *st = *state;
     story_client(st, "Q(BEGIN) Q(SELECT 1)");
+    st->log_size = 0;
+    story_server(st, 0, "E(53200)");
+    story_expect(st, "client: E(53200) Z(E)\nclose primary\n");
+    story_client(st, "Q(ROLLBACK)");
+    story_expect(st, "client: C(ROLLBACK) Z(I)\n");
+}
+
+/* The server has skipped what came behind it too, and nobody kept that. */
+static void a_begin_that_fails_in_a_pipeline_ends_its_session(void **state)
+{
+    struct story *st = *state;
+    story_client(st, "Q(BEGIN) Q(INSERT INTO t VALUES (1)) Q(COMMIT)");
     st->log_size = 0;
     story_server(st, 0, "E(53200)");
     story_expect(st, "primary: S\nclient: E(FATAL 53200)\nclose client\nclose primary\n");
@@ -409,7 +421,8 @@ int main(void)
         STORY(begin_is_answered_locally_and_sent_with_the_first_statement),
         STORY(an_empty_block_needs_no_server),
         STORY(a_read_only_block_stays_on_its_replica),
-        STORY(a_begin_that_fails_ends_its_session),
+        STORY(a_begin_that_fails_fails_its_block),
+        STORY(a_begin_that_fails_in_a_pipeline_ends_its_session),
         STORY(commit_makes_dirty_rollback_does_not),
         STORY(a_write_half_sent_keeps_the_session_dirty),
         STORY(nothing_comes_between_the_parts_of_a_query_behind_a_long_batch),

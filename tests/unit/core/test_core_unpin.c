@@ -106,7 +106,6 @@ static void what_comes_meanwhile_waits_and_is_decided_anew(void **state)
     st->now_ns += 1000;
     story_replicate(st);
     story_client(st, "Q(SELECT 1) Q(SELECT 2)");
-    assert_int_equal(core_cancel(&st->session), CORE_CANCEL_NOTHING);
     story_expect(st, "");
     story_server(st, 0, "T(a) D(f|f|f|f|f) C(SELECT 1) Z(I)");
     story_expect(st, "release primary\nreplica: Q(SELECT 1) Q(SELECT 2)\n");
