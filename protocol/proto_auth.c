@@ -90,6 +90,13 @@ bool proto_scram_secret_read(struct proto_span text, struct proto_scram_secret *
     return true;
 }
 
+bool proto_scram_is_secret(struct proto_span text)
+{
+    struct proto_reader r = proto_reader_make(text);
+    expect(&r, "SCRAM-SHA-256$");
+    return !r.failed;
+}
+
 static void hmac_text(const struct proto_hashes *h, const uint8_t key[PROTO_SHA256_SIZE],
                       const char *text, uint8_t ret[PROTO_SHA256_SIZE])
 {
@@ -210,9 +217,14 @@ static bool gs2_read(struct proto_scram *s, struct proto_span in, struct proto_s
             s->fault = PROTO_SCRAM_NOT_BOUND;
         else if (!starts_with(in, "p=tls-server-end-point,"))
             s->fault = PROTO_SCRAM_BINDING_TYPE;
+        else if (starts_with(in, "p=tls-server-end-point,a"))
+            s->fault = PROTO_SCRAM_AUTHORIZATION;
         if (!s->plus || !starts_with(in, gs2_bound))
             return false;
         size = sizeof gs2_bound - 1;
+    } else if (starts_with(in, "n,a") || starts_with(in, "y,a")) {
+        s->fault = PROTO_SCRAM_AUTHORIZATION;
+        return false;
     } else if (starts_with(in, "n,,") || starts_with(in, "y,,")) {
         if (s->plus)
             s->fault = PROTO_SCRAM_NOT_BOUND;
@@ -240,6 +252,8 @@ enum proto_status proto_scram_first(struct proto_scram *s, struct proto_span cli
     if (!gs2_read(s, client_first, &bare))
         return PROTO_EMALFORMED;
     struct proto_span nonce;
+    if (starts_with(bare, "m="))
+        s->fault = PROTO_SCRAM_EXTENSION;
     if (!bare_read(bare, &nonce) || bare.size >= sizeof s->client_first_bare)
         return PROTO_EMALFORMED;
     static_assert(PROTO_SCRAM_NONCE_SIZE % 3 == 0, "our half of the nonce has no padding");
@@ -286,19 +300,23 @@ static bool final_read(struct proto_scram *s, struct proto_span message,
 
     struct proto_reader r = proto_reader_make(message);
     expect(&r, "c=");
-    if (!r.failed && s->plus) {
-        struct proto_reader said = r;
-        const struct proto_span text = read_until(&said, ',');
-        if (text.size != strlen(binding) || memcmp(text.base, binding, text.size) != 0) {
-            s->fault = PROTO_SCRAM_BINDING;
-            return false;
-        }
-    }
-    expect(&r, binding);
-    expect(&r, ",r=");
-    expect(&r, s->nonce);
     if (r.failed)
         return false;
+    const struct proto_span said = read_until(&r, ',');
+    if (said.size != strlen(binding) || memcmp(said.base, binding, said.size) != 0) {
+        s->fault = s->plus ? PROTO_SCRAM_BINDING : PROTO_SCRAM_FLAG;
+        return false;
+    }
+    expect(&r, "r=");
+    if (r.failed)
+        return false;
+    struct proto_reader behind = r;
+    const struct proto_span nonce = read_until(&behind, ',');
+    if (nonce.size != strlen(s->nonce) || memcmp(nonce.base, s->nonce, nonce.size) != 0) {
+        s->fault = PROTO_SCRAM_NONCE;
+        return false;
+    }
+    r.pos += nonce.size;          /* the comma stays */
     const uint8_t *proof = r.end; /* the last attribute begins behind the last comma */
     while (proof > r.pos && proof[-1] != ',')
         proof--;
@@ -309,7 +327,7 @@ static bool final_read(struct proto_scram *s, struct proto_span message,
     struct proto_reader extensions = r;
     extensions.end = proof - 1;
     if (extensions.pos != extensions.end) {
-        expect(&extensions, ","); /* else the nonce is longer than ours */
+        expect(&extensions, ",");
         if (extensions.failed || extensions.pos == extensions.end || !extensions_valid(extensions))
             return false;
     }

@@ -27,6 +27,7 @@ struct proto_hashes {
     void (*sha256)(const uint8_t *data, size_t size, uint8_t ret[32]);
     void (*hmac_sha256)(const uint8_t *key, size_t key_size, const uint8_t *data, size_t size,
                         uint8_t ret[32]);
+    /* of a password: prepared by SASLprep first, where that can be done */
     void (*pbkdf2_sha256)(const uint8_t *password, size_t password_size, const uint8_t *salt,
                           size_t salt_size, uint32_t iterations, uint8_t ret[32]);
     void (*md5)(const uint8_t *data, size_t size, uint8_t ret[16]);
@@ -44,8 +45,10 @@ struct proto_scram_secret {
 /* Reads "SCRAM-SHA-256$<iterations>:<salt>$<StoredKey>:<ServerKey>". False: not of that form. */
 bool proto_scram_secret_read(struct proto_span text, struct proto_scram_secret *ret);
 
-/* Makes the secret of a clear-text password. (SASLprep: passwords that are not plain ASCII are used
- * as they are, as PostgreSQL does where preparation fails.) */
+/* Is it meant to be one? Whatever is wrong with it, it is no password in clear text. */
+bool proto_scram_is_secret(struct proto_span text);
+
+/* Makes the secret of a clear-text password. */
 void proto_scram_secret_make(const struct proto_hashes *h, struct proto_span password,
                              const uint8_t *salt, uint32_t salt_size, uint32_t iterations,
                              struct proto_scram_secret *ret);
@@ -62,8 +65,12 @@ enum proto_scram_fault {
     PROTO_SCRAM_MALFORMED,
     PROTO_SCRAM_DOWNGRADE, /* "y": it can bind and was told that we cannot: somebody in between */
     PROTO_SCRAM_NOT_BOUND, /* SCRAM-SHA-256-PLUS without channel binding, or the reverse */
-    PROTO_SCRAM_BINDING_TYPE, /* not tls-server-end-point */
-    PROTO_SCRAM_BINDING,      /* bound to another TLS connection: somebody in between */
+    PROTO_SCRAM_BINDING_TYPE,  /* not tls-server-end-point */
+    PROTO_SCRAM_BINDING,       /* bound to another TLS connection: somebody in between */
+    PROTO_SCRAM_FLAG,          /* the header is not the one that it began with */
+    PROTO_SCRAM_NONCE,         /* not that of this exchange */
+    PROTO_SCRAM_AUTHORIZATION, /* wants to be somebody else ("a=") */
+    PROTO_SCRAM_EXTENSION,     /* wants something that we must know ("m=") and do not */
 };
 
 /* One exchange. The caller embeds it; zeroed is a good start. */
@@ -74,9 +81,9 @@ struct proto_scram {
     uint8_t fault;        /* enum proto_scram_fault */
     uint8_t binding_size; /* of this TLS connection; 0: none, only SCRAM-SHA-256 was offered */
     uint8_t binding[PROTO_SCRAM_BINDING_SIZE_MAX];
-    char client_first_bare[256];
-    char server_first[256];
-    char nonce[128]; /* client's and ours, joined */
+    char client_first_bare[PROTO_SCRAM_MESSAGE_SIZE_MAX];
+    char server_first[PROTO_SCRAM_MESSAGE_SIZE_MAX + 128];
+    char nonce[PROTO_SCRAM_MESSAGE_SIZE_MAX]; /* client's and ours, joined */
     char gs2_header[64];
     uint8_t client_key[32]; /* once proven: what a log-in elsewhere with these keys needs */
 };

@@ -76,6 +76,11 @@ enum proto_status proto_startup_read(struct proto_span in, struct proto_startup 
     return status;
 }
 
+bool proto_startup_is_cancel(struct proto_span packet)
+{
+    return packet.size >= PROTO_STARTUP_SIZE_MIN && proto_load_u32(packet.base + 4) == CODE_CANCEL;
+}
+
 struct proto_span proto_startup_find(const struct proto_startup *s, const char *name)
 {
     assert(s->parameters_count <= PROTO_STARTUP_PARAMETERS_MAX);

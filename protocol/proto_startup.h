@@ -12,8 +12,8 @@
 
 enum {
     PROTO_STARTUP_SIZE_MIN = 8,
-    PROTO_STARTUP_SIZE_MAX = 10004,    /* PostgreSQL's MAX_STARTUP_PACKET_LENGTH, and the length */
-    PROTO_STARTUP_PARAMETERS_MAX = 64, /* more are PROTO_EMALFORMED */
+    PROTO_STARTUP_SIZE_MAX = 10004,     /* PostgreSQL's MAX_STARTUP_PACKET_LENGTH, and the length */
+    PROTO_STARTUP_PARAMETERS_MAX = 256, /* more are PROTO_EMALFORMED */
     PROTO_CANCEL_KEY_SIZE_MAX = 256,
 };
 
@@ -41,12 +41,15 @@ struct proto_startup {
 
 /*
  * Reads the packet at the front of `in`. PROTO_MORE until it is whole, but the length word is
- * judged as soon as its four bytes are there: PROTO_EBADLEN below 8, PROTO_ETOOBIG above 10,000.
+ * judged as soon as its four bytes are there: PROTO_EBADLEN below 8, PROTO_ETOOBIG above 10,004.
  * PROTO_EUNSUPPORTED for any code that is not one of the four kinds (protocol 2, garbage);
  * PROTO_EMALFORMED for parameters that do not end where the packet does, or a cancel request or
  * SSL request of the wrong size. *ret is written on PROTO_OK only.
  */
 enum proto_status proto_startup_read(struct proto_span in, struct proto_startup *ret);
+
+/* Is a packet that proto_startup_read() refused as malformed a cancel request? */
+bool proto_startup_is_cancel(struct proto_span packet);
 
 /* The value of the last parameter with this name, or a span with base NULL. */
 struct proto_span proto_startup_find(const struct proto_startup *s, const char *name);

@@ -7,6 +7,7 @@
 
 #include "proto_base64.h"
 #include "proxy_auth_internal.h"
+#include "proxy_log.h"
 
 static struct proto_span text_span(const char *text)
 {
@@ -15,7 +16,7 @@ static struct proto_span text_span(const char *text)
 
 static bool is_scram(const char *secret)
 {
-    return strncmp(secret, "SCRAM-SHA-256$", 14) == 0;
+    return proto_scram_is_secret(text_span(secret));
 }
 
 bool auth_is_clear(const char *secret)
@@ -50,6 +51,12 @@ void auth_prepare(const struct proxy *p, struct config *next, const struct confi
         const struct config_user *was =
             former != NULL ? config_user_find(former, user->name) : NULL;
         char text[256];
+        struct proto_scram_secret secret;
+        if (is_scram(user->secret) && !proto_scram_secret_read(text_span(user->secret), &secret))
+            log_warning("secret_unreadable",
+                        "user=\"%s\" reason=\"it begins as one of SCRAM and is none: nobody can "
+                        "log in with it\"",
+                        user->name);
         if (!auth_is_clear(user->secret))
             continue;
         if (was != NULL && was->scram != NULL && strcmp(was->secret, user->secret) == 0) {

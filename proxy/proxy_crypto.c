@@ -8,6 +8,7 @@
 #include <openssl/sha.h>
 #include <stdlib.h>
 
+#include "proxy_saslprep.h"
 #include "proxy_worker.h"
 
 static void hash_sha256(const uint8_t *data, size_t size, uint8_t ret[32])
@@ -26,9 +27,14 @@ static void hash_hmac_sha256(const uint8_t *key, size_t key_size, const uint8_t 
 static void hash_pbkdf2_sha256(const uint8_t *password, size_t password_size, const uint8_t *salt,
                                size_t salt_size, uint32_t iterations, uint8_t ret[32])
 {
-    if (PKCS5_PBKDF2_HMAC((const char *)password, (int)password_size, salt, (int)salt_size,
+    char buf[SASLPREP_BUFFER_SIZE];
+    const struct proto_span prepared =
+        saslprep((struct proto_span){.base = password, .size = password_size}, buf);
+    if (PKCS5_PBKDF2_HMAC((const char *)prepared.base, (int)prepared.size, salt, (int)salt_size,
                           (int)iterations, EVP_sha256(), 32, ret) != 1)
         abort();
+    if (prepared.base != password)
+        OPENSSL_cleanse(buf, prepared.size);
 }
 
 static void hash_md5(const uint8_t *data, size_t size, uint8_t ret[16])

@@ -6,7 +6,7 @@
 set -eu
 
 BUILD="gcc libc6-dev make meson ninja-build pkg-config libuv1-dev libpq-dev libssl-dev libck-dev libinih-dev
-libpg-query-dev libprotobuf-c-dev re2c libxxhash-dev libmicrohttpd-dev libcjson-dev libcmocka-dev"
+libpg-query-dev libprotobuf-c-dev re2c libxxhash-dev libmicrohttpd-dev libcjson-dev libidn-dev libcmocka-dev"
 TEST="clang openssl python3 python3-pytest python3-psycopg2 python3-psycopg python3-asyncpg postgresql
 postgresql-contrib valgrind"
 DRIVERS="openssl python3-psycopg2 python3-psycopg python3-asyncpg python3-sqlalchemy python3-django

@@ -128,8 +128,10 @@ static void scram_secret(struct core_session *s, const struct core_login_answer 
         answer->secret != NULL ? core_span(answer->secret) : (struct proto_span){0};
     proto_scram_secret_mock(h, core_span(l->user), answer->server_key, &l->scram.secret);
     if (secret.size == 0 || proto_md5_is_hash(secret))
-        l->scram.doomed = true; /* an md5 hash cannot prove a SCRAM exchange */
-    else if (!proto_scram_secret_read(secret, &l->scram.secret))
+        l->scram.doomed = true;             /* an md5 hash cannot prove a SCRAM exchange */
+    else if (proto_scram_is_secret(secret)) /* a broken one is no password either */
+        l->scram.doomed = !proto_scram_secret_read(secret, &l->scram.secret);
+    else
         proto_scram_secret_make(h, secret, answer->random, 16, PROTO_SCRAM_ITERATIONS,
                                 &l->scram.secret);
 }
@@ -259,6 +261,12 @@ static void scram_refuse(struct core_session *s, struct core_actions *a)
         [PROTO_SCRAM_NOT_BOUND] = {"08P01", "malformed SCRAM message"},
         [PROTO_SCRAM_BINDING_TYPE] = {"08P01", "unsupported SCRAM channel-binding type"},
         [PROTO_SCRAM_BINDING] = {"28000", "SCRAM channel binding check failed"},
+        [PROTO_SCRAM_FLAG] = {"08P01", "unexpected SCRAM channel-binding attribute in "
+                                       "client-final-message"},
+        [PROTO_SCRAM_NONCE] = {"08P01", "invalid SCRAM response"},
+        [PROTO_SCRAM_AUTHORIZATION] = {"0A000", "client uses authorization identity, but it is "
+                                                "not supported"},
+        [PROTO_SCRAM_EXTENSION] = {"0A000", "client requires an unsupported SCRAM extension"},
     };
     const uint8_t fault = s->login->scram.fault;
     assert(fault < sizeof(faults) / sizeof(faults[0]));
@@ -307,14 +315,27 @@ static void on_sasl_final(struct core_session *s, struct proto_span body, uint64
     authenticated(s, now_ns, a);
 }
 
+/* Another message came. Who only leaves, as psql does to ask its user first, is no failure. */
+static void no_password(struct core_session *s, uint8_t type, struct core_actions *a)
+{
+    char message[96];
+    if (type == 'X') {
+        s->phase = CORE_DOOMED;
+        a->close_client = CORE_CLOSE_NOW;
+        return;
+    }
+    (void)snprintf(message, sizeof(message), "expected %s response, got message type %u",
+                   s->phase == CORE_PASSWORD ? "password" : "SASL", (unsigned)type);
+    core_login_refuse(s, "08P01", message, NULL, a);
+}
+
 /* A password message. True: it was whole, and is dealt with. */
 static bool on_auth_message(struct core_session *s, uint64_t now_ns, struct core_actions *a)
 {
     struct proto_header h;
     const struct proto_span in = core_block_span(s->hold);
     if (in.size > 0 && in.base[0] != 'p') {
-        s->phase = CORE_DOOMED; /* PostgreSQL says nothing to a client that leaves here */
-        a->close_client = CORE_CLOSE_NOW;
+        no_password(s, in.base[0], a);
         return false;
     }
     const enum proto_status status = proto_header_peek(in, PASSWORD_SIZE_MAX, &h);

@@ -270,21 +270,33 @@ static void on_session_packet(struct core_session *s, const struct proto_startup
     a->login_want_user = true;
 }
 
+static void unsupported(struct core_session *s, struct core_actions *a)
+{
+    char message[96];
+    const uint32_t version = proto_load_u32(core_block_span(s->hold).base + 4);
+    (void)snprintf(message, sizeof(message),
+                   "unsupported frontend protocol %u.%u: server supports 3.0 to 3.0", version >> 16,
+                   version & 0xffff);
+    core_login_refuse(s, "0A000", message, NULL, a);
+}
+
 /* Each request at most once, and none inside TLS. */
 static bool on_encryption_request(struct core_session *s, const struct proto_startup *p,
                                   struct core_actions *a)
 {
     bool *asked = p->kind == PROTO_STARTUP_SSL ? &s->login->ssl_asked : &s->login->gss_asked;
     if (*asked || s->tls == CORE_TLS_ON) {
-        core_login_refuse(s, "08P01", "an encryption request was repeated, or came inside TLS",
-                          NULL, a);
+        unsupported(s, a);
         return false;
     }
     *asked = true;
     core_block_consume(s->worker, &s->hold, p->packet_size);
     if (s->hold != NULL) { /* somebody may have put it there before an encryption began */
-        core_login_refuse(s, "08P01", "received unencrypted data after an encryption request", NULL,
-                          a);
+        core_login_refuse(s, "08P01",
+                          p->kind == PROTO_STARTUP_SSL
+                              ? "received unencrypted data after SSL request"
+                              : "received unencrypted data after GSSAPI encryption request",
+                          NULL, a);
         return false;
     }
     static const uint8_t answers[2] = {'N', 'S'};
@@ -294,16 +306,6 @@ static bool on_encryption_request(struct core_session *s, const struct proto_sta
         return true;
     s->tls = CORE_TLS_ON;
     return false;
-}
-
-static void unsupported(struct core_session *s, struct core_actions *a)
-{
-    char message[96];
-    const uint32_t version = proto_load_u32(core_block_span(s->hold).base + 4);
-    (void)snprintf(message, sizeof(message),
-                   "unsupported frontend protocol %u.%u: server supports 3.0 to 3.0", version >> 16,
-                   version & 0xffff);
-    core_login_refuse(s, "0A000", message, NULL, a);
 }
 
 bool core_login_startup(struct core_session *s, struct core_actions *a)
@@ -329,6 +331,11 @@ bool core_login_startup(struct core_session *s, struct core_actions *a)
         core_login_refuse(s, "08P01", "invalid length of startup packet", NULL, a);
         return false;
     case PROTO_EMALFORMED:
+        if (proto_startup_is_cancel(core_block_span(s->hold))) {
+            s->phase = CORE_DOOMED; /* never an answer to one of these */
+            a->close_client = CORE_CLOSE_NOW;
+            return false;
+        }
         core_login_refuse(
             s, "08P01", "invalid startup packet layout: expected terminator as last byte", NULL, a);
         return false;

@@ -97,8 +97,8 @@ login("the largest minor version", (6,), *WHO, version=VERSION_3 + 0xffff)
 login("unknown protocol options", (6,), *WHO, "_pq_.one", "1", "_pq_.two", "2", then=[Q("select 1")])
 login("unknown protocol options and a newer minor version", (6,), "_pq_.first", "", *WHO, "_pq_.last",
       "x", version=VERSION_3 + 1)
-login("many parameters", (5,), *WHO, *(w for i in range(40) for w in (f"my.setting_{i}", str(i))),
-      then=[Q("show my.setting_39")])
+login("many parameters", (5,), *WHO, *(w for i in range(120) for w in (f"my.setting_{i}", str(i))),
+      then=[Q("show my.setting_119")])
 script("a Query that comes along with the start-up packet", (1,),
        Turn(packet(*WHO), Q("select 1"), Q("select 2"), until="ZZZ"), raw=True)
 
@@ -125,6 +125,7 @@ refused("a length beyond all bounds", (1,), struct.pack("!II", 0x7fffffff, VERSI
 refused("protocol 2", (1,), raw_startup(2 << 16, b"\0" * 288))
 refused("protocol 4", (1,), raw_startup(4 << 16, pairs(*WHO)))
 refused("a code that is none", (1,), raw_startup(80877105))
+refused("a cancel request that is too short", (4,), raw_startup(80877102, b"abc"))
 refused("a client of HTTP", (1,), b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
 
 # ---- frames ----

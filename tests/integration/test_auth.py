@@ -29,10 +29,16 @@ def test_scram_with_a_clear_password_in_the_file(gear):
 
 
 def test_scram_with_a_stored_secret(proxy):
-    p = proxy(users={"visitor": scram.secret("come in")}, database=SERVER_SIDE)
+    p = proxy(users={"visitor": scram.secret("come in"), "metric": "n\u00b2\u00b5",
+                     "broken": "SCRAM-SHA-256$4096:salt$stored:server"}, database=SERVER_SIDE)
     c = p.connect(user="visitor", password="come in")
     assert one(c, "select current_user") == APP_USER
     refused(p, user="visitor", password="come on")
+    for same in ("n\u00b2\u00b5", "n2\u03bc"):  # libpq and the proxy prepare it (SASLprep)
+        assert one(p.connect(user="metric", password=same), "select 1") == 1
+    refused(p, user="metric", password="n2u")
+    refused(p, user="broken", password="SCRAM-SHA-256$4096:salt$stored:server")
+    assert "event=secret_unreadable user=broken" in p.log_text()
 
 
 def test_md5_with_a_clear_and_a_hashed_password(proxy):

@@ -42,7 +42,7 @@ def test_no_encryption_request_inside_tls(trusting, certificates, code):
     for direct in (False, True):
         with TlsWire(trusting.port, client_context(certificates), direct=direct) as w:
             w.send(struct.pack("!II", 8, code))
-            assert error_fields(w.recv()[1])["C"] == "08P01"
+            assert error_fields(w.recv()[1])["C"] == "0A000"
             assert w.recv() is None
 
 

@@ -49,7 +49,7 @@ static void encryption_is_refused_once(void **state)
     story_client_bytes(st, PACKET("\0\0\0\x08\x04\xd2\x16\x30"));
     story_expect(st, "client: no\nclient: no\n");
     story_client_bytes(st, PACKET("\0\0\0\x08\x04\xd2\x16\x2f"));
-    story_expect(st, "client: E(FATAL 08P01)\nclose client\n");
+    story_expect(st, "client: E(FATAL 0A000)\nclose client\n");
 }
 
 static void encryption_is_granted_where_it_is_offered(void **state)
@@ -79,7 +79,7 @@ static void there_is_no_encryption_inside_tls(void **state)
     struct story *st = *state;
     st->session.tls = CORE_TLS_ON; /* it began with it */
     story_client_bytes(st, PACKET("\0\0\0\x08\x04\xd2\x16\x30"));
-    story_expect(st, "client: E(FATAL 08P01)\nclose client\n");
+    story_expect(st, "client: E(FATAL 0A000)\nclose client\n");
 }
 
 static void who_has_to_use_tls_is_told_so(void **state)
@@ -110,6 +110,13 @@ static void a_cancel_request_gets_no_answer(void **state)
     struct story *st = *state;
     story_client_bytes(st, PACKET("\0\0\0\x10\x04\xd2\x16\x2e\0\0\0\7\0\0\0\x09"));
     story_expect(st, "cancel 7, key of 4\n");
+}
+
+static void a_cancel_request_of_the_wrong_size_gets_none_either(void **state)
+{
+    struct story *st = *state;
+    story_client_bytes(st, PACKET("\0\0\0\x0e\x04\xd2\x16\x2e\0\0\0\7\0\0"));
+    story_expect(st, "close client\n");
 }
 
 static void a_cancel_key_may_have_256_bytes(void **state)
@@ -228,6 +235,7 @@ int main(void)
         LOGIN(who_has_to_use_tls_is_told_so),
         LOGIN(a_cancel_request_needs_no_tls),
         LOGIN(a_cancel_request_gets_no_answer),
+        LOGIN(a_cancel_request_of_the_wrong_size_gets_none_either),
         LOGIN(a_cancel_key_may_have_256_bytes),
         LOGIN(an_unknown_option_is_negotiated),
         LOGIN(a_newer_minor_version_is_negotiated),

@@ -302,6 +302,26 @@ static void a_client_that_leaves_at_the_password_gets_no_answer(void **state)
     story_expect(st, "client: R(5)\nclose client\n");
 }
 
+static void another_message_than_the_password_is_refused(void **state)
+{
+    struct story *st = *state;
+    st->answer.auth = CORE_AUTH_SCRAM;
+    st->answer.secret = rfc_secret;
+    story_client_bytes(st, login_start, sizeof(login_start));
+    story_client(st, "Q(SELECT 1)");
+    story_expect(st, "client: R(10)\nclient: E(FATAL 08P01)\nclose client\n");
+}
+
+/* Who can read the file could log in with what is there, otherwise. */
+static void a_broken_scram_secret_is_no_password(void **state)
+{
+    struct story *st = *state;
+    st->answer.auth = CORE_AUTH_SCRAM;
+    st->answer.secret = "SCRAM-SHA-256$4096:salt$stored:server";
+    scram(st, st->answer.secret);
+    story_expect(st, "client: R(10)\nclient: E(FATAL 28P01)\nclose client\n");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -323,6 +343,8 @@ int main(void)
         LOGIN(plus_is_offered_with_tls_only),
         LOGIN(plus_is_not_taken_without_tls),
         LOGIN(a_client_that_leaves_at_the_password_gets_no_answer),
+        LOGIN(another_message_than_the_password_is_refused),
+        LOGIN(a_broken_scram_secret_is_no_password),
     };
     return cmocka_run_group_tests_name("core_password", tests, NULL, NULL);
 }

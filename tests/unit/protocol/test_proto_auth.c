@@ -77,32 +77,37 @@ static void a_proof_with_one_bit_wrong_is_not_proven(void **state)
 static void client_finals_are_read_strictly(void **state)
 {
     (void)state;
-    static const char *const rows[] = {
-        "",
-        "c=biws",
-        "c=biws,r=" RFC_NONCE,
-        "c=biws,r=" RFC_NONCE ",",
-        "c=biws,r=" RFC_NONCE ",p=",
-        "c=biws,r=" RFC_NONCE ",p=AAAA",
-        "c=biws,r=" RFC_NONCE ",p=" RFC_PROOF ",x=y",
-        "c=biws,r=" RFC_NONCE ",p=" RFC_PROOF " ",
-        "c=biws,r=" RFC_NONCE "x,p=" RFC_PROOF,
-        "c=biws,r=" RFC_NONCE ",,p=" RFC_PROOF,
-        "c=biws,r=" RFC_NONCE ",xy,p=" RFC_PROOF,
-        "c=biws,r=rOprNGfwEbeRWgbNEkqO,p=" RFC_PROOF,
-        "c=eSws,r=" RFC_NONCE ",p=" RFC_PROOF, /* not the header that it began with */
-        "c=,r=" RFC_NONCE ",p=" RFC_PROOF,
-        "r=" RFC_NONCE ",p=" RFC_PROOF,
-        "c=biws,p=" RFC_PROOF,
-        "c=biws,r=" RFC_NONCE ",p=" RFC_PROOF "AAAA",
+    static const struct {
+        const char *text;
+        enum proto_scram_fault fault;
+    } rows[] = {
+        {"", PROTO_SCRAM_MALFORMED},
+        {"c=biws", PROTO_SCRAM_MALFORMED},
+        {"c=biws,r=" RFC_NONCE, PROTO_SCRAM_MALFORMED},
+        {"c=biws,r=" RFC_NONCE ",", PROTO_SCRAM_MALFORMED},
+        {"c=biws,r=" RFC_NONCE ",p=", PROTO_SCRAM_MALFORMED},
+        {"c=biws,r=" RFC_NONCE ",p=AAAA", PROTO_SCRAM_MALFORMED},
+        {"c=biws,r=" RFC_NONCE ",p=" RFC_PROOF ",x=y", PROTO_SCRAM_MALFORMED},
+        {"c=biws,r=" RFC_NONCE ",p=" RFC_PROOF " ", PROTO_SCRAM_MALFORMED},
+        {"c=biws,r=" RFC_NONCE "x,p=" RFC_PROOF, PROTO_SCRAM_NONCE},
+        {"c=biws,r=" RFC_NONCE ",,p=" RFC_PROOF, PROTO_SCRAM_MALFORMED},
+        {"c=biws,r=" RFC_NONCE ",xy,p=" RFC_PROOF, PROTO_SCRAM_MALFORMED},
+        {"c=biws,r=rOprNGfwEbeRWgbNEkqO,p=" RFC_PROOF, PROTO_SCRAM_NONCE},
+        {"c=eSws,r=" RFC_NONCE ",p=" RFC_PROOF,
+         PROTO_SCRAM_FLAG}, /* not the header that it began with */
+        {"c=,r=" RFC_NONCE ",p=" RFC_PROOF, PROTO_SCRAM_FLAG},
+        {"r=" RFC_NONCE ",p=" RFC_PROOF, PROTO_SCRAM_MALFORMED},
+        {"c=biws,p=" RFC_PROOF, PROTO_SCRAM_MALFORMED},
+        {"c=biws,r=" RFC_NONCE ",p=" RFC_PROOF "AAAA", PROTO_SCRAM_MALFORMED},
     };
     struct proto_scram s = rfc_exchange();
     for (size_t i = 0; i < COUNT(rows); i++) {
         bool proven = true;
         char server_final[64];
-        const struct proto_span copy = span_copy(span_of(rows[i]));
+        const struct proto_span copy = span_copy(span_of(rows[i].text));
         if (proto_scram_final(&hashes, &s, copy, &proven, server_final) != PROTO_EMALFORMED)
-            fail_msg("taken: %s", rows[i]);
+            fail_msg("taken: %s", rows[i].text);
+        assert_int_equal(rows[i].fault, s.fault);
         assert_true(proven); /* not written */
         span_free(copy);
     }
@@ -193,7 +198,7 @@ static void client_firsts_are_read_strictly(void **state)
 
 static enum proto_status first_of_sizes(size_t name_size, size_t nonce_size, struct proto_scram *s)
 {
-    char message[1024] = "n,,n=";
+    char message[2048] = "n,,n=";
     memset(message + 5, 'u', name_size);
     (void)stpcpy(message + 5 + name_size, ",r=");
     memset(message + 8 + name_size, 'x', nonce_size);
@@ -209,14 +214,14 @@ static void names_and_nonces_are_bounded(void **state)
 {
     (void)state;
     struct proto_scram s;
-    assert_int_equal(PROTO_OK, first_of_sizes(0, 103, &s)); /* 103 + 24 + NUL = 128 */
-    assert_int_equal(strlen(s.nonce), 127);
-    assert_int_equal(strlen(s.server_first), 2 + 127 + 3 + 88 + 3 + 10);
-    assert_int_equal(PROTO_EMALFORMED, first_of_sizes(0, 104, &s));
-    assert_int_equal(PROTO_OK, first_of_sizes(250 - 20, 20, &s)); /* 5 + 250 + NUL = 256 */
-    assert_int_equal(strlen(s.client_first_bare), 255);
-    assert_int_equal(PROTO_EMALFORMED, first_of_sizes(251 - 20, 20, &s));
-    assert_int_equal(PROTO_EMALFORMED, first_of_sizes(900, 20, &s));
+    assert_int_equal(PROTO_OK, first_of_sizes(0, 999, &s)); /* 999 + 24 + NUL = 1024 */
+    assert_int_equal(strlen(s.nonce), 1023);
+    assert_int_equal(strlen(s.server_first), 2 + 1023 + 3 + 88 + 3 + 10);
+    assert_int_equal(PROTO_EMALFORMED, first_of_sizes(0, 1000, &s));
+    assert_int_equal(PROTO_OK, first_of_sizes(1018 - 20, 20, &s)); /* 5 + 1018 + NUL = 1024 */
+    assert_int_equal(strlen(s.client_first_bare), 1023);
+    assert_int_equal(PROTO_EMALFORMED, first_of_sizes(1019 - 20, 20, &s));
+    assert_int_equal(PROTO_EMALFORMED, first_of_sizes(1900, 20, &s));
 }
 
 static void final_messages_are_bounded(void **state)

@@ -103,7 +103,10 @@ static void whoever_takes_the_binding_away_is_found_out(void **state)
         {"p=tls-unique,,n=,r=abc", true, true, PROTO_EMALFORMED, PROTO_SCRAM_BINDING_TYPE},
         {"p=tls-exporter,,n=,r=abc", true, true, PROTO_EMALFORMED, PROTO_SCRAM_BINDING_TYPE},
         {"p=tls-server-end-point,a=me,n=,r=abc", true, true, PROTO_EMALFORMED,
-         PROTO_SCRAM_MALFORMED},
+         PROTO_SCRAM_AUTHORIZATION},
+        {"n,a=me,n=,r=abc", false, true, PROTO_EMALFORMED, PROTO_SCRAM_AUTHORIZATION},
+        {"y,a=me,n=,r=abc", false, false, PROTO_EMALFORMED, PROTO_SCRAM_AUTHORIZATION},
+        {"n,,m=x,n=,r=abc", false, true, PROTO_EMALFORMED, PROTO_SCRAM_EXTENSION},
         {"p=tls-server-end-point", true, true, PROTO_EMALFORMED, PROTO_SCRAM_BINDING_TYPE},
     };
     for (size_t i = 0; i < COUNT(rows); i++) {

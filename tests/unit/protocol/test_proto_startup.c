@@ -127,7 +127,7 @@ static size_t session_make(uint8_t *ret, size_t parameters_count)
 static void parameters_are_bounded(void **state)
 {
     (void)state;
-    uint8_t bytes[1024];
+    uint8_t bytes[2048];
     struct proto_startup s;
     size_t size = session_make(bytes, PROTO_STARTUP_PARAMETERS_MAX);
     assert_int_equal(PROTO_OK, proto_startup_read((struct proto_span){bytes, size}, &s));
