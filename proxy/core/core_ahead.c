@@ -136,7 +136,7 @@ static void forget_batch(struct core_session *s, uint64_t now_ns)
     core_pin_drop(s);
     if (s->dirty_block)
         s->last_write_ns = now_ns; /* later than need be */
-    s->dirty_block = s->drops_statements = s->unpins = s->rolls_back = false;
+    s->dirty_block = s->dirty_for_good = s->drops_statements = s->unpins = s->rolls_back = false;
     s->releases = 0;
     core_detach(s);
     core_forget_flight(s);

@@ -65,7 +65,7 @@ static void merge(struct core_batch *batch, const struct router_class *c, bool f
     into->unread = was.unread || c->unread;
     into->writes = was.writes || c->writes;
     into->taints = was.taints || c->taints;
-    into->has_transaction = was.has_transaction || c->has_transaction || was.begin != 0 ||
+    into->has_transaction = core_ends_inside(&was) || core_ends_inside(c) || was.begin != 0 ||
                             c->begin != 0 || c->ends || was.ends || c->rolls_back || was.rolls_back;
     into->changes_seed = was.changes_seed || c->changes_seed;
     into->uses_random = was.uses_random || c->uses_random;

@@ -88,13 +88,13 @@ static void drain(struct core_session *s, struct core_actions *a)
     if (s->unsynced) /* the server waits for the end of the batch */
         core_inject_sync(b, a, CORE_SWALLOW);
     b->draining = b->body_swallow = true;
+    b->unfinished_write = s->dirty_block ? s->group->database->global_write_ns : NULL;
     b->tainted = b->pinned_left = true; /* nobody has looked at what became of it */
 }
 
 struct core_actions *core_client_gone(struct core_session *s, uint64_t now_ns)
 {
     struct core_actions *a = core_actions_begin(s->worker);
-    (void)now_ns;
     a->cancel_want = s->waiting;
     s->waiting = false;
     s->phase = CORE_DOOMED;
@@ -103,6 +103,8 @@ struct core_actions *core_client_gone(struct core_session *s, uint64_t now_ns)
         return a;
     a->backend = b;
     core_not_in_flight(s, b->node);
+    if (s->dirty_block) /* it may be committed by now */
+        core_write_raise(s->group->database->global_write_ns, now_ns);
     core_block_give(b->worker, &b->preflight_error);
     if ((s->pins & (ROUTER_PIN_LOAD | ROUTER_PIN_BACKUP)) != 0)
         b->broken = true; /* DISCARD ALL leaves a library and a backup where they are */
@@ -147,6 +149,7 @@ struct core_actions *core_backend_reset(struct core_backend *b)
     assert(b->session == NULL && core_expect_count(b) == 0);
     a->backend = b;
     b->draining = false;
+    b->unfinished_write = NULL;
     struct proto_writer w = core_sink_writer(&a->server);
     if (b->status != 'I') {
         proto_write_query(&w, core_span("ROLLBACK"));

@@ -237,6 +237,8 @@ enum core_verdict core_relay_error(struct core_backend *b, struct proto_span bod
                                    struct core_actions *a);
 /* A ReadyForQuery that the client gets, its status in b->status. */
 void core_relay_ready(struct core_backend *b, uint64_t now_ns, struct core_actions *a);
+/* Level global: a write has finished, or may have. NULL: nobody asks. */
+void core_write_raise(uint64_t *global_write_ns, uint64_t now_ns);
 /* The client reset something that it had brought along, and the server went back to its own: may it
  * be mended now? */
 bool core_may_mend(const struct core_session *s);
@@ -296,6 +298,13 @@ void core_link_server_lost(struct core_backend *b, struct core_actions *a);
 /* ---- core_send.c ---- */
 
 static const char core_discard_all[] = "DISCARD ALL";
+/* Does a transaction end in it before its ReadyForQuery says so, or may one? */
+static inline bool core_ends_inside(const struct router_class *c)
+{
+    const bool chains = c->verdict == ROUTER_VERDICT_TRANSACTION && !c->ends && !c->rolls_back &&
+                        (c->reason == ROUTER_REASON_COMMIT || c->reason == ROUTER_REASON_ROLLBACK);
+    return c->has_transaction || c->unread || chains;
+}
 /* May the next batch go to the backend that the session has? */
 bool core_may_follow(const struct core_session *s, const struct router_class *class);
 /* What a batch changes about the session, at the moment its first byte leaves. */

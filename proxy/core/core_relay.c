@@ -162,6 +162,8 @@ static enum core_verdict on_ready(struct core_backend *b, struct proto_span body
         core_relay_ready(b, now_ns, a);
     else if (s != NULL && e->follow == CORE_FOLLOW_ASKED)
         core_unpin_ready(s);
+    else if (s == NULL)
+        core_write_raise(b->unfinished_write, now_ns);
     enum core_verdict v = answer(b, 'Z', true);
     if (v == CORE_VERDICT_FORWARD && s != NULL && s->settings_off && core_expect_count(b) == 0 &&
         core_may_mend(s)) {
@@ -430,6 +432,7 @@ struct core_actions *core_server_lost(struct core_backend *b, uint64_t now_ns)
         return a;
     }
     if (s == NULL) {
+        core_write_raise(b->unfinished_write, now_ns);
         while (core_expect_count(b) > 0)
             core_expect_pop(b);
         return a;

@@ -9,27 +9,35 @@
 #include "core_pin.h"
 #include "core_stmt.h"
 
+void core_write_raise(uint64_t *global_write_ns, uint64_t now_ns)
+{
+    if (global_write_ns == NULL)
+        return;
+    uint64_t seen = __atomic_load_n(global_write_ns, __ATOMIC_RELAXED);
+    while (seen < now_ns && !__atomic_compare_exchange_n(global_write_ns, &seen, now_ns, true,
+                                                         __ATOMIC_RELEASE, __ATOMIC_RELAXED))
+        continue;
+}
+
+/* No transaction is open. `in_block`: one was. */
 static void finish_write(struct core_session *s, bool in_block, uint64_t now_ns,
                          struct core_actions *a)
 {
     if (!s->dirty_block)
         return;
+    const bool undone = s->rolls_back && in_block && !s->dirty_for_good;
     if (s->syncs > 0 || s->emitting ||
         s->unsynced) { /* another write may be on its way: stay dirty, but remember this one */
         s->last_write_before_ns = now_ns;
+        core_write_raise(s->group->database->global_write_ns, now_ns);
         return;
     }
-    s->dirty_block = false;
-    s->last_write_ns = s->rolls_back && in_block ? s->last_write_before_ns : now_ns;
-    if (s->last_write_ns == now_ns)
-        a->probe = true;
-    uint64_t *global = s->group->database->global_write_ns;
-    if (global == NULL || s->last_write_ns != now_ns)
+    s->dirty_block = s->dirty_for_good = false;
+    s->last_write_ns = undone ? s->last_write_before_ns : now_ns;
+    if (undone)
         return;
-    uint64_t seen = __atomic_load_n(global, __ATOMIC_RELAXED);
-    while (seen < now_ns && !__atomic_compare_exchange_n(global, &seen, now_ns, true,
-                                                         __ATOMIC_RELEASE, __ATOMIC_RELAXED))
-        continue;
+    a->probe = true;
+    core_write_raise(s->group->database->global_write_ns, now_ns);
 }
 
 void core_relay_ready(struct core_backend *b, uint64_t now_ns, struct core_actions *a)
@@ -58,8 +66,11 @@ void core_relay_ready(struct core_backend *b, uint64_t now_ns, struct core_actio
         b->broken = true; /* it came in a text that nobody reads */
         core_fatal(s, "0A000", "transaction blocks not allowed in statement pooling mode", NULL, a);
     }
-    if (b->status != 'I')
+    if (b->status != 'I') {
+        if (s->dirty_for_good) /* COMMIT AND CHAIN: what was before it is there for all */
+            core_write_raise(s->group->database->global_write_ns, now_ns);
         return;
+    }
     s->begin = ROUTER_BEGIN_NONE;
     s->level_local = 0xff;
     finish_write(s, in_block, now_ns, a);

@@ -68,6 +68,7 @@ void core_start_batch(struct core_session *s, uint64_t now_ns)
         s->dirty_block = true;
         s->last_write_ns = ROUTER_NEVER_NS;
     }
+    s->dirty_for_good = s->dirty_for_good || (s->dirty_block && core_ends_inside(class));
     core_pin_take(s, class);
     if (s->group->database->pool_mode == CORE_POOL_SESSION && s->pin == ROUTER_REASON_NONE)
         core_pin_force(s, ROUTER_PIN_POOL);

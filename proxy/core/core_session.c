@@ -256,6 +256,8 @@ void core_server_lost_for(struct core_session *s, uint64_t now_ns, struct core_a
         s->preflight && !s->preflight_alone && s->phase != CORE_DOOMED && !s->retried;
     const bool told = b->fatal_seen && !s->preflight; /* by the server's own last words */
     const bool half = b->body_left > 0 && !b->body_swallow;
+    if (s->dirty_block) /* it may have been committed: whoever looks shall find it */
+        core_write_raise(s->group->database->global_write_ns, now_ns);
     core_not_in_flight(s, b->node);
     core_expect_undo(b, core_expect_count(b));
     core_block_give(s->worker, &s->kept); /* its last words may have come with the last reply */

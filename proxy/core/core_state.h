@@ -289,6 +289,7 @@ struct core_session {
     bool refused;           /* ... as it writes, whatever its text says */
     bool in_flight;         /* replies are outstanding; counted in the worker's loads */
     bool dirty_block;       /* a write was sent since the last idle ReadyForQuery */
+    bool dirty_for_good;    /* ... and a rollback may not take it back: COMMIT AND CHAIN */
     bool seed_set;
     bool level_given;      /* by the start-up packet: the database's default does not apply */
     bool drops_statements; /* DISCARD ALL or DEALLOCATE ALL is in flight */
@@ -352,6 +353,7 @@ struct core_backend {
     bool fatal_seen;                    /* sent a FATAL: its end is near */
     bool trial;                         /* holds a trial permit */
     uint32_t cancels;                   /* cancel requests in flight against it */
+    uint64_t *unfinished_write;         /* draining: of level global, where its end is noted */
 };
 
 /* ---- a worker's part of the core ---- */

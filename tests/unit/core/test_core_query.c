@@ -93,22 +93,6 @@ static void a_begin_that_fails_in_a_pipeline_ends_its_session(void **state)
     story_expect(st, "primary: S\nclient: E(FATAL 53200)\nclose client\nclose primary\n");
 }
 
-static void commit_makes_dirty_rollback_does_not(void **state)
-{
-    struct story *st = *state;
-    story_client(st, "Q(BEGIN) Q(INSERT INTO t VALUES (1))");
-    story_server(st, 0, "1 2 C(BEGIN) C(INSERT 0 1) Z(T)");
-    assert_true(st->session.last_write_ns == ROUTER_NEVER_NS);
-    story_client(st, "Q(ROLLBACK)");
-    story_server(st, 0, "C(ROLLBACK) Z(I)");
-    assert_true(st->session.last_write_ns == 0);
-    story_client(st, "Q(BEGIN) Q(INSERT INTO t VALUES (1))");
-    story_server(st, 0, "1 2 C(BEGIN) C(INSERT 0 1) Z(T)");
-    story_client(st, "Q(COMMIT)");
-    story_server(st, 0, "C(COMMIT) Z(I)");
-    assert_true(st->session.last_write_ns == st->now_ns);
-}
-
 static void a_write_half_sent_keeps_the_session_dirty(void **state)
 {
     struct story *st = *state;
@@ -423,7 +407,6 @@ int main(void)
         STORY(a_read_only_block_stays_on_its_replica),
         STORY(a_begin_that_fails_fails_its_block),
         STORY(a_begin_that_fails_in_a_pipeline_ends_its_session),
-        STORY(commit_makes_dirty_rollback_does_not),
         STORY(a_write_half_sent_keeps_the_session_dirty),
         STORY(nothing_comes_between_the_parts_of_a_query_behind_a_long_batch),
         STORY(an_execute_of_nothing_that_was_bound_goes_to_the_primary),
