@@ -115,6 +115,7 @@ static void settle_one(struct router_class *ret, const struct router_statement *
     ret->unpins = s->unpins;
     ret->releases = s->releases;
     ret->snapshot = s->snapshot;
+    ret->declares = s->declares;
     ret->sets_local = s->sets_local;
     ret->set_read_only = s->set_read_only;
     ret->has_transaction = false;

@@ -86,6 +86,7 @@ struct router_class {
                             it wants nobody else to be connected to the database that it names */
     bool names_prepared; /* EXECUTE x or PREPARE x is in it: router_prepared.h */
     bool snapshot;       /* begin: with an isolation level above READ COMMITTED */
+    bool declares;       /* begin: with any mode at all */
     bool sets_local;     /* exactly one SET LOCAL of a setting */
     bool unread;         /* the text was not read: too long, or the parser does not know it */
     bool resets;         /* RESET, SET ... TO DEFAULT or DISCARD ALL is in it */

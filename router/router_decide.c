@@ -93,14 +93,16 @@ static bool doubt_is_lifted(const struct router_request *request)
 }
 
 /* The server itself keeps a READ ONLY block from writing, on any node. A text that may end the
- * block, or state of the session, is not the block's. */
+ * block, or state of the session, is not the block's; and some utilities (ANALYZE, LOCK, NOTIFY)
+ * run in one on the primary, but not on a replica. */
 static bool reads_in_read_only_block(const struct router_request *request)
 {
     const struct router_class *c = &request->class;
 
     if (!request->begins_read_only || c->has_transaction)
         return false;
-    return c->verdict == ROUTER_VERDICT_READ || c->verdict == ROUTER_VERDICT_WRITE ||
+    return c->verdict == ROUTER_VERDICT_READ ||
+           (c->verdict == ROUTER_VERDICT_WRITE && c->reason != ROUTER_REASON_UTILITY) ||
            (c->verdict == ROUTER_VERDICT_TRANSACTION &&
             (c->reason == ROUTER_REASON_SAVEPOINT || c->set_read_only ||
              c->begin != ROUTER_BEGIN_NONE));

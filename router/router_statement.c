@@ -166,6 +166,7 @@ static void on_transaction(struct context *c)
         const uint32_t options = router_tree_field(c->tree, c->node, "options");
         s->begin = (uint8_t)router_statement_modes(c->tree, options);
         s->snapshot = router_statement_declares_snapshot(c->tree, options);
+        s->declares = options != ROUTER_TREE_NONE;
         decide(c, ROUTER_VERDICT_TRANSACTION, ROUTER_REASON_BEGIN);
     } else if (router_name_is(kind, "TRANS_STMT_COMMIT")) {
         s->ends = !is_true(c, "chain");

@@ -19,6 +19,7 @@ struct router_statement {
     bool unpins;
     bool resets;
     bool snapshot;
+    bool declares;
     bool sets_local;
     uint16_t releases;
     bool set_read_only;

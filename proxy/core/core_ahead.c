@@ -130,7 +130,7 @@ static void forget_batch(struct core_session *s, uint64_t now_ns)
 {
     struct core_backend *b = s->backend;
     core_not_in_flight(s, b->node);
-    core_expect_undo(b, core_expect_count(b));
+    core_expect_undo(b, core_expect_count(b), false);
     core_block_give(s->worker, &s->kept);
     s->replayable = false;
     core_pin_drop(s);

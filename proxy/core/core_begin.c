@@ -16,8 +16,9 @@ bool core_begin_answers(const struct core_session *s, const struct router_class 
     if (s->backend != NULL || !class->alone || s->replay_swallow > 0 ||
         s->group->database->pool_mode == CORE_POOL_STATEMENT)
         return false;
-    if (s->block == CORE_DEFERRED)
-        return class->begin != ROUTER_BEGIN_NONE || class->ends || class->rolls_back;
+    if (s->block == CORE_DEFERRED) /* what a second BEGIN declares counts for the block */
+        return (class->begin != ROUTER_BEGIN_NONE && !class->declares) || class->ends ||
+               class->rolls_back;
     return s->block == CORE_NO_BLOCK && class->begin != ROUTER_BEGIN_NONE;
 }
 
@@ -73,6 +74,15 @@ void core_begin_execute(struct core_session *s, const struct router_class *class
     core_sink_commit(&a->client, &w);
     core_route_count(s, ROUTER_TARGET_PROXY, ROUTER_NODE_NONE, ROUTER_VERDICT_TRANSACTION,
                      (enum router_reason) class->reason, now_ns);
+}
+
+void core_begin_again(struct core_session *s, const struct router_class *class)
+{
+    if (class->begin == ROUTER_BEGIN_WRITE)
+        s->begin = ROUTER_BEGIN_WRITE;
+    else if ((class->set_read_only || class->begin == ROUTER_BEGIN_READ_ONLY) &&
+             s->begin == ROUTER_BEGIN_PLAIN)
+        s->begin = ROUTER_BEGIN_READ_ONLY;
 }
 
 /* ---- one such statement in the extended protocol ---- */

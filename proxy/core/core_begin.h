@@ -17,6 +17,9 @@ bool core_begin_answers(const struct core_session *s, const struct router_class 
 /* ... then this does what it says and writes its CommandComplete. */
 void core_begin_execute(struct core_session *s, const struct router_class *class,
                         struct proto_span text, uint64_t now_ns, struct core_actions *a);
+/* The first statement of a deferred block is about to be sent, and may itself say what kind it is:
+ * SET TRANSACTION, or a second BEGIN. */
+void core_begin_again(struct core_session *s, const struct router_class *class);
 /* The block has ended, and no server knows of it. */
 void core_begin_over(struct core_session *s);
 /* Do the extended messages in `in` begin with Parse, Bind, Describe, Execute of one statement

@@ -53,7 +53,9 @@ static void emit_query(struct core_session *s, struct proto_span message, bool b
     if (!sent)
         core_sink_append(&a->server, message);
     if (message.base[0] == 'Q') {
+        core_expect_keep_unnamed(s->backend);
         core_unnamed_drop(s);
+        e->unnamed_id = s->unnamed_change;
         s->portal_open = false;
     }
     s->syncs++;
@@ -206,9 +208,12 @@ static void emit_close(struct core_session *s, struct proto_span message, struct
         s->names_in_flight = true;
         return;
     }
-    if (target.what == 'S' && target.name.size == 0)
+    struct core_expect *e = core_expect_push(s->backend, CORE_EXPECT_CLOSE, CORE_FORWARD);
+    if (target.what == 'S' && target.name.size == 0) {
+        core_expect_keep_unnamed(s->backend);
         core_unnamed_drop(s);
-    (void)core_expect_push(s->backend, CORE_EXPECT_CLOSE, CORE_FORWARD);
+        e->unnamed_id = s->unnamed_change;
+    }
     core_sink_append(&a->server, message);
 }
 
@@ -317,11 +322,10 @@ static void emit_message(struct core_session *s, struct proto_header h, struct p
 static void emit_long_parse(struct core_session *s, struct proto_span in, struct core_actions *a)
 {
     struct core_worker *w = s->worker;
-    const struct core_unnamed head = {.class = {.verdict = ROUTER_VERDICT_WRITE,
-                                                .reason = ROUTER_REASON_TOO_LONG,
-                                                .writes = true,
-                                                .taints = true}};
-    uint64_t unnamed_id = 0;
+    struct core_unnamed head = {.class = {.verdict = ROUTER_VERDICT_WRITE,
+                                          .reason = ROUTER_REASON_TOO_LONG,
+                                          .writes = true,
+                                          .taints = true}};
     s->unsynced = true;
     if (s->backend->is_replica) { /* in a READ ONLY block: no write could follow it */
         core_provoke(s, a, CORE_OWN_PIN_ON_REPLICA, core_span(""));
@@ -330,15 +334,17 @@ static void emit_long_parse(struct core_session *s, struct proto_span in, struct
     }
     core_pin_force(s, ROUTER_PIN_LONG);
     s->backend->tainted = true;
+    struct core_expect *e = core_expect_push(s->backend, CORE_EXPECT_PARSE, CORE_FORWARD);
     if (in.base[PROTO_HEADER_SIZE] == '\0') {
+        head.id = e->unnamed_id = s->backend->unnamed_id = ++w->next_id;
+        core_expect_keep_unnamed(s->backend);
+        s->unnamed_id = s->unnamed_change = head.id;
         core_block_give(w, &s->unnamed);
         core_block_append(
             w, &s->unnamed,
             (struct proto_span){.base = (const uint8_t *)&head, .size = sizeof(head)});
-        s->unnamed_id = s->backend->unnamed_id = unnamed_id = ++w->next_id;
         s->unnamed_in_flight = true;
     }
-    core_expect_push(s->backend, CORE_EXPECT_PARSE, CORE_FORWARD)->unnamed_id = unnamed_id;
     core_sink_append(&a->server, in);
 }
 

@@ -18,6 +18,7 @@ void core_unnamed_drop(struct core_session *s)
 {
     unnamed_goes(s);
     s->unnamed_id = 0;
+    s->unnamed_change = ++s->worker->next_id;
     s->backend->unnamed_id = 0;
     core_block_give(s->worker, &s->unnamed);
 }
@@ -26,13 +27,13 @@ void core_unnamed_keep(struct core_session *s, struct proto_span body,
                        const struct router_class *class, const struct router_hash *hash)
 {
     struct core_worker *w = s->worker;
-    const struct core_unnamed head = {.class = *class, .hash = *hash};
+    s->unnamed_id = s->unnamed_change = ++w->next_id;
+    const struct core_unnamed head = {.id = s->unnamed_id, .class = *class, .hash = *hash};
     unnamed_goes(s);
     core_block_give(w, &s->unnamed); /* not in place: a span of this step may point at its text */
     core_block_append(w, &s->unnamed,
                       (struct proto_span){.base = (const uint8_t *)&head, .size = sizeof(head)});
     core_block_append(w, &s->unnamed, body);
-    s->unnamed_id = ++w->next_id;
 }
 
 static void lend_parse(struct core_session *s, struct proto_span body, struct core_actions *a)
@@ -61,10 +62,11 @@ void core_emit_parse_unnamed(struct core_session *s, struct proto_span message,
         return;
     if (class.names_prepared)
         lend_parse(s, body, a);
+    struct core_expect *e = core_expect_push(s->backend, CORE_EXPECT_PARSE, CORE_FORWARD);
+    core_expect_keep_unnamed(s->backend);
     core_unnamed_keep(s, body, &class, &hash);
-    s->backend->unnamed_id = s->unnamed_id;
+    e->unnamed_id = s->backend->unnamed_id = s->unnamed_id;
     s->unnamed_in_flight = true;
-    core_expect_push(s->backend, CORE_EXPECT_PARSE, CORE_FORWARD)->unnamed_id = s->unnamed_id;
     core_sink_append(&a->server, message);
 }
 
@@ -72,7 +74,7 @@ void core_emit_parse_named(struct core_session *s, const struct proto_parse *par
                            struct core_actions *a)
 {
     if (core_names_find(s->names, parse->name) != NULL) {
-        core_provoke(s, a, CORE_OWN_DUPLICATE_STATEMENT, parse->name);
+        core_refuse_parse(s, a, parse);
         return;
     }
     struct core_worker *w = s->worker;
@@ -84,7 +86,7 @@ void core_emit_parse_named(struct core_session *s, const struct proto_parse *par
         return;
     if (class.names_prepared)
         (void)core_lend(s, parse->text, a);
-    core_lend_ask(s, parse->name, a);
+    core_lend_ask(s, parse, a);
     struct core_stmt *stmt = core_stmt_intern(w, parse->text, parse->types, &class, &hash);
     if (!core_names_set(s, parse->name, core_stmt_hold(stmt))) {
         core_stmt_release(w, stmt);

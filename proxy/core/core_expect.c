@@ -7,7 +7,10 @@
 #include "core_internal.h"
 #include "core_stmt.h"
 
-enum { EXPECT_CAPACITY_MIN = 16 };
+enum {
+    EXPECT_CAPACITY_MIN = 16,
+    UNNAMED_KEPT_MAX = 16, /* a block each; more of them in one batch, and behind an error: rare */
+};
 
 static void grow(struct core_backend *b)
 {
@@ -36,20 +39,38 @@ struct core_expect *core_expect_push(struct core_backend *b, enum core_expect_ki
     return e;
 }
 
-static void forget(struct core_backend *b, struct core_expect *e)
+void core_expect_release(struct core_backend *b, struct core_expect *e)
 {
     if (e->stmt != NULL)
         core_stmt_release(b->worker, e->stmt);
     free(e->name);
     router_changes_free(e->changes);
-    b->expect_head++;
+    if (e->unnamed_was != NULL) {
+        core_block_give(b->worker, &e->unnamed_was);
+        b->unnamed_kept--;
+    }
+}
+
+void core_expect_keep_unnamed(struct core_backend *b)
+{
+    struct core_session *s = b->session;
+    const uint32_t count = core_expect_count(b);
+    /* behind a Sync, or nothing, there is nothing whose error it could be skipped for */
+    if (s->unnamed == NULL || s->unnamed_id == 0 || count < 2 ||
+        core_expect_at(b, count - 2)->kind == CORE_EXPECT_SYNC ||
+        b->unnamed_kept == UNNAMED_KEPT_MAX)
+        return;
+    core_expect_at(b, count - 1)->unnamed_was = s->unnamed;
+    s->unnamed = NULL;
+    b->unnamed_kept++;
 }
 
 void core_expect_pop(struct core_backend *b)
 {
     struct core_expect *e = core_expect_head(b);
     assert(e != NULL);
-    forget(b, e);
+    core_expect_release(b, e);
+    b->expect_head++;
 }
 
 /* The server still has it, and what made it go has been undone: there is room for it. */
@@ -65,6 +86,20 @@ static void undo_close(struct core_backend *b, const struct core_expect *e)
         b->broken = true;
 }
 
+/* What the client's unnamed statement was is what it still is; one that failed is none. */
+static void undo_unnamed(struct core_backend *b, struct core_expect *e, bool failed)
+{
+    struct core_session *s = b->session;
+    core_block_give(b->worker, &s->unnamed);
+    s->unnamed_id = 0;
+    if (failed || e->unnamed_was == NULL)
+        return;
+    s->unnamed = e->unnamed_was;
+    s->unnamed_id = ((const struct core_unnamed *)(const void *)s->unnamed->data)->id;
+    e->unnamed_was = NULL;
+    b->unnamed_kept--;
+}
+
 static void undo(struct core_backend *b, const struct core_expect *e)
 {
     struct core_session *s = b->session;
@@ -72,14 +107,8 @@ static void undo(struct core_backend *b, const struct core_expect *e)
         core_lru_remove(b, e->stmt->digest);
     if (e->in_backend && e->kind == CORE_EXPECT_CLOSE)
         undo_close(b, e);
-    if (e->kind == CORE_EXPECT_PARSE && e->stmt == NULL) {
-        if (b->unnamed_id == e->unnamed_id) /* an unnamed Parse that never happened, or failed */
-            b->unnamed_id = 0;
-        if (e->action == CORE_FORWARD && s != NULL && s->unnamed_id == e->unnamed_id) {
-            s->unnamed_id = 0;
-            core_block_give(b->worker, &s->unnamed);
-        }
-    }
+    if (e->kind == CORE_EXPECT_PARSE && e->stmt == NULL && b->unnamed_id == e->unnamed_id)
+        b->unnamed_id = 0; /* an unnamed Parse that never happened, or failed */
     if (e->named_in_client && s != NULL) {
         const struct proto_span name = core_span(e->name);
         if (e->kind == CORE_EXPECT_PARSE) {
@@ -94,12 +123,21 @@ static void undo(struct core_backend *b, const struct core_expect *e)
     }
 }
 
-void core_expect_undo(struct core_backend *b, uint32_t count)
+void core_expect_undo(struct core_backend *b, uint32_t count, bool failed)
 {
     assert(count <= core_expect_count(b));
+    const struct core_session *s = b->session;
+    bool last = false; /* no message behind these has made the unnamed statement what it is */
     /* the newest first: a name may have been closed and given again */
-    for (uint32_t i = count; i-- > 0;)
-        undo(b, core_expect_at(b, i));
+    for (uint32_t i = count; i-- > 0;) {
+        struct core_expect *e = core_expect_at(b, i);
+        undo(b, e);
+        if (s == NULL || e->action != CORE_FORWARD || e->unnamed_id == 0)
+            continue;
+        last = last || e->unnamed_id == s->unnamed_change;
+        if (last)
+            undo_unnamed(b, e, failed && i == 0);
+    }
     for (uint32_t i = 0; i < count; i++)
         core_expect_pop(b);
 }

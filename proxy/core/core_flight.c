@@ -128,7 +128,7 @@ bool core_replay(struct core_session *s, uint8_t avoid_node, enum router_reason 
     s->movable = false;
     s->cancelled = s->cancelled || b->cancels > 0; /* it goes nowhere with this server */
     core_not_in_flight(s, b->node);
-    core_expect_undo(b, core_expect_count(b));
+    core_expect_undo(b, core_expect_count(b), false);
     forget_names(s);
     b->broken = true; /* what it still sends belongs to nobody */
     core_detach(s);

@@ -63,10 +63,7 @@ static void swallow_all(struct core_backend *b)
     uint32_t kept = 0;
     for (uint32_t i = 0; i < count; i++) {
         struct core_expect e = *core_expect_at(b, i);
-        if (e.stmt != NULL)
-            core_stmt_release(b->worker, e.stmt);
-        free(e.name);
-        router_changes_free(e.changes);
+        core_expect_release(b, &e);
         if (e.kind != CORE_EXPECT_FAKE)
             *core_expect_at(b, kept++) =
                 (struct core_expect){.kind = e.kind, .action = CORE_SWALLOW};

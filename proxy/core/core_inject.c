@@ -10,6 +10,7 @@
 #include "core_stmt.h"
 
 static const char provoked[] = "switchgear provokes an error";
+static const char taken[] = "sg_taken"; /* the name of an empty statement */
 
 void core_own_error_write(struct core_session *s, enum core_own_error error, const char *name,
                           struct core_sink *client)
@@ -172,6 +173,22 @@ void core_provoke(struct core_session *s, struct core_actions *a, enum core_own_
     e->fake = (uint8_t)error;
     e->name = core_copy_name(name);
     s->backend->unnamed_id = 0;
+}
+
+void core_refuse_parse(struct core_session *s, struct core_actions *a,
+                       const struct proto_parse *parse)
+{
+    const struct proto_span name = core_span(taken);
+    struct proto_writer w = core_sink_writer(&a->server);
+    proto_write_close(&w, 'S', name); /* an earlier one */
+    core_sink_commit(&a->server, &w);
+    (void)core_expect_push(s->backend, CORE_EXPECT_CLOSE, CORE_SWALLOW);
+    core_inject_parse(a, name, core_span(""), core_span(""));
+    (void)core_expect_push(s->backend, CORE_EXPECT_PARSE, CORE_SWALLOW);
+    core_inject_parse(a, name, parse->text, parse->types);
+    struct core_expect *e = core_expect_push(s->backend, CORE_EXPECT_PARSE, CORE_REPLACE_ERROR);
+    e->fake = CORE_OWN_DUPLICATE_STATEMENT;
+    e->name = core_copy_name(parse->name);
 }
 
 void core_ensure_named(struct core_session *s, struct core_actions *a, struct core_stmt *stmt)

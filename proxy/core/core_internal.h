@@ -56,10 +56,16 @@ static inline struct core_expect *core_expect_head(struct core_backend *b)
 }
 struct core_expect *core_expect_push(struct core_backend *b, enum core_expect_kind kind,
                                      enum core_expect_action action);
+/* Gives back what it owns. */
+void core_expect_release(struct core_backend *b, struct core_expect *e);
 /* Forgets the head after it was answered. */
 void core_expect_pop(struct core_backend *b);
-/* Undoes what the first `count` would have changed, then forgets them: the server skipped them. */
-void core_expect_undo(struct core_backend *b, uint32_t count);
+/* Undoes what the first `count` would have changed, then forgets them: the server skipped them.
+ * `failed`: all but the very first, which it has tried. */
+void core_expect_undo(struct core_backend *b, uint32_t count, bool failed);
+/* The client's unnamed statement is about to be another one, or none, by the message that is
+ * expected last: the server may skip it. */
+void core_expect_keep_unnamed(struct core_backend *b);
 static inline struct core_expect *core_expect_at(struct core_backend *b, uint32_t nth)
 {
     return &b->expect[(b->expect_head + nth) & (b->expect_capacity - 1)];
@@ -119,6 +125,7 @@ enum core_message core_message_check(uint8_t type, struct proto_span body);
 
 /* The unnamed statement's block starts with this. */
 struct core_unnamed {
+    uint64_t id;
     struct router_class class;
     struct router_hash hash;
 };
@@ -161,6 +168,10 @@ void core_list_in_backend(struct core_session *s, struct core_actions *a,
 void core_inject_error(struct core_backend *b, struct core_actions *a);
 void core_provoke(struct core_session *s, struct core_actions *a, enum core_own_error error,
                   struct proto_span name);
+/* A Parse under a name that the client has given already: the server finds what is wrong with the
+ * text first, and else says that such a name is taken. */
+void core_refuse_parse(struct core_session *s, struct core_actions *a,
+                       const struct proto_parse *parse);
 void core_ensure_named(struct core_session *s, struct core_actions *a, struct core_stmt *stmt);
 bool core_ensure_unnamed(struct core_session *s, struct core_actions *a);
 
@@ -278,8 +289,8 @@ bool core_splice_error(const struct router_changes *changes, struct proto_span b
 bool core_lend(struct core_session *s, struct proto_span text, struct core_actions *a);
 /* In front of what comes next: no longer. */
 void core_lend_back(struct core_session *s, struct core_actions *a);
-/* In front of a Parse of that name: the server says so if SQL has given it already. */
-void core_lend_ask(struct core_session *s, struct proto_span name, struct core_actions *a);
+/* In front of a Parse: the server says so if SQL has given its name already. */
+void core_lend_ask(struct core_session *s, const struct proto_parse *parse, struct core_actions *a);
 void core_lend_detach(struct core_session *s);
 
 /* ---- core_gone.c ---- */

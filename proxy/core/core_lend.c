@@ -82,13 +82,14 @@ void core_lend_back(struct core_session *s, struct core_actions *a)
     core_block_give(s->worker, &s->lent);
 }
 
-void core_lend_ask(struct core_session *s, struct proto_span name, struct core_actions *a)
+void core_lend_ask(struct core_session *s, const struct proto_parse *parse, struct core_actions *a)
 {
-    if ((s->pins & ROUTER_PIN_PREPARE) == 0 || s->backend->status == 'E')
+    if ((s->pins & ROUTER_PIN_PREPARE) == 0)
         return;
-    core_inject_parse(a, name, core_span(""), core_span(""));
+    /* with its text: what is wrong with that is found before the name */
+    core_inject_parse(a, parse->name, parse->text, parse->types);
     (void)core_expect_push(s->backend, CORE_EXPECT_PARSE, CORE_SWALLOW);
-    write_close(s, name, a);
+    write_close(s, parse->name, a);
 }
 
 void core_lend_detach(struct core_session *s)

@@ -357,7 +357,8 @@ bool core_local_parse(struct core_session *s, struct proto_span body, struct cor
     if (parse.name.size == 0) {
         core_unnamed_keep(s, body, &class, &hash);
     } else if (core_names_find(s->names, parse.name) != NULL) {
-        local_error(s, "42P05", "prepared statement already exists", NULL, a);
+        core_own_error_write(s, CORE_OWN_DUPLICATE_STATEMENT, (const char *)parse.name.base,
+                             &a->client);
         return false;
     } else {
         struct core_stmt *stmt =

@@ -44,7 +44,7 @@ static void skip_to_sync(struct core_backend *b, struct core_actions *a)
             s->syncs--;
         }
     }
-    core_expect_undo(b, skipped);
+    core_expect_undo(b, skipped, true);
     if (query_skipped) { /* behind what was ours a Query is skipped too: a Sync of ours ends it */
         core_inject_sync(b, a, CORE_FORWARD);
         s->syncs++;
@@ -123,6 +123,24 @@ static bool replan(struct core_backend *b, const char *sqlstate, const char *rou
     return core_replay(s, ROUTER_NODE_NONE, ROUTER_REASON_RETRY, now_ns, a);
 }
 
+/* The words that a primary has for a COPY FROM in a READ ONLY block; a replica would say "during
+ * recovery", of which the client need not know. */
+static bool read_only_copy(struct core_session *s, const struct proto_error *error,
+                           const char *sqlstate, struct core_actions *a)
+{
+    static const char recovery[] = "cannot execute COPY during recovery";
+    const struct proto_error_text text = {
+        .severity = "ERROR",
+        .sqlstate = "25006",
+        .message = "cannot execute COPY FROM in a read-only transaction"};
+    if (!s->backend->is_replica || strcmp(sqlstate, text.sqlstate) != 0 ||
+        error->message.size != sizeof(recovery) - 1 ||
+        memcmp(error->message.base, recovery, sizeof(recovery) - 1) != 0)
+        return false;
+    core_write_error(s, &text, a);
+    return true;
+}
+
 /* What becomes of an error whose fields were read. */
 static enum core_verdict take_error(struct core_backend *b, const struct proto_error *error,
                                     const char *sqlstate, uint64_t now_ns, struct core_actions *a)
@@ -183,15 +201,19 @@ static enum core_verdict take_error(struct core_backend *b, const struct proto_e
     if (late)
         core_own_error_write(s, CORE_OWN_QUERY_TIMEOUT, "", &a->client);
     s->timed_out = false;
+    const bool told = late || read_only_copy(s, error, sqlstate, a);
     if (e->kind == CORE_EXPECT_QUERY || e->kind == CORE_EXPECT_SYNC)
-        return late ? CORE_VERDICT_SWALLOW : CORE_VERDICT_FORWARD;
-    const bool replace = e->action == CORE_REPLACE_ERROR;
+        return told ? CORE_VERDICT_SWALLOW : CORE_VERDICT_FORWARD;
+    /* a text under a name that is taken may be wrong itself: then the server has said so */
+    const bool replace =
+        e->action == CORE_REPLACE_ERROR &&
+        (e->fake != CORE_OWN_DUPLICATE_STATEMENT || strcmp(sqlstate, "42P05") == 0);
     if (replace)
         core_own_error_write(s, (enum core_own_error)e->fake, e->name != NULL ? e->name : "",
                              &a->client);
     s->copy_in = false;
     skip_to_sync(b, a);
-    return replace || late ? CORE_VERDICT_SWALLOW : CORE_VERDICT_FORWARD;
+    return replace || told ? CORE_VERDICT_SWALLOW : CORE_VERDICT_FORWARD;
 }
 
 enum core_verdict core_relay_error(struct core_backend *b, struct proto_span body, uint64_t now_ns,

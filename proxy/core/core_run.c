@@ -177,8 +177,8 @@ static size_t dispose(struct core_session *s, struct proto_span in, const struct
     }
     if (s->cancelled && core_cancel_next(s, batch, a))
         return batch->size;
-    if (s->block == CORE_DEFERRED && s->class.set_read_only && s->begin == ROUTER_BEGIN_PLAIN)
-        s->begin = ROUTER_BEGIN_READ_ONLY;
+    if (s->block == CORE_DEFERRED)
+        core_begin_again(s, &s->class);
     remember_hashes(s, batch);
     core_want(s, now_ns, a);
     return 0;

@@ -259,7 +259,7 @@ void core_server_lost_for(struct core_session *s, uint64_t now_ns, struct core_a
     if (s->dirty_block) /* it may have been committed: whoever looks shall find it */
         core_write_raise(s->group->database->global_write_ns, now_ns);
     core_not_in_flight(s, b->node);
-    core_expect_undo(b, core_expect_count(b));
+    core_expect_undo(b, core_expect_count(b), false);
     core_block_give(s->worker, &s->kept); /* its last words may have come with the last reply */
     s->replayable = false;
     if (unsent) { /* only our own settings were on their way: nothing of the client's was sent */

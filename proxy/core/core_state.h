@@ -95,8 +95,10 @@ struct core_expect {
     struct router_changes *changes; /* owned, or NULL */
     struct core_stmt *stmt;         /* one reference, or NULL */
     char *name;                     /* the client's name, owned; NULL: none */
-    uint64_t unnamed_id; /* PARSE: of the unnamed statement that it makes; 0: of none that counts */
-    uint32_t kept_size;  /* SYNC and QUERY: bytes of s->kept that it answers */
+    uint64_t unnamed_id; /* PARSE: of the unnamed statement that it makes; 0: of none that counts.
+                            QUERY, CLOSE: of the moment when it goes */
+    struct core_block *unnamed_was; /* owned: the client's until then; NULL: none, or forgotten */
+    uint32_t kept_size;             /* SYNC and QUERY: bytes of s->kept that it answers */
 };
 
 /* ---- settings that a client brought along ---- */
@@ -205,6 +207,7 @@ struct core_session {
 
     uint64_t id;
     uint64_t unnamed_id;       /* identity of `unnamed`; 0: none */
+    uint64_t unnamed_change;   /* when it last became another, or none; of the same numbers */
     uint64_t batch_unnamed_id; /* what it was when the batch being sent began */
     uint64_t last_write_ns;
     uint64_t last_write_before_ns; /* restored when the block is rolled back */
@@ -354,6 +357,7 @@ struct core_backend {
     bool trial;                         /* holds a trial permit */
     uint32_t cancels;                   /* cancel requests in flight against it */
     uint64_t *unfinished_write;         /* draining: of level global, where its end is noted */
+    uint32_t unnamed_kept;              /* unnamed_was that are not NULL, of all that is expected */
 };
 
 /* ---- a worker's part of the core ---- */

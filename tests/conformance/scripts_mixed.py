@@ -25,9 +25,22 @@ script("errors of the proxy's own in each batch of a flight", (22, 24), P("st", 
        Turn(*(P("st", "select 1") + S + statement(f"select {i}") + S for i in range(10)),
             until="Z" * 20))
 
+script("what is wrong with a text comes before its name", (23, 28), P("st", "select 1") + S,
+       P("st", "nonsense") + S, P("st", "select nowhere") + S, P("st", "select 1; select 2") + S,
+       P("st", "") + S, Q("begin"), Q("nonsense"), P("st", "select 2") + S, P("st", "rollback") + S,
+       Q("rollback"), P("st", "select 3") + S, B("", "st") + E() + S, statement("select 4") + S)
+script("the unnamed statement outlives a Parse that is skipped", (23, 26), P("", "select 1") + S,
+       P("x", "nonsense") + P("", "select 2") + S, B("", "") + E() + S,
+       P("x", "nonsense") + C("S", "") + P("", "select 3") + S, B("", "") + E() + S,
+       Turn(P("x", "nonsense"), Q("select 4"), P("", "select 5"), S), B("", "") + E() + S,
+       Turn(P("x", "nonsense"), P("", "select 6"), S, B("", "") + E() + S,
+            P("x", "nonsense") + P("", "select 7") + S, P("", "select 8") + S, B("", "") + E() + S,
+            until="ZZZZZ"),
+       P("x", "select 9") + P("", "nonsense") + P("", "select 10") + S, B("", "") + E() + S)
+
 # ---- a BEGIN that is held back ----
 
-BEGIN = Q("begin")
+BEGIN, READ_ONLY = Q("begin"), Q("begin read only")
 script("BEGIN, then a batch, then COMMIT, in one flight", (20, 22),
        Turn(BEGIN, statement("select 1") + S, Q("commit"), until="ZZZ"), Q("select 2"))
 script("BEGIN, then Parse and Flush", (20, 25), BEGIN, Turn(P("", "select 1") + H, until="1"),
@@ -47,6 +60,11 @@ script("BEGIN, then several statements", (16, 20), EMPTIED, BEGIN,
 script("BEGIN, then a COMMIT by an extended statement", (20,), BEGIN, statement("commit") + S,
        Q("select 1"))
 script("BEGIN, then Terminate", (20, 42), BEGIN, Turn(message("X"), until="$"), ends=True)
+script("BEGIN twice, and the second one declares", (20, 37), EMPTIED, BEGIN, READ_ONLY,
+       Q("insert into w values (1, 1)"), Q("rollback"), READ_ONLY, Q("begin read write"),
+       Q("insert into w values (2, 2)"), Q("commit"), BEGIN,
+       statement("begin isolation level repeatable read") + S, Q("show transaction_isolation"),
+       Q("rollback"), SEEN)
 script("BEGIN by an extended statement with Describe", (20, 21),
        P("b", "begin") + D("S", "b") + B("", "b") + D("P", "") + E() + S, Q("select 1"),
        B("", "b") + E() + S, Q("rollback"))
@@ -59,7 +77,6 @@ script("BEGIN with a comment and a semicolon", (20,), Q("/* x */ begin ; -- y"),
 
 # ---- blocks that a replica may serve ----
 
-READ_ONLY = Q("begin read only")
 script("a read only block with a cursor", (20, 27), READ_ONLY,
        P("", "select id from fixed order by id") + B("po", "") + E("po", 2) + S, E("po", 2) + S,
        Q("commit"), E("po", 1) + S)
@@ -68,7 +85,11 @@ script("a read only block with COPY OUT", (20, 36), READ_ONLY, Q("copy other_fix
 script("a read only block with errors and savepoints", (20, 23), READ_ONLY, Q("savepoint a"),
        Q("select 1/0"), Q("select 1"), Q("rollback to a"), Q("select 2"), Q("commit"))
 script("a read only block with COPY IN", (20, 35), READ_ONLY, Q("copy w from stdin"), Q("rollback"),
-       modes=("session",))  # a replica says "during recovery" instead
+       READ_ONLY, Q("select 1"), Q("copy w from stdin"), Q("rollback"), READ_ONLY,
+       statement("select 1") + S, statement("copy w from stdin") + statement("select 1") + S,
+       Q("rollback"))
+script("a read only block with what replicas refuse and a primary does not", (20,), READ_ONLY,
+       Q("analyze fixed"), Q("lock table fixed in exclusive mode"), Q("notify nobody"), Q("commit"))
 script("a read only block with a write by an extended statement", (20,), READ_ONLY,
        statement("insert into w values (1, 1)") + S, statement("select 1") + S, Q("rollback"))
 script("a read only block with prepared statements of before", (20, 26),

@@ -2,10 +2,7 @@
 """Scripts that nobody has thought of: messages in any order, from a seed, to PostgreSQL and through
 the proxy. The answers must be the same, and so must be what was written.
 
-RANDOM_SEEDS=first:count runs others than the usual ones. A few in a hundred of those differ in which of
-two errors comes first: a duplicate statement (42P05) is found before what is wrong with its text, the
-unnamed statement is gone (26000) when one that was to replace it was skipped, and a replica has its
-own words for 25006."""
+RANDOM_SEEDS=first:count runs others than the usual ones."""
 import os
 import random
 

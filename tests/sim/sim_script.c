@@ -264,7 +264,11 @@ static void named(struct sim_model *m)
 static void unnamed_kept(struct sim_model *m)
 {
     struct sim_client *c = m->c;
-    if (m->names[SIM_NAMES].exists && takes_parameter(m->names[SIM_NAMES].kind)) {
+    const int missing = (int)sim_below(SIM_NAMES);
+    if (!m->names[missing].exists && sim_chance(20)) { /* a Parse that is skipped changes nothing */
+        bind_execute(m, missing, SIM_PREAD, c->numbers++, false);
+        parse(m, SIM_NAMES, SIM_PREAD, c->numbers);
+    } else if (m->names[SIM_NAMES].exists && takes_parameter(m->names[SIM_NAMES].kind)) {
         bind_execute(m, SIM_NAMES, m->names[SIM_NAMES].kind, c->numbers++, sim_chance(50));
     } else if (sim_chance(15) && !m->names[SIM_NAMES].exists) {
         bind_execute(m, SIM_NAMES, SIM_PREAD, c->numbers++, false);

@@ -118,7 +118,7 @@ static void a_name_that_sql_has_given_is_taken(void **state)
     story_server(st, 0, "C(PREPARE) Z(I)");
     st->log_size = 0;
     story_client(st, "P(b|SELECT 2) S");
-    story_expect(st, "primary: P(b|) C(Sb) P(sg|SELECT 2) S\n");
+    story_expect(st, "primary: P(b|SELECT 2) C(Sb) P(sg|SELECT 2) S\n");
     story_server(st, 0, "E(42P05) Z(I)");
     story_expect(st, "client: E(42P05) Z(I)\n");
     assert_null(core_names_find(st->session.names, core_span("b")));

@@ -11,9 +11,23 @@ static void a_second_named_parse_is_42P05(void **state)
     story_server(st, 1, "1 Z(I)");
     story_expect(st, "replica: P(sg|SELECT 1) S\nclient: 1 Z(I)\nrelease replica\n");
     story_client(st, "P(a|SELECT 2) S");
-    story_expect(st, "replica: P(|switchgear provokes an error) S\n");
-    story_server(st, 1, "E(42601) Z(I)");
+    story_expect(st, "replica: C(Ssg_taken) P(sg_taken|) P(sg_taken|SELECT 2) S\n");
+    story_server(st, 1, "3 1 E(42P05) Z(I)");
     story_expect(st, "client: E(42P05) Z(I)\nrelease replica\n");
+}
+
+/* PostgreSQL looks at the text before it looks at the name. */
+static void what_is_wrong_with_the_text_comes_before_the_name(void **state)
+{
+    struct story *st = *state;
+    story_client(st, "P(a|SELECT 1) S");
+    story_server(st, 1, "1 Z(I)");
+    st->log_size = 0;
+    story_client(st, "P(a|SELEC) S B(a) E() S");
+    story_expect(
+        st, "primary: C(Ssg_taken) P(sg_taken|) P(sg_taken|SELEC) S P(sg|SELECT 1) B(sg) E S\n");
+    story_server(st, 0, "3 1 E(42601) Z(I) 1 2 C(SELECT 1) Z(I)");
+    story_expect(st, "client: E(42601) Z(I) 2 C(SELECT 1) Z(I)\nrelease primary\n");
 }
 
 static void bind_on_another_backend_is_parsed_there_first(void **state)
@@ -226,6 +240,59 @@ static void one_that_is_parsed_again_for_a_bind_too(void **state)
     story_expect(st, "client: E(42601) Z(I)\nrelease primary\nprimary: P(|SELECT 1) B() E S\n");
 }
 
+static void the_unnamed_statement_outlives_what_is_skipped(void **state)
+{
+    static const char *const skipped[] = {"P(|SELECT 2) S", "P(|SELECT 2) C(S) P(|SELECT 3) S",
+                                          "Q(SELECT 2) P(|SELECT 3) S"};
+    struct story *st = *state;
+    st->topology.nodes_count = 1;
+    for (size_t i = 0; i < sizeof(skipped) / sizeof(skipped[0]); i++) {
+        story_client(st, "P(|SELECT 1) S");
+        story_server(st, 0, "1 Z(I)");
+        story_client(st, "P(n|SELEC)");
+        story_client(st, skipped[i]);
+        story_server(st, 0, "E(42601) Z(I)");
+        st->log_size = 0;
+        story_client(st, "B() E() S");
+        story_expect(st, "primary: P(|SELECT 1) B() E S\n");
+        story_server(st, 0, "1 2 C(SELECT 1) Z(I)");
+        st->log_size = 0;
+    }
+}
+
+static void but_not_a_parse_that_fails(void **state)
+{
+    struct story *st = *state;
+    st->topology.nodes_count = 1;
+    story_client(st, "P(|SELECT 1) S");
+    story_server(st, 0, "1 Z(I)");
+    story_client(st, "P(n|SELECT 2) P(|SELEC) P(|SELECT 3) S");
+    story_server(st, 0, "1 E(42601) Z(I)");
+    st->log_size = 0;
+    story_client(st, "B() E() S");
+    story_expect(st, "primary: P(|switchgear provokes an error) E S\n");
+}
+
+/* What the next batch makes of it is not undone with what was skipped in this one. */
+static void nor_what_came_behind_the_sync(void **state)
+{
+    struct story *st = *state;
+    st->topology.nodes_count = 1;
+    story_client(st, "P(|SELECT 1) S");
+    story_server(st, 0, "1 Z(I)");
+    story_client(st, "P(n|SELEC) P(|SELECT 2) S P(|SELECT 3) S");
+    story_server(st, 0, "E(42601) Z(I) 1 Z(I)");
+    st->log_size = 0;
+    story_client(st, "B() E() S");
+    story_expect(st, "primary: B() E S\n");
+    story_server(st, 0, "2 C(SELECT 1) Z(I)");
+    story_client(st, "P(n|SELEC) P(|SELECT 2) S Q(SELECT 3)");
+    story_server(st, 0, "E(42601) Z(I) C(SELECT 1) Z(I)");
+    st->log_size = 0;
+    story_client(st, "B() E() S");
+    story_expect(st, "primary: P(|switchgear provokes an error) E S\n");
+}
+
 static void batches_that_parse_for_themselves_do_not_wait(void **state)
 {
     struct story *st = *state;
@@ -237,6 +304,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         STORY(a_second_named_parse_is_42P05),
+        STORY(what_is_wrong_with_the_text_comes_before_the_name),
         STORY(bind_on_another_backend_is_parsed_there_first),
         STORY(an_error_undoes_the_skipped_parse),
         STORY(a_name_that_a_skipped_batch_would_have_given_is_not_used_ahead),
@@ -252,6 +320,9 @@ int main(void)
         STORY(what_fell_out_and_was_not_closed_is_there_still),
         STORY(an_unnamed_statement_is_used_when_its_parse_is_answered),
         STORY(one_that_is_parsed_again_for_a_bind_too),
+        STORY(the_unnamed_statement_outlives_what_is_skipped),
+        STORY(but_not_a_parse_that_fails),
+        STORY(nor_what_came_behind_the_sync),
         STORY(batches_that_parse_for_themselves_do_not_wait),
         STORY(a_connection_in_which_a_query_was_skipped_is_not_given_back_as_it_is),
     };

@@ -224,6 +224,7 @@ static void transactions_declare_themselves(void **state)
     assert_int_equal(classify("BEGIN READ ONLY, READ WRITE").begin, ROUTER_BEGIN_WRITE);
     assert_int_equal(classify("BEGIN ISOLATION LEVEL SERIALIZABLE READ ONLY DEFERRABLE").begin,
                      ROUTER_BEGIN_WRITE);
+    assert_true(classify("BEGIN DEFERRABLE").declares && !classify("BEGIN WORK").declares);
     assert_true(classify("COMMIT").ends && classify("END").ends);
     assert_false(classify("COMMIT AND CHAIN").ends);
     assert_true(classify("ABORT").rolls_back);
