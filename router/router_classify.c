@@ -86,6 +86,8 @@ static void merge_statement(struct router_class *ret, const struct router_statem
                                                 !s->finding.moves_sequence && !ret->moves_sequence);
     ret->moves_sequence = ret->moves_sequence || s->finding.moves_sequence || s->finding.taints ||
                           (s->finding.verdict == ROUTER_VERDICT_WRITE && s->finding.by_node_type);
+    ret->home = ret->home || s->finding.home;
+    ret->acts = ret->acts || s->finding.acts;
     ret->by_node_type = ret->by_node_type || s->finding.by_node_type;
     ret->forgets_statements = ret->forgets_statements || s->forgets_statements;
     ret->has_transaction = ret->has_transaction || s->is_transaction;
@@ -184,7 +186,7 @@ static void apply_hint(struct router_class *ret, const struct router_hint *hint)
         ret->verdict = ROUTER_VERDICT_WRITE; /* by content still a read: it makes nothing dirty */
         ret->by_node_type = true;
     } else if (hint->route == ROUTER_ROUTE_REPLICA && ret->verdict == ROUTER_VERDICT_WRITE &&
-               !ret->by_node_type) {
+               !ret->by_node_type && !ret->acts) {
         ret->verdict = ROUTER_VERDICT_READ;
         ret->writes = false;
     } else {

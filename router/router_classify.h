@@ -97,6 +97,10 @@ struct router_class {
     bool asks_sequence;  /* currval or lastval, without anything before it that may have moved one:
                             the answer lies in the backend that this session's nextval ran on */
     bool moves_sequence; /* nextval, setval, or what may call them: DML, functions */
+    bool home;           /* the primary's, in a READ ONLY block too, where that has the choice: a
+                            standby refuses it or answers something else */
+    bool acts;           /* ... and a standby would do it, silently, on itself alone: locks,
+                            pg_terminate_backend, dblink, COPY to a file */
     bool by_node_type;   /* a write by its node type: no hint can make it a read */
     bool hinted;         /* a hint decided */
     bool forgets_statements; /* DEALLOCATE ALL or DISCARD ALL somewhere in the text */

@@ -84,7 +84,7 @@ static bool doubt_is_lifted(const struct router_request *request)
 
     if (request->route != ROUTER_ROUTE_REPLICA || c->verdict != ROUTER_VERDICT_WRITE)
         return false;
-    if (c->by_node_type || !c->alone)
+    if (c->by_node_type || c->acts || !c->alone)
         return false;
     return c->reason == ROUTER_REASON_VOLATILE_FUNCTION ||
            c->reason == ROUTER_REASON_UNKNOWN_FUNCTION ||
@@ -93,16 +93,15 @@ static bool doubt_is_lifted(const struct router_request *request)
 }
 
 /* The server itself keeps a READ ONLY block from writing, on any node. A text that may end the
- * block, or state of the session, is not the block's; and some utilities (ANALYZE, LOCK, NOTIFY)
- * run in one on the primary, but not on a replica. */
+ * block, state of the session, and what a READ ONLY block may do but only on the primary, are not
+ * the block's. */
 static bool reads_in_read_only_block(const struct router_request *request)
 {
     const struct router_class *c = &request->class;
 
-    if (!request->begins_read_only || c->has_transaction)
+    if (!request->begins_read_only || c->has_transaction || c->home)
         return false;
-    return c->verdict == ROUTER_VERDICT_READ ||
-           (c->verdict == ROUTER_VERDICT_WRITE && c->reason != ROUTER_REASON_UTILITY) ||
+    return c->verdict == ROUTER_VERDICT_READ || c->verdict == ROUTER_VERDICT_WRITE ||
            (c->verdict == ROUTER_VERDICT_TRANSACTION &&
             (c->reason == ROUTER_REASON_SAVEPOINT || c->set_read_only ||
              c->begin != ROUTER_BEGIN_NONE));

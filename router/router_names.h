@@ -30,6 +30,12 @@ static inline bool router_name_starts(struct router_name name, const char *text)
     return name.size >= size && __builtin_memcmp(name.base, text, size) == 0;
 }
 
+static inline bool router_name_ends(struct router_name name, const char *text)
+{
+    const size_t size = __builtin_strlen(text);
+    return name.size >= size && __builtin_memcmp(name.base + name.size - size, text, size) == 0;
+}
+
 enum router_function {
     ROUTER_FUNCTION_UNKNOWN,
     ROUTER_FUNCTION_READ,

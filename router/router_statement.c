@@ -79,10 +79,27 @@ static void on_create_as(struct context *c)
         c->s->finding.taints = c->s->finding.names_prepared = true;
 }
 
+/* Of what a READ ONLY transaction may do at all, a standby does not take most. */
 static void on_utility(struct context *c)
 {
+    c->s->finding.home = true;
     decide(c, ROUTER_VERDICT_WRITE, ROUTER_REASON_UTILITY);
     walk(c, ROUTER_WALK_WRITE);
+}
+
+/* Locks that a standby takes as well, and that pg_dump wants where it reads: up to ROW EXCLUSIVE.
+ */
+static void on_lock(struct context *c)
+{
+    const struct router_name mode = text_of(c, "mode");
+    on_utility(c);
+    c->s->finding.home = mode.size != 1 || mode.base[0] < '1' || mode.base[0] > '3';
+}
+
+static void on_checkpoint(struct context *c)
+{
+    on_utility(c);
+    c->s->finding.acts = true;
 }
 
 static void on_call(struct context *c)
@@ -98,6 +115,7 @@ static void on_copy(struct context *c)
                      router_tree_field(c->tree, c->node, "filename") == ROUTER_TREE_NONE;
     if (!out) {
         on_utility(c);
+        c->s->finding.acts = !is_true(c, "is_from"); /* to a file or program */
         return;
     }
     decide(c, ROUTER_VERDICT_READ, ROUTER_REASON_COPY_OUT);
@@ -280,7 +298,7 @@ struct rule {
 static const struct rule rules[] = {
     {"AlterDatabaseStmt", on_database},
     {"CallStmt", on_call},
-    {"CheckPointStmt", on_utility},
+    {"CheckPointStmt", on_checkpoint},
     {"ClosePortalStmt", on_cursor},
     {"ClusterStmt", on_utility},
     {"ConstraintsSetStmt", on_set_constraints},
@@ -299,7 +317,7 @@ static const struct rule rules[] = {
     {"InsertStmt", on_dml},
     {"ListenStmt", on_listen},
     {"LoadStmt", on_load},
-    {"LockStmt", on_utility},
+    {"LockStmt", on_lock},
     {"MergeStmt", on_dml},
     {"NotifyStmt", on_utility},
     {"PrepareStmt", on_prepare},

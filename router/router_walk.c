@@ -189,6 +189,9 @@ static void visit_relation(struct walk *w, uint32_t relation)
             router_finding_deny(w->finding, ROUTER_REASON_TEMP_TABLE);
     } else if (router_name_is(router_tree_text(tree, relation, "relpersistence"), "t")) {
         visit_temporary(w, relation);
+    } else if (w->scope == ROUTER_WALK_READ && router_name_ends(name, "_seq")) {
+        keep_home(w, ROUTER_REASON_NODE_SPECIFIC); /* a sequence, as serial names them */
+        w->finding->home = true;
     } else if (router_name_is(schema, "information_schema") || router_name_starts(schema, "pg_") ||
                (schema.size == 0 && router_name_starts(name, "pg_"))) {
         if (reads_catalog_only(schema, name))
@@ -257,6 +260,20 @@ static bool is_whole_row(struct walk *w, uint32_t column)
     return false;
 }
 
+/* Only a sequence's own row has such columns. What a standby shows of it is up to 32 values ahead:
+ * so many are written to the log at once. */
+static bool is_of_sequence(const struct router_tree *tree, uint32_t column)
+{
+    const uint32_t fields = router_tree_field(tree, column, "fields");
+    if (fields == ROUTER_TREE_NONE)
+        return false;
+    const struct router_name name = router_tree_string(
+        tree, router_tree_element(tree, fields, router_tree_size(tree, fields) - 1));
+    return name.base != NULL &&
+           (router_name_is(name, "last_value") || router_name_is(name, "is_called") ||
+            router_name_is(name, "log_cnt"));
+}
+
 static bool makes_another_value(struct router_name node)
 {
     return router_name_is(node, "FuncCall") || router_name_is(node, "A_Expr") ||
@@ -271,6 +288,10 @@ static bool makes_another_value(struct router_name node)
 static void visit_column(struct walk *w, uint32_t column)
 {
     const struct router_tree *tree = w->tree;
+    if (is_of_sequence(tree, column)) {
+        keep_home(w, ROUTER_REASON_NODE_SPECIFIC);
+        w->finding->home = true;
+    }
     bool cast = false;
     bool exported = false;
     uint32_t at = tree->nodes[column].parent;

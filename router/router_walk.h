@@ -22,6 +22,8 @@ struct router_finding {
     bool uses_random;
     bool asks_sequence;  /* currval or lastval: what nextval left in the session */
     bool moves_sequence; /* nextval or setval */
+    bool home;           /* these two as in struct router_class */
+    bool acts;
     bool cacheable;
     bool changes;        /* of the session's settings, or a savepoint: router_change.h */
     bool moves_database; /* DROP DATABASE and the like */

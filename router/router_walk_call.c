@@ -66,9 +66,49 @@ static void visit_current_setting(struct walk *w, uint32_t args)
         keep_home(w, ROUTER_REASON_NODE_SPECIFIC);
 }
 
+/* Done by a standby too, and then where nobody looks for it: locks that keep nobody out, signals to
+ * another server's processes, files and slots of another server. */
+static bool acts_on_its_node(struct router_name name)
+{
+    static const char *const names[] = {"lo_export", "pg_cancel_backend", "pg_terminate_backend",
+                                        "pg_promote", "pg_reload_conf"};
+    static const char *const starts[] = {"dblink",
+                                         "pg_advisory_xact_lock",
+                                         "pg_copy_",
+                                         "pg_create_",
+                                         "pg_drop_replication_",
+                                         "pg_log_backend_memory_",
+                                         "pg_logical_slot_get_",
+                                         "pg_replication_",
+                                         "pg_rotate_logfile",
+                                         "pg_stat_reset",
+                                         "pg_try_advisory_xact_lock",
+                                         "pg_wal_replay_"};
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+        if (router_name_is(name, names[i]))
+            return true;
+    for (size_t i = 0; i < sizeof(starts) / sizeof(starts[0]); i++)
+        if (router_name_starts(name, starts[i]))
+            return true;
+    return false;
+}
+
+/* A READ ONLY transaction may call it, but on a standby it fails, or means something else. */
+static bool belongs_home(struct router_name name, enum router_function function)
+{
+    return function == ROUTER_FUNCTION_VOLATILE || function == ROUTER_FUNCTION_EFFECT ||
+           function == ROUTER_FUNCTION_OUTSIDE || router_name_is(name, "txid_current") ||
+           router_name_is(name, "pg_current_xact_id");
+}
+
 void router_walk_called(struct walk *w, struct router_name name, bool foreign, uint32_t args)
 {
     struct router_finding *f = w->finding;
+    const enum router_function function =
+        foreign ? ROUTER_FUNCTION_UNKNOWN : router_name_function(name);
+    const bool acts = (!foreign || router_name_runs_text(name)) && acts_on_its_node(name);
+    f->acts = f->acts || acts;
+    f->home = f->home || acts || belongs_home(name, function);
     if (router_name_runs_text(name)) {
         f->taints = true;
         router_finding_deny(f, ROUTER_REASON_SQL_AS_TEXT);
@@ -76,7 +116,7 @@ void router_walk_called(struct walk *w, struct router_name name, bool foreign, u
             pin(w, ROUTER_REASON_LOAD); /* in the process: not even DISCARD ALL ends it */
         return;
     }
-    switch (foreign ? ROUTER_FUNCTION_UNKNOWN : router_name_function(name)) {
+    switch (function) {
     case ROUTER_FUNCTION_READ:
         return;
     case ROUTER_FUNCTION_RANDOM:

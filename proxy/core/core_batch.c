@@ -71,6 +71,8 @@ static void merge(struct core_batch *batch, const struct router_class *c, bool f
     into->uses_random = was.uses_random || c->uses_random;
     into->asks_sequence = was.asks_sequence || (c->asks_sequence && !was.moves_sequence);
     into->moves_sequence = was.moves_sequence || c->moves_sequence;
+    into->home = was.home || c->home;
+    into->acts = was.acts || c->acts;
     into->by_node_type = was.by_node_type || c->by_node_type;
     into->forgets_statements = was.forgets_statements || c->forgets_statements;
 }

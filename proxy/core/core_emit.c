@@ -230,11 +230,12 @@ static void emit_execute(struct core_session *s, struct proto_span body)
 static bool deny(struct core_session *s, uint8_t type, struct core_actions *a)
 {
     core_provoke(s, a,
-                 s->cancel_denied         ? CORE_OWN_CANCELLED
-                 : s->block_denied        ? CORE_OWN_NO_BLOCKS
-                 : s->sequence_denied     ? CORE_OWN_NO_SEQUENCE_VALUE
-                 : s->backend->is_replica ? CORE_OWN_PIN_ON_REPLICA
-                                          : CORE_OWN_TOO_MANY_PINS,
+                 s->cancel_denied          ? CORE_OWN_CANCELLED
+                 : s->block_denied         ? CORE_OWN_NO_BLOCKS
+                 : s->sequence_denied      ? CORE_OWN_NO_SEQUENCE_VALUE
+                 : !s->backend->is_replica ? CORE_OWN_TOO_MANY_PINS
+                 : s->class.acts           ? CORE_OWN_ACT_ON_REPLICA
+                                           : CORE_OWN_PIN_ON_REPLICA,
                  core_span(""));
     s->pin_denied = s->sequence_denied = s->block_denied = s->cancel_denied = false;
     if (type != 'Q')

@@ -50,6 +50,11 @@ void core_own_error_write(struct core_session *s, enum core_own_error error, con
         text.message = "this statement would bind the session to a replica";
         text.hint = "Run it before the READ ONLY transaction, or in one that is not READ ONLY.";
         break;
+    case CORE_OWN_ACT_ON_REPLICA:
+        text.sqlstate = "0A000";
+        text.message = "this statement would act on a replica instead of the primary";
+        text.hint = "Run it first in its READ ONLY transaction, or in one that is not READ ONLY.";
+        break;
     case CORE_OWN_NO_STATEMENT:
         text.sqlstate = "26000";
         (void)snprintf(message, sizeof(message), "prepared statement \"%s\" does not exist", name);

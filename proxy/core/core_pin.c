@@ -43,12 +43,13 @@ static bool count_one(struct core_group *g)
 void core_pin_ask(struct core_session *s)
 {
     s->pin_denied = false;
-    if (s->pin != ROUTER_REASON_NONE || core_pins_of(s, &s->class) == 0)
+    /* a session cannot stay on a replica: no write could follow */
+    const bool on_replica = s->backend != NULL && s->backend->is_replica && core_is_bound(s);
+    const bool acts = on_replica && s->class.acts;
+    if (s->pin != ROUTER_REASON_NONE || (core_pins_of(s, &s->class) == 0 && !acts))
         return;
     if (s->group->database->pool_mode == CORE_POOL_SESSION)
         return; /* it keeps its backend anyway: pool_size is the limit */
-    /* a session cannot stay on a replica: no write could follow */
-    const bool on_replica = s->backend != NULL && s->backend->is_replica && core_is_bound(s);
     if (on_replica && s->backend->status == 'E' && core_expect_count(s->backend) == 0) {
         s->class.pins = 0; /* in a failed block it does nothing, and the server says so */
         s->class.changes = false;
@@ -109,8 +110,9 @@ void core_pin_take(struct core_session *s, const struct router_class *class)
 bool core_pin_late(struct core_session *s, const struct router_class *class, struct core_actions *a)
 {
     assert(s->streaming);
-    if (class->pins != 0 && s->backend->is_replica) {
-        core_provoke(s, a, CORE_OWN_PIN_ON_REPLICA, core_span(""));
+    if ((class->pins != 0 || class->acts) && s->backend->is_replica) {
+        core_provoke(s, a, class->acts ? CORE_OWN_ACT_ON_REPLICA : CORE_OWN_PIN_ON_REPLICA,
+                     core_span(""));
         return false;
     }
     core_pin_take(s, class);

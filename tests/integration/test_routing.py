@@ -54,6 +54,7 @@ WRITES = [
     "select * from (select * from t where id = 1 for key share) q",
     "with x as (insert into log (note) values ('cte') returning id) select * from x",
     "select nextval('ticket')",
+    "select last_value from ticket",
     "select txid_current()",
     "select pg_advisory_xact_lock(42)",
     "explain analyze insert into log (note) values ('explained')",
@@ -143,6 +144,39 @@ def test_a_write_in_a_read_only_block_gets_25006(session):
         rows_of(session, "update t set v = 1")
     rows_of(session, "rollback")
     assert caught.value.pgcode == "25006"
+
+
+@pytest.mark.invariant
+def test_a_read_only_block_takes_no_lock_on_a_replica(cluster, session):
+    lock = "select pg_advisory_xact_lock(4711)"
+    rows_of(session, "begin read only")
+    assert where(cluster, session, lock) == {"p1"}
+    rows_of(session, "rollback")
+    rows_of(session, "begin read only")
+    assert on_a_replica(where(cluster, session, "select 1"))
+    with pytest.raises(psycopg2.Error) as caught:
+        rows_of(session, lock)
+    assert caught.value.pgcode == "0A000" and "first in its READ ONLY" in str(caught.value)
+    rows_of(session, "rollback")
+    for sql in ("lock table t in share mode", "notify nobody", "select txid_current()"):
+        rows_of(session, "begin read only")
+        assert where(cluster, session, sql) == {"p1"}
+        rows_of(session, "commit")
+
+
+@pytest.mark.invariant
+def test_what_a_chained_commit_kept_is_read_back(cluster, gear):
+    for replica in cluster.replicas:
+        replica.pause_replay()
+    try:
+        for value, chain in enumerate(("commit and chain", "commit; begin"), 77):
+            session = gear.connect()
+            for sql in ("begin", f"update t set v = {value} where id = 9", chain, "rollback"):
+                rows_of(session, sql)
+            assert one(session, "select v from t where id = 9") == value
+    finally:
+        for replica in cluster.replicas:
+            replica.resume_replay()
 
 
 def test_serializable_read_only_goes_to_the_primary(cluster, session):

@@ -95,6 +95,31 @@ static void a_declared_block_in_one_batch_with_its_read_is_read_only_there(void 
                      "client: 1 2 D(1) C(SELECT 1) Z(T)\n");
 }
 
+/* A standby would take the lock, and it would keep nobody out. */
+static void a_lock_in_a_read_only_block_is_the_primarys_or_fails(void **state)
+{
+    struct story *st = *state;
+    st->database.until_write = false;
+    story_client(st, "Q(BEGIN READ ONLY) Q(SELECT pg_advisory_xact_lock(1))");
+    story_expect(st, "client: C(BEGIN) Z(T)\n"
+                     "primary: P(|BEGIN READ ONLY) B() E Q(SELECT pg_advisory_xact_lock(1))\n");
+    story_server(st, 0, "1 2 C(BEGIN) T(a) D(1) C(SELECT 1) Z(T)");
+    story_client(st, "Q(ROLLBACK)");
+    story_server(st, 0, "C(ROLLBACK) Z(I)");
+    st->log_size = 0;
+    story_replicate(st);
+    story_client(st, "Q(BEGIN READ ONLY) Q(SELECT 1)");
+    story_server(st, 1, "1 2 C(BEGIN) T(a) D(1) C(SELECT 1) Z(T)");
+    st->log_size = 0;
+    story_client(st, "Q(SELECT pg_advisory_xact_lock(1))");
+    assert_null(strstr(st->log, "advisory"));
+    story_server(st, 1, "E(26000) Z(E)");
+    assert_non_null(strstr(st->log, "E(0A000) Z(E)"));
+    st->log_size = 0;
+    story_client(st, "P(|SELECT pg_advisory_xact_lock(1)) B() E S"); /* it has failed: no harm */
+    assert_non_null(strstr(st->log, "advisory"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -104,6 +129,7 @@ int main(void)
         STORY(a_begin_that_has_a_name_is_known_from_then_on),
         STORY(only_what_cannot_fail_is_answered_here),
         STORY(a_declared_block_in_one_batch_with_its_read_is_read_only_there),
+        STORY(a_lock_in_a_read_only_block_is_the_primarys_or_fails),
     };
     return cmocka_run_group_tests_name("core_block", tests, NULL, NULL);
 }

@@ -349,11 +349,72 @@ a_value_of_a_sequence_is_asked_for_unless_something_before_may_have_made_it(void
     }
 }
 
+/* What a READ ONLY block may do and a replica may not, or not where it counts. */
+static void a_read_only_block_wants_the_primary_for_what_acts(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        bool home, acts;
+    } rows[] = {
+        {"SELECT pg_advisory_xact_lock(1)", true, true},
+        {"SELECT f(), pg_try_advisory_xact_lock_shared(1)", true, true},
+        {"SELECT 1; SELECT pg_terminate_backend(1)", true, true},
+        {"DECLARE c CURSOR FOR SELECT pg_advisory_xact_lock(id) FROM t", true, true},
+        {"SELECT * FROM dblink('x', 'y') AS d(a int)", true, true},
+        {"COPY t TO '/tmp/x'", true, true},
+        {"COPY t FROM '/tmp/x'", true, false},
+        {"CHECKPOINT", true, true},
+        {"SELECT pg_promote()", true, true},
+        {"NOTIFY x", true, false},
+        {"SELECT pg_notify('x', '')", true, false},
+        {"SELECT txid_current()", true, false},
+        {"SELECT pg_current_wal_lsn()", true, false},
+        {"LOCK TABLE t", true, false},
+        {"LOCK TABLE t IN SHARE MODE", true, false},
+        {"LOCK TABLE t IN ROW EXCLUSIVE MODE", false, false},
+        {"LOCK TABLE t IN ACCESS SHARE MODE", false, false},
+        {"SELECT last_value FROM s", true, false},
+        {"SELECT f()", false, false},
+        {"SELECT app.pg_promote()", false, false},
+        {"SELECT count(*) FROM pg_class", false, false},
+        {"UPDATE t SET v = 1", false, false},
+        {"SELECT 1", false, false},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        const struct router_class class = classify(rows[i].text);
+        if (class.home != rows[i].home || class.acts != rows[i].acts)
+            fail_msg("home %d, acts %d: %s", class.home, class.acts, rows[i].text);
+    }
+    assert_true(
+        classify("/* switchgear: route=replica */ SELECT pg_advisory_xact_lock(1)").verdict ==
+        ROUTER_VERDICT_WRITE);
+}
+
+/* A standby shows up to 32 values more than were handed out. */
+static void a_sequence_is_read_on_the_primary(void **state)
+{
+    (void)state;
+    static const struct row rows[] = {
+        {"SELECT last_value FROM ticket", WRITE(NODE_SPECIFIC)},
+        {"SELECT s.is_called FROM app.ticket s", WRITE(NODE_SPECIFIC)},
+        {"SELECT * FROM t WHERE id > (SELECT log_cnt FROM ticket)", WRITE(NODE_SPECIFIC)},
+        {"SELECT * FROM t_id_seq", WRITE(NODE_SPECIFIC)},
+        {"TABLE app.t_id_seq", WRITE(NODE_SPECIFIC)},
+        {"SELECT last_value(v) OVER () FROM t", READ(SELECT)},
+        {"SELECT * FROM seq", READ(SELECT)},
+    };
+    CHECK(rows);
+    assert_false(classify("SELECT last_value FROM ticket").writes);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(functions_are_found_wherever_they_hide),
         cmocka_unit_test(a_name_is_what_the_server_makes_of_it),
+        cmocka_unit_test(a_read_only_block_wants_the_primary_for_what_acts),
+        cmocka_unit_test(a_sequence_is_read_on_the_primary),
         cmocka_unit_test(a_cast_of_a_row_may_be_anybodys_function),
         cmocka_unit_test(writes_are_found_inside_reads),
         cmocka_unit_test(explain_is_its_body_only_if_it_runs),

@@ -134,8 +134,11 @@ static void everything_in_a_read_only_block_reads(void **arg)
     w.request.class.verdict = ROUTER_VERDICT_WRITE;
     w.request.class.reason = ROUTER_REASON_DML;
     replica(&w, ROUTER_REASON_READ_ONLY_TRANSACTION);
-    w.request.class.reason = ROUTER_REASON_UTILITY; /* ANALYZE, which a replica would refuse */
+    w.request.class.reason = ROUTER_REASON_UTILITY;
+    w.request.class.home = true; /* ANALYZE, which a replica would refuse */
     primary(&w, ROUTER_REASON_UTILITY, false);
+    w.request.class.home = false; /* a weak LOCK */
+    replica(&w, ROUTER_REASON_READ_ONLY_TRANSACTION);
     w.request.class.reason = ROUTER_REASON_DML;
     w.request.class.has_transaction = true; /* COMMIT; INSERT ...: it leaves the block */
     primary(&w, ROUTER_REASON_DML, false);

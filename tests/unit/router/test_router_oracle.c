@@ -10,8 +10,8 @@
 
 #include "router_classify.h"
 
-/* Only the catalog tells: a foreign table, a sequence, unlogged tables. */
-static const int needs_catalog[] = {28, 156, 235, 361};
+/* Only the catalog tells: a foreign table, unlogged tables. */
+static const int needs_catalog[] = {28, 235, 361};
 
 /* Reads that are missed: a cast to regclass, a SET LOCAL among others. */
 static const int missed[] = {141, 372};
