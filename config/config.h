@@ -153,6 +153,7 @@ struct config_switchgear {
     int client_tls_sslmode, server_tls_sslmode; /* enum config_sslmode */
     /* files: beside the configuration file unless they are absolute; config_finish() sees to it */
     const char *client_tls_cert_file, *client_tls_key_file, *client_tls_ca_file;
+    const char *client_tls_crl_file;
     const char *client_tls_protocols, *client_tls_ciphers, *client_tls13_ciphers,
         *client_tls_ecdhcurve, *client_tls_dheparams;
     const char *server_tls_cert_file, *server_tls_key_file, *server_tls_ca_file;

@@ -35,6 +35,7 @@ void config_arena_destroy(struct config_arena *a)
         regfree(&r->compiled);
     while (a->chunks != NULL) {
         struct config_chunk *next = a->chunks->next;
+        explicit_bzero(a->chunks->bytes, a->chunks->size); /* passwords are in there */
         free(a->chunks);
         a->chunks = next;
     }

@@ -79,6 +79,11 @@ static void client_check(struct config *c, struct config_problems *p)
 {
     const struct config_switchgear *s = &c->switchgear;
     protocols_check(c, "client_tls_protocols", s->client_tls_protocols, p);
+    if (s->client_tls_crl_file[0] != '\0' && s->client_tls_ca_file[0] == '\0')
+        config_setting_problem(c, "client_tls_crl_file", false,
+                               "client_tls_crl_file says which certificates of client_tls_ca_file "
+                               "are revoked: name that file too",
+                               p);
     if (s->client_tls_sslmode == CONFIG_SSL_DISABLE)
         return;
     client_needs(c, "client_tls_cert_file", s->client_tls_cert_file, p);
@@ -144,6 +149,7 @@ void config_tls_finish(struct config *c)
     resolve(c, &s->client_tls_cert_file);
     resolve(c, &s->client_tls_key_file);
     resolve(c, &s->client_tls_ca_file);
+    resolve(c, &s->client_tls_crl_file);
     resolve(c, &s->server_tls_cert_file);
     resolve(c, &s->server_tls_key_file);
     resolve(c, &s->server_tls_ca_file);

@@ -94,7 +94,8 @@ enum proto_status proto_proxy_read(struct proto_span in, struct proto_proxy *ret
     if (status != PROTO_OK)
         return status;
     const uint32_t body_size = proto_load_u16(in.base + 14);
-    struct proto_proxy found = {.size = PROTO_PROXY_FIXED_SIZE + body_size};
+    struct proto_proxy found = {.size = PROTO_PROXY_FIXED_SIZE + body_size,
+                                .is_local = in.base[12] == (2 << 4 | COMMAND_LOCAL)};
     const uint8_t family = in.base[13] >> 4;
     if (in.base[12] == (2 << 4 | COMMAND_PROXY) && body_size < address_sizes[family])
         return PROTO_EMALFORMED;

@@ -18,6 +18,7 @@ enum {
 
 struct proto_proxy {
     uint32_t size;      /* of the header: the connection's own bytes begin behind it */
+    bool is_local;      /* LOCAL: the load balancer speaks for itself */
     bool has_address;   /* false: LOCAL, or a family that has no IP address: the real one counts */
     bool is_v4;         /* addresses are v4-mapped then */
     uint8_t source[16]; /* of the client */

@@ -62,7 +62,7 @@ void auth_peer_start(struct auth *a, uint64_t now_ns)
     struct ucred credentials;
     socklen_t size = sizeof(credentials);
     struct auth_peer *peer = calloc(1, sizeof(*peer));
-    if (peer == NULL ||
+    if (peer == NULL || a->client->is_relayed || /* the socket is the load balancer's */
         getsockopt(a->client->fd, SOL_SOCKET, SO_PEERCRED, &credentials, &size) != 0) {
         free(peer);
         refuse(a, now_ns);

@@ -71,6 +71,7 @@ static void load_file(struct config *c, const char *path, struct config_problems
         return;
     }
     parse(c, path, text, size, p);
+    explicit_bzero(text, size);
     free(text);
 }
 

@@ -28,6 +28,9 @@ static void connect_failed(struct server *v, const char *message)
     char text[256];
     libpq_sqlstate(message, sqlstate);
     (void)snprintf(text, sizeof(text), "%s", message);
+    char *location = strstr(text, "\nLOCATION:"); /* in the server's source: nobody's business */
+    if (location != NULL)
+        *location = '\0';
     for (char *c = text; *c != '\0'; c++)
         if (*c == '\n')
             *c = ' ';

@@ -66,18 +66,43 @@ static void put_text(struct line *l, const char *text)
     put(l, text, strlen(text));
 }
 
-/* JSON's escapes, and for text the same ones. Bytes above 0x7f pass: names are UTF-8, and a line
- * that is not shows what came. */
+/* Bytes of the letter beyond ASCII that begins here; 0: it is no UTF-8. */
+static size_t letter_size(const char *text, size_t size)
+{
+    static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
+    const unsigned char first = (unsigned char)text[0];
+    const size_t wanted = first >= 0xf0 ? 4 : first >= 0xe0 ? 3 : 2;
+    uint32_t letter = first & (0x7fu >> wanted);
+    if (first < 0xc0 || first > 0xf4 || wanted > size)
+        return 0;
+    for (size_t i = 1; i < wanted; i++) {
+        if ((text[i] & 0xc0) != 0x80)
+            return 0;
+        letter = letter << 6 | (text[i] & 0x3fu);
+    }
+    const bool good =
+        letter >= least[wanted] && letter <= 0x10ffff && (letter < 0xd800 || letter > 0xdfff);
+    return good ? wanted : 0;
+}
+
+/* JSON's escapes, and for text the same ones. Nobody can make a line that is no UTF-8, which what
+ * reads the log might drop: such bytes are shown as the letters of Latin 1. */
 static void put_escaped(struct line *l, const char *text, size_t size)
 {
     for (size_t i = 0; i < size; i++) {
         const unsigned char c = (unsigned char)text[i];
+        const size_t letter = c >= 0x80 ? letter_size(text + i, size - i) : 0;
         char escape[8];
+        if (letter > 0) {
+            put(l, text + i, letter);
+            i += letter - 1;
+            continue;
+        }
         if (c == '"' || c == '\\')
             snprintf(escape, sizeof escape, "\\%c", c);
         else if (c == '\n')
             snprintf(escape, sizeof escape, "\\n");
-        else if (c < 0x20 || c == 0x7f)
+        else if (c < 0x20 || c >= 0x7f)
             snprintf(escape, sizeof escape, "\\u%04x", c);
         else
             snprintf(escape, sizeof escape, "%c", c);

@@ -55,6 +55,7 @@ void preface_refuse(struct client *c)
 static void arrived(struct client *c, const struct proto_proxy *header)
 {
     preface_forget(c);
+    c->is_relayed = !header->is_local;
     if (!header->has_address)
         return; /* a health check, or whoever is no TCP client: the load balancer itself */
     memcpy(&c->address, header->source, sizeof(c->address));

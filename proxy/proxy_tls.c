@@ -11,6 +11,7 @@
 #include <openssl/x509err.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "config_hba.h"
@@ -78,6 +79,23 @@ static void warn_of_dates(const struct setting *s, const X509 *certificate)
     config_setting_problem(s->config, s->key, true, message, s->problems);
 }
 
+/* PostgreSQL's rule for its own key. */
+static void warn_of_rights(const struct setting *s)
+{
+    char message[512];
+    struct stat status;
+    if (stat(s->value, &status) != 0 || !S_ISREG(status.st_mode))
+        return;
+    const mode_t others =
+        status.st_uid == 0 ? S_IWGRP | S_IXGRP | S_IRWXO : S_IRWXG | S_IRWXO; /* root: 0640 */
+    if ((status.st_mode & others) == 0)
+        return;
+    (void)snprintf(message, sizeof(message),
+                   "%s: %.300s: others may read or write this key: give it the rights 0600", s->key,
+                   s->value);
+    config_setting_problem(s->config, s->key, true, message, s->problems);
+}
+
 static bool load_pair(SSL_CTX *ctx, const struct setting *certificate, const struct setting *key)
 {
     bool asked = false;
@@ -105,6 +123,7 @@ static bool load_pair(SSL_CTX *ctx, const struct setting *certificate, const str
         return false;
     }
     warn_of_dates(certificate, SSL_CTX_get0_certificate(ctx));
+    warn_of_rights(key);
     return true;
 }
 
@@ -204,6 +223,22 @@ static int select_protocol(SSL *ssl, const uint8_t **out, uint8_t *out_size, con
     return SSL_TLSEXT_ERR_ALERT_FATAL;
 }
 
+/* Each certificate of a chain is looked up in its issuer's list, as PostgreSQL does it. */
+static bool load_revoked(SSL_CTX *ctx, const struct setting *revoked)
+{
+    X509_STORE *store = SSL_CTX_get_cert_store(ctx);
+    if (revoked->value[0] == '\0')
+        return true;
+    if (!readable(revoked))
+        return false;
+    X509_LOOKUP *lookup = X509_STORE_add_lookup(store, X509_LOOKUP_file());
+    if (lookup == NULL || X509_load_crl_file(lookup, revoked->value, X509_FILETYPE_PEM) < 1) {
+        complain_ssl(revoked, "holds no revocation list in PEM form");
+        return false;
+    }
+    return X509_STORE_set_flags(store, X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL) == 1;
+}
+
 /* Not `required`: only who has one shows it; log-in decides who needs one (pg_hba.conf). */
 static bool ask_for_certificates(SSL_CTX *ctx, const struct setting *authorities, bool required)
 {
@@ -240,12 +275,15 @@ static bool fill_clients(SSL_CTX *ctx, const struct config *config,
     const struct setting key = {config, problems, "client_tls_key_file", c->client_tls_key_file};
     const struct setting authorities = {config, problems, "client_tls_ca_file",
                                         c->client_tls_ca_file};
+    const struct setting revoked = {config, problems, "client_tls_crl_file",
+                                    c->client_tls_crl_file};
     bool good = set_versions(ctx, c->client_tls_protocols);
     good = set_ciphers(ctx, config, problems) && good;
     good = load_pair(ctx, &certificate, &key) && good;
     const bool required = c->client_tls_sslmode >= CONFIG_SSL_VERIFY_CA;
     if (required || (config_wants_certificates(config) && c->client_tls_ca_file[0] != '\0'))
-        good = ask_for_certificates(ctx, &authorities, required) && good;
+        good = ask_for_certificates(ctx, &authorities, required) && load_revoked(ctx, &revoked) &&
+               good;
     set_behaviour(ctx);
     return good;
 }

@@ -68,6 +68,7 @@ struct client {
     bool unread;         /* it has bytes that the descriptor does not tell of */
     bool keeps_buffers;  /* its SSL does, between two records: counted in worker->tls_keepers */
     bool lacks_header;   /* of the PROXY protocol: it may only cancel */
+    bool is_relayed;     /* whoever is at the other end of its socket is not the client */
     bool lingers;        /* its side has ended; what it sent before its goodbye is still run */
     bool cancelling;     /* brought a cancel request, and waits for its end */
     bool counted;        /* in proxy->client_count; a cancel request never is */

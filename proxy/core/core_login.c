@@ -238,16 +238,17 @@ static void on_password(struct core_session *s, struct proto_span body, uint64_t
     else
         right = proto_password_check(s->worker->hashes, l->secret, core_span(l->user), password,
                                      &l->scram.secret);
-    if (!right) {
-        password_failed(s, a);
-        return;
-    }
-    if (l->auth == CORE_AUTH_PASSWORD) {
+    if (right && l->auth == CORE_AUTH_PASSWORD) {
         l->password = strndup((const char *)password.base, password.size);
         if (l->password == NULL)
             abort();
     }
-    authenticated(s, now_ns, a);
+    /* the block goes round among sessions, and into a core dump */
+    explicit_bzero(s->hold->data + s->hold->start + PROTO_HEADER_SIZE, body.size);
+    if (right)
+        authenticated(s, now_ns, a);
+    else
+        password_failed(s, a);
 }
 
 /* As PostgreSQL words it. */

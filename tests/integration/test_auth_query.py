@@ -18,8 +18,10 @@ drop schema if exists evil cascade;
 drop role if exists asker;
 drop role if exists found;
 drop role if exists crypted;
+drop role if exists late;
 create role asker login password 'asker-secret';
 create role found login password 'found-secret';
+create role late login password 'late-secret' valid until '2001-01-01';
 set password_encryption = md5;
 create role crypted login password 'crypted-secret';
 reset password_encryption;
@@ -227,3 +229,4 @@ def test_what_the_howto_says_works(cluster, proxy):
               database={"user": "app", "password": "app-secret"})
     assert one(p.connect(user="found", password="found-secret"), "select 1") == 1
     refused(p, "found", "wrong")
+    refused(p, "late", "late-secret")  # PostgreSQL would not let it in either

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: PostgreSQL
 """The PROXY protocol: a load balancer that is trusted says whose connection it brings."""
+import os
+import pwd
 import socket
 import ssl
 import struct
@@ -150,6 +152,20 @@ def test_a_cancel_needs_no_header(balanced, head):
             w.send(head + cancel_packet(victim.key))
             assert w.recv() is None
         assert first_error(victim.recv_all())["C"] == "57014"
+
+
+@pytest.mark.parametrize("head, end", [(header(0, 0), "Z"), (header(1, 0), "E"), (unix(), "E")],
+                         ids=["local", "unspecified", "unix"])
+def test_the_system_user_of_a_balancer_is_none_of_its_clients(hba, head, end):
+    p = hba("local all all peer\nhost all all all trust\n", database=TRUST["database"],
+            unix_socket=True, switchgear={"proxy_protocol": "v2", "proxy_protocol_from": "unix"})
+    with Wire(p.port) as w:
+        w.socket.close()
+        w.socket = socket.socket(socket.AF_UNIX)
+        w.socket.settimeout(10)
+        w.socket.connect(f"{p.sockets}/.s.PGSQL.{p.port}")
+        w.send(head + startup(pwd.getpwuid(os.getuid()).pw_name, APP_DATABASE))
+        assert types(w.recv_all()).endswith(end)
 
 
 def test_it_is_off_unless_it_is_wanted(gear):

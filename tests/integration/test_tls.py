@@ -165,6 +165,26 @@ def test_a_resumed_session_still_has_its_certificate(proxy, certificates, versio
         assert types(late.login(APP_USER, APP_DATABASE)).endswith("Z")
 
 
+def test_a_revoked_certificate_is_refused_from_the_reload_on(proxy, certificates):
+    certificates.make("revoked", "app")
+    p = proxy(switchgear=tls.switchgear(certificates, "verify-ca", auth_type="cert"),
+              database=SERVER_SIDE)
+    good, bad = (client_context(certificates, ssl.TLSVersion.TLSv1_3, client=name)
+                 for name in ("app", "revoked"))
+    with TlsWire(p.port, bad) as w:
+        assert types(w.login(APP_USER, APP_DATABASE)).endswith("Z")
+        session = w.socket.session
+    reload(p, client_tls_crl_file=certificates.revoke("revoked"))
+    with TlsWire(p.port, good) as w:
+        assert types(w.login(APP_USER, APP_DATABASE)).endswith("Z")
+    for kept in (None, session):
+        with pytest.raises(OSError, match="revoked"):
+            with TlsWire(p.port, bad, session=kept) as w:
+                w.login(APP_USER, APP_DATABASE)
+    with pytest.raises(psycopg2.Error, match="holds no revocation list"):
+        reload(p, client_tls_crl_file=certificates.ca)
+
+
 def s_client(p, *arguments):
     return subprocess.run(
         ["openssl", "s_client", "-starttls", "postgres", "-connect", f"127.0.0.1:{p.port}",
@@ -260,6 +280,15 @@ def test_what_is_wrong_with_a_file_is_said_at_its_line(secure, certificates, clu
     done = run_binary_with(secure, client_tls_cert_file=certificates.cert("expired-proxy"),
                            client_tls_key_file=certificates.key("expired-proxy"))
     assert done.returncode == 0 and "warning" in done.stderr and "has expired" in done.stderr
+    shared = certificates.path("shared.key")
+    with open(shared, "wb") as to, open(key, "rb") as f:
+        to.write(f.read())
+    certificates.give()
+    for rights, said in ((0o640, True), (0o604, True), (0o600, False)):
+        os.chmod(shared, rights)
+        secure.options["switchgear"] = dict(base)
+        done = run_binary_with(secure, client_tls_key_file=shared)
+        assert done.returncode == 0 and ("others may read" in done.stderr) == said, done.stderr
     with open(os.path.join(secure.directory, "near.crt"), "wb") as to, open(cert, "rb") as f:
         to.write(f.read())
     cluster.give(secure.directory)

@@ -123,6 +123,15 @@ class Certificates:
         self.give()
         return self.cert(name)
 
+    def revoke(self, name, authority="ca"):
+        """The list of all that this authority has revoked, `name` among them."""
+        own = ["-config", self.path("ca.cnf"), "-cert", self.cert(authority), "-keyfile",
+               self.key(authority)]
+        self.openssl("ca", "-batch", *own, "-revoke", self.cert(name))
+        self.openssl("ca", "-gencrl", *own, "-crldays", "30", "-out", self.path(authority + ".crl"))
+        self.give()
+        return self.path(authority + ".crl")
+
     def give(self):
         self.cluster.give(self.directory)
 

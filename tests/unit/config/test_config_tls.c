@@ -42,6 +42,14 @@ static void a_mode_says_what_it_needs(void **state)
     assert_int_equal(s->problems.errors, 3);
 }
 
+static void what_is_revoked_was_of_an_authority(void **state)
+{
+    struct story *s = *state;
+    story_read_and_finish(s,
+                          STORY_LOGIN "client_tls_crl_file = ca.crl\n" STORY_NODE STORY_DATABASE);
+    story_only_error(s, 3, "client_tls_crl_file says which certificates of client_tls_ca_file");
+}
+
 static void authorities_are_needed_by_verify_only(void **state)
 {
     struct story *s = *state;
@@ -115,6 +123,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(versions_are_words_or_lists_of_them),
         STORY(a_mode_says_what_it_needs),
+        STORY(what_is_revoked_was_of_an_authority),
         STORY(authorities_are_needed_by_verify_only),
         STORY(old_versions_and_ciphers_for_servers_are_errors),
         STORY(a_certificate_for_servers_goes_with_its_key),

@@ -65,6 +65,7 @@ static void what_has_no_address_leaves_the_real_one(void **state)
         struct proto_proxy h;
         assert_int_equal(read_copy(rows[i], &h), PROTO_OK);
         assert_false(h.has_address);
+        assert_int_equal(h.is_local, i < 3);
         assert_int_equal(h.size, rows[i].size);
     }
 }

@@ -76,6 +76,21 @@ static void json_is_escaped(void **arg)
                         "level\":\"error\",\"event\":\"x\",\"v\":\"\\\"\\\\\\n\\u0009\\u0001\"}\n");
 }
 
+static void a_line_is_always_utf_8(void **arg)
+{
+    (void)arg;
+    capture(CONFIG_LOG_JSON);
+    log_error("x", "good=\"%s\" bad=\"%s\" cut=\"%s\" long=\"%s\" half=\"%s\" high=\"%s\"",
+              "\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80", "\xff\x80", "a\xe2\x82", "\xc0\x80",
+              "\xed\xa0\x80", "\xf4\x90\x80\x80");
+    assert_string_equal(captured(),
+                        "level\":\"error\",\"event\":\"x\","
+                        "\"good\":\"\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80\","
+                        "\"bad\":\"\\u00ff\\u0080\",\"cut\":\"a\\u00e2\\u0082\","
+                        "\"long\":\"\\u00c0\\u0080\",\"half\":\"\\u00ed\\u00a0\\u0080\","
+                        "\"high\":\"\\u00f4\\u0090\\u0080\\u0080\"}\n");
+}
+
 static void a_lower_level_is_silent(void **arg)
 {
     (void)arg;
@@ -104,6 +119,7 @@ int main(void)
         cmocka_unit_test(a_value_cannot_make_up_a_pair_or_a_line),
         cmocka_unit_test(json_has_numbers_and_strings),
         cmocka_unit_test(json_is_escaped),
+        cmocka_unit_test(a_line_is_always_utf_8),
         cmocka_unit_test(a_lower_level_is_silent),
         cmocka_unit_test(a_long_value_is_cut_and_the_line_stays_whole),
     };
