@@ -34,7 +34,7 @@ create function pooler.lookup(text, out name text, out secret text) language sql
 create function pooler.lookup_plain(text, out name text, out secret text) language sql
     security definer as 'select name, secret from pooler.plain where name = $1';
 create function pooler.lookup_slowly(text, out name text, out secret text) language sql
-    security definer as 'select $1, $1 || pg_catalog.pg_sleep(30)::text';
+    security definer as 'select $1, $1 || pg_catalog.pg_sleep(4)::text';
 """
 
 
