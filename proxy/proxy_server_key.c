@@ -52,7 +52,7 @@ void server_key_drop(struct server *v)
 void server_key_learn(struct server *v)
 {
     struct server_key *source = v->key_source;
-    v->cancel_pid = (uint32_t)PQbackendPID(v->conn);
+    v->cancel_pid = v->core.pid = (uint32_t)PQbackendPID(v->conn);
     if (source != NULL) {
         PQuntrace(v->conn);
         if (fflush(source->stream) == 0 && source->text != NULL)

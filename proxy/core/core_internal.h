@@ -236,6 +236,13 @@ void core_write_error(struct core_session *s, const struct proto_error_text *tex
 void core_fatal_text(struct core_session *s, const struct proto_error_text *text,
                      struct core_actions *a);
 
+/* ---- core_notification.c ---- */
+
+/* Writes the NotificationResponse with the client's number for the process where one is due. False:
+ * it goes as it is. */
+bool core_notification_renamed(const struct core_backend *b, struct proto_span message,
+                               struct core_actions *a);
+
 /* ---- core_relay.c, core_relay_error.c, core_relay_ready.c ---- */
 
 /* What becomes of a server's message. */

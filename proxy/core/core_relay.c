@@ -233,7 +233,9 @@ static enum core_verdict on_message(struct core_backend *b, uint8_t type, struct
         return hidden ? CORE_VERDICT_SWALLOW : CORE_VERDICT_FORWARD;
     }
     case 'A':
-        return s == NULL ? CORE_VERDICT_SWALLOW : CORE_VERDICT_FORWARD;
+        if (s == NULL || s->phase == CORE_DOOMED || core_notification_renamed(b, message, a))
+            return CORE_VERDICT_SWALLOW;
+        return CORE_VERDICT_FORWARD;
     default:
         return on_plain(b, type, body, a);
     }
@@ -345,7 +347,7 @@ static size_t relay(struct core_backend *b, struct proto_span in, uint64_t now_n
             return in.size;
         }
         const size_t size = PROTO_HEADER_SIZE + (size_t)h.body_size;
-        const bool inspect = h.type == 'Z' || h.type == 'E' || h.type == 'S' ||
+        const bool inspect = h.type == 'Z' || h.type == 'E' || h.type == 'S' || h.type == 'A' ||
                              (h.type == 'C' && is_followed(b)) || (h.type == 'D' && is_asked(b));
         if (inspect && rest.size < size && size <= INSPECT_MAX)
             break;

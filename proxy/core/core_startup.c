@@ -308,6 +308,17 @@ static bool on_encryption_request(struct core_session *s, const struct proto_sta
     return false;
 }
 
+/* As PostgreSQL does it where a length cannot be: node-postgres, for one, sends a Terminate when it
+ * is ended before it has begun, and expects no answer. */
+static void end_wordlessly(struct core_session *s, struct core_actions *a)
+{
+    core_block_give(s->worker, &s->hold);
+    s->phase = CORE_DOOMED;
+    a->login_failed = true;
+    (void)snprintf(a->login_sqlstate, sizeof(a->login_sqlstate), "08P01");
+    a->close_client = CORE_CLOSE_AFTER_FLUSH;
+}
+
 bool core_login_startup(struct core_session *s, struct core_actions *a)
 {
     struct proto_startup packet;
@@ -328,7 +339,7 @@ bool core_login_startup(struct core_session *s, struct core_actions *a)
         return false;
     case PROTO_EBADLEN:
     case PROTO_ETOOBIG:
-        core_login_refuse(s, "08P01", "invalid length of startup packet", NULL, a);
+        end_wordlessly(s, a);
         return false;
     case PROTO_EMALFORMED:
         if (proto_startup_is_cancel(core_block_span(s->hold))) {

@@ -340,6 +340,7 @@ struct core_backend {
     uint64_t settings_hash; /* of a struct core_settings; while attached: see the session */
     uint64_t opened_ns;
     uint64_t last_session_id;
+    uint32_t pid; /* the server process's, from the shell; 0: not known */
     uint8_t node;
     uint8_t status; /* 'I', 'T' or 'E': of the last ReadyForQuery */
     bool is_replica;

@@ -141,12 +141,13 @@ def last_words(t):
 #
 # Everything must be equal but for this list; docs/reference/protocol.md has it too.
 #  1. BackendKeyData: process id and key are the proxy's own. Their sizes are compared, but for rule 7.
-#  2. NotificationResponse: the process id is the notifying server process's.
+#  2. NotificationResponse: a session knows its own notifications by the process id of its key;
+#     others have the notifying server process's.
 #  3. ParameterStatus messages of the welcome: PostgreSQL's order is not defined; they are sorted.
 #  4. File, line and routine of errors: the proxy's own errors have none, and a statement that the
 #     proxy parses again in front of a Bind may fail in another routine.
 #  5. A frame of an impossible length: PostgreSQL ends the connection without a word, the proxy says
-#     FATAL 08P01 (0A000 to protocol 2) first.
+#     FATAL 08P01 (0A000 to protocol 2) first; not in place of a start-up packet.
 #  6. A log-in that fails after the password: PostgreSQL has sent AuthenticationOk, the proxy not.
 #  7. The proxy speaks protocol 3.2; servers before PostgreSQL 18 speak 3.0, and say so to a client
 #     that asks for more. What NegotiateProtocolVersion says of options is compared.
@@ -155,11 +156,11 @@ SOURCE_FIELDS = "FLR"
 WORDLESS = ("08P01", "0A000")
 
 
-def readable(kind, body):
+def readable(kind, body, own=b""):
     if kind == "K":
         return f"K of {len(body)} bytes"
     if kind == "A":
-        return f"A {body[4:]!r}"
+        return f"A {'own' if body[:4] == own else 'of another'} {body[4:]!r}"
     if kind in ("E", "N"):
         fields = error_fields(body)
         return {"type": kind, **{k: v for k, v in fields.items() if k not in SOURCE_FIELDS}}
@@ -188,7 +189,8 @@ def normal(answers):
     welcome, rest = answers[:welcome_size], answers[welcome_size:]
     statuses = sorted(m for m in welcome if m[0] == "S")
     others = [m for m in welcome if m[0] != "S"]
-    return [readable(kind, body) for kind, body in others + statuses + rest]
+    own = next((body[:4] for kind, body in answers if kind == "K"), b"")
+    return [readable(kind, body, own) for kind, body in others + statuses + rest]
 
 
 def is_wordy(message):

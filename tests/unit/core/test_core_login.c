@@ -158,11 +158,18 @@ static void another_protocol_is_refused(void **state)
     story_expect(st, "client: E(FATAL 0A000)\nclose client\n");
 }
 
-static void a_length_out_of_bounds_is_refused(void **state)
+static void a_length_out_of_bounds_ends_it_without_a_word(void **state)
 {
     struct story *st = *state;
     story_client_bytes(st, PACKET("\0\1\0\0"));
-    story_expect(st, "client: E(FATAL 08P01)\nclose client\n");
+    story_expect(st, "close client\n");
+}
+
+static void a_terminate_in_place_of_the_first_packet_is_not_answered(void **state)
+{
+    struct story *st = *state;
+    story_client_bytes(st, PACKET("X\0\0\0\x04"));
+    story_expect(st, "close client\n");
 }
 
 static void a_user_is_required(void **state)
@@ -241,7 +248,8 @@ int main(void)
         LOGIN(a_newer_minor_version_is_negotiated),
         LOGIN(protocol_3_2_is_spoken),
         LOGIN(another_protocol_is_refused),
-        LOGIN(a_length_out_of_bounds_is_refused),
+        LOGIN(a_length_out_of_bounds_ends_it_without_a_word),
+        LOGIN(a_terminate_in_place_of_the_first_packet_is_not_answered),
         LOGIN(a_user_is_required),
         LOGIN(a_level_may_come_in_options),
         LOGIN(a_level_that_is_none_is_refused),
