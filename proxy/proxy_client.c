@@ -330,6 +330,17 @@ void client_close(struct client *c, const char *why)
     (void)close(c->fd);
 }
 
+void client_end(struct client *c, const struct proto_error_text *error)
+{
+    struct worker *w = c->worker;
+    const uint64_t now_ns = uv_hrtime();
+    pool_forget_waiter(c);
+    if (c->core.waiting)
+        worker_apply(w, c, core_refused(&c->core, error, now_ns), now_ns);
+    else
+        worker_apply(w, c, core_client_fatal(&c->core, error), now_ns);
+}
+
 void client_close_after_flush(struct client *c)
 {
     if (c->closing)

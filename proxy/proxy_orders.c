@@ -95,18 +95,13 @@ static uint64_t count_stale(const struct worker *w, const struct mail_order *o)
     return count;
 }
 
-static void end_client(struct worker *w, struct client *c)
+static void end_client(struct client *c)
 {
     static const struct proto_error_text error = {
         .severity = "FATAL",
         .sqlstate = "57P01",
         .message = "terminating connection due to administrator command"};
-    const uint64_t now_ns = uv_hrtime();
-    pool_forget_waiter(c);
-    if (c->core.waiting)
-        worker_apply(w, c, core_refused(&c->core, &error, now_ns), now_ns);
-    else
-        worker_apply(w, c, core_client_fatal(&c->core, &error), now_ns);
+    client_end(c, &error);
     if (!c->closing)
         client_close(c, "administrator command");
 }
@@ -119,7 +114,7 @@ static uint64_t kill_client(struct worker *w, uint64_t id)
         TAILQ_FOREACH (c, lists[i], link) {
             if (c->core.id != id || c->closing)
                 continue;
-            end_client(w, c);
+            end_client(c);
             return 1;
         }
     }
@@ -137,7 +132,7 @@ static uint64_t kill_database(struct worker *w, const struct mail_order *o)
             if (c->closing || c->core.group == NULL ||
                 !concerns(o, (const struct group *)c->core.group))
                 continue;
-            end_client(w, c);
+            end_client(c);
             count++;
         }
     }

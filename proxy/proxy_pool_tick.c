@@ -11,10 +11,24 @@
 
 /* ---- timeouts ---- */
 
+/* What the last attempt to open a connection for it met; NULL: it went well. */
+static const char *connect_trouble(const struct group *g, const struct client *c, char *buf,
+                                   size_t buf_size)
+{
+    const uint8_t node = c->core.choice.node;
+    if (node == ROUTER_NODE_NONE || g->pools[node].shared == NULL ||
+        g->pools[node].failures_row == 0)
+        return NULL;
+    (void)snprintf(buf, buf_size, "The last attempt to open one failed: %s",
+                   g->pools[node].error_message);
+    return buf;
+}
+
 static void refuse(struct worker *w, struct client *c, uint64_t now_ns)
 {
     struct proto_error_text error = {.severity = "ERROR"};
     struct group *g = (struct group *)c->core.group;
+    char detail[320];
     if (c->want_list == GROUP_HOMELESS && c->core.choice.target == ROUTER_TARGET_PRIMARY) {
         error.sqlstate = "57P03";
         error.message = "no primary can be reached";
@@ -33,6 +47,7 @@ static void refuse(struct worker *w, struct client *c, uint64_t now_ns)
         error.message = "no server connection became free within query_wait_timeout";
         error.hint = "Raise pool_size or query_wait_timeout, or look for long transactions with "
                      "SHOW CLIENTS in the admin console.";
+        error.detail = connect_trouble(g, c, detail, sizeof(detail));
     }
     shared_add(&w->database_stats[g->database].wait_timeouts, 1);
     const bool homeless = c->want_list == GROUP_HOMELESS;

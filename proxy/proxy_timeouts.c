@@ -25,15 +25,10 @@ static void end(struct worker *w, struct client *c, enum timeout_kind kind, cons
 {
     const struct proto_error_text error = {
         .severity = "FATAL", .sqlstate = sqlstate, .message = message};
-    const uint64_t now_ns = uv_hrtime();
     shared_add(&w->stats.timeouts[kind], 1);
     log_info("client_timeout", "client=%llu reason=\"%s\"", (unsigned long long)c->core.id,
              message);
-    pool_forget_waiter(c);
-    if (c->core.waiting)
-        worker_apply(w, c, core_refused(&c->core, &error, now_ns), now_ns);
-    else
-        worker_apply(w, c, core_client_fatal(&c->core, &error), now_ns);
+    client_end(c, &error);
     if (!c->closing && !c->close_after_flush)
         client_close(c, message);
 }

@@ -289,6 +289,11 @@ bool pool_is_paused(const struct group *g)
     return shared_load(&g->worker->proxy->paused[g->database]) != 0;
 }
 
+bool pool_holds_back(const struct client *c)
+{
+    return c->queued && pool_is_paused((const struct group *)c->core.group);
+}
+
 void pool_want(struct worker *w, struct client *c, uint64_t now_ns)
 {
     struct group *g = (struct group *)c->core.group;

@@ -207,9 +207,9 @@ static void kill_all(struct worker *w, const char *message)
         struct client *c;
         struct client *next;
         TAILQ_EACH_SAFE (c, lists[i], link, next) {
-            if (c->closing || (is_busy(&c->core) && !w->stop_now))
+            if (c->closing || (is_busy(&c->core) && !pool_holds_back(c) && !w->stop_now))
                 continue;
-            worker_apply(w, c, core_client_fatal(&c->core, &error), uv_hrtime());
+            client_end(c, &error);
             if (!c->closing && w->stop_now)
                 client_close(c, "shutdown");
         }

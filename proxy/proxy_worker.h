@@ -256,6 +256,9 @@ void client_open(struct worker *w, struct mail_client *mail);
 void client_write(struct client *c, struct core_sink *sink);
 void client_close(struct client *c, const char *why);
 void client_close_after_flush(struct client *c);
+/* These are its last words, whether it waits for a connection or not; they may still be on their
+ * way to it. */
+void client_end(struct client *c, const struct proto_error_text *error);
 void client_events_update(struct client *c);
 void client_readable(struct client *c);
 void client_hand_to_admin(struct client *c);
@@ -299,6 +302,8 @@ void server_cancel(struct server *v);
 void pool_init(struct pool *pool, struct group *g, uint8_t node);
 void pool_want(struct worker *w, struct client *c, uint64_t now_ns);
 void pool_forget_waiter(struct client *c);
+/* It waits for a connection of a database that is paused: for RESUME. */
+bool pool_holds_back(const struct client *c);
 void pool_release(struct worker *w, struct server *v, uint64_t now_ns);
 void pool_opened(struct server *v, uint64_t now_ns);
 void pool_open_failed(struct pool *pool, const char *sqlstate, const char *message,

@@ -303,6 +303,20 @@ def test_shutdown_wait_for_servers_sends_idle_clients_away_and_lets_transactions
     wait_until(lambda: not p.alive(), 10, "the process ended")
 
 
+def test_who_waits_for_resume_does_not_hold_up_a_shutdown(proxy):
+    p = proxy(switchgear={"auth_type": "trust"}, database={"user": "app", "password": "app-secret"})
+    waits = Wire(p.port)
+    waits.login("app", APP_DATABASE)
+    p.admin("PAUSE")
+    waits.send(query("begin"), query("select 1"))
+    assert types(waits.recv_all()) == "CZ"
+    wait_until(lambda: any(int(row["cl_waiting"]) for row in p.admin("SHOW POOLS")), 10, "it waits")
+    p.signal(signal.SIGTERM)
+    error = last_words(waits)
+    assert (error["S"], error["C"]) == ("FATAL", "57P01")
+    wait_until(lambda: not p.alive(), 10, "the process ended")
+
+
 def test_shutdown_wait_for_clients_sends_nobody_away(proxy):
     p = proxy()
     idle = p.connect()

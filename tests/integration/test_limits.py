@@ -6,7 +6,7 @@ import time
 import psycopg2
 import pytest
 
-from cluster import APP_DATABASE, wait_until
+from cluster import APP_DATABASE, APP_USER, wait_until
 from proxy import Load, last_route, one, rows_of
 
 OWNER = {"user": "app", "password": "app-secret"}
@@ -252,6 +252,22 @@ def test_a_refused_log_in_is_not_tried_again_for_server_login_retry(cluster, pro
     assert 1 <= tried <= 6, "each node at most once a worker"
     wait_until(lambda: not connects(p) and p.log_text().count("event=connect_failed") > tried, 10,
                "it is tried again later")
+
+
+def test_a_server_without_room_is_asked_again_and_named_in_the_error(cluster, proxy):
+    p = proxy(switchgear={"query_wait_timeout": "700ms"})
+    c = p.connect()
+    rows_of(c, "update t set v = v + 1 where id = 26")
+    try:
+        cluster.primary.psql(f"alter role {APP_USER} connection limit 0")
+        p.admin("RECONNECT")
+        with pytest.raises(psycopg2.Error, match="too many connections for role") as caught:
+            rows_of(c, "update t set v = v + 1 where id = 26")
+        assert caught.value.pgcode == "53300"
+    finally:
+        cluster.primary.psql(f"alter role {APP_USER} connection limit -1")
+    p.admin("SET query_wait_timeout = '10s'")
+    rows_of(c, "update t set v = v + 1 where id = 26")
 
 
 def test_a_cold_pool_fills_at_once(cluster, proxy):
