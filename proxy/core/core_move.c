@@ -23,7 +23,7 @@ bool core_move_eligible(const struct core_session *s)
     return s->group->database->until_write && s->block == CORE_DEFERRED &&
            s->begin == ROUTER_BEGIN_PLAIN && !s->stays &&
            s->group->database->pool_mode != CORE_POOL_SESSION && s->pin == ROUTER_REASON_NONE &&
-           (s->settings->flags & (ROUTER_SETTING_PRIMARY | ROUTER_SETTING_READ_ONLY)) == 0 &&
+           (core_settings_flags(s) & (ROUTER_SETTING_PRIMARY | ROUTER_SETTING_READ_ONLY)) == 0 &&
            !core_settings_has(s->settings, "default_transaction_isolation");
 }
 

@@ -25,7 +25,7 @@ uint16_t core_pins_of(const struct core_session *s, const struct router_class *c
         pins |= ROUTER_PIN_SEQUENCE;
     /* what a text sets cannot be followed where our lexer does not know how to read it */
     const bool unsafe = class->changes && class->verdict == ROUTER_VERDICT_SESSION &&
-                        (s->settings->flags & ROUTER_SETTING_LEXER) != 0;
+                        (core_settings_flags(s) & ROUTER_SETTING_LEXER) != 0;
     const bool discards = class->alone && class->unpins;
     return unsafe && !discards ? pins | ROUTER_PIN_SET : pins;
 }

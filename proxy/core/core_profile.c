@@ -77,6 +77,11 @@ static bool find_last(struct proto_span messages, struct proto_span name, struct
     return found;
 }
 
+static struct router_name name_of(struct proto_span span)
+{
+    return (struct router_name){.base = (const char *)span.base, .size = span.size};
+}
+
 void core_profile_learn(struct core_profile *p, struct proto_span params, struct proto_span overlay)
 {
     const size_t capacity = params.size + overlay.size + 256;
@@ -86,6 +91,7 @@ void core_profile_learn(struct core_profile *p, struct proto_span params, struct
     struct proto_writer w = proto_writer_make(welcome, capacity);
     struct proto_header h;
     const struct proto_span standby = core_span("in_hot_standby");
+    p->flags = 0;
     while (proto_header_peek(params, PROTO_BODY_SIZE_MAX, &h) == PROTO_OK &&
            params.size >= PROTO_HEADER_SIZE + h.body_size) {
         const struct proto_span body = {.base = params.base + PROTO_HEADER_SIZE,
@@ -94,6 +100,8 @@ void core_profile_learn(struct core_profile *p, struct proto_span params, struct
         if (proto_parameter_read(body, &parameter) == PROTO_OK) {
             struct proto_span value = parameter.value;
             (void)find_last(overlay, parameter.name, &value);
+            p->flags |= router_setting_flags(name_of(parameter.name), name_of(value)) &
+                        (ROUTER_SETTING_PRIMARY | ROUTER_SETTING_LEXER);
             /* a client sees one server, and that one is the primary */
             if (parameter.name.size == standby.size &&
                 memcmp(parameter.name.base, standby.base, standby.size) == 0)

@@ -23,7 +23,7 @@ void core_learn(struct core_session *s)
             continue;
         u->class.verdict = ROUTER_VERDICT_WRITE;
         u->class.reason = ROUTER_REASON_LEARNED;
-        u->class.writes = true;
+        u->class.writes = u->class.taints = true;
     }
     w->counters.learned++;
 }
@@ -192,8 +192,9 @@ static enum core_verdict take_error(struct core_backend *b, const struct proto_e
     }
     if (replan(b, sqlstate, routine, now_ns, a))
         return CORE_VERDICT_STOP;
-    if (b->is_replica && strcmp(sqlstate, "40001") == 0 &&
-        core_replay(s, b->node, ROUTER_REASON_RETRY, now_ns, a))
+    /* a conflict with recovery; the second one where each waits for the other's pinned page */
+    const bool conflict = strcmp(sqlstate, "40001") == 0 || strcmp(sqlstate, "40P01") == 0;
+    if (b->is_replica && conflict && core_replay(s, b->node, ROUTER_REASON_RETRY, now_ns, a))
         return CORE_VERDICT_STOP;
     s->error_seen = s->group_failed = true;
     s->rows_forwarded = true;

@@ -11,7 +11,7 @@ void core_request_fill(const struct core_session *s, const struct router_class *
 {
     const struct core_database *db = s->group->database;
     const uint8_t level = s->level_local != 0xff ? s->level_local : s->level;
-    const uint8_t flags = s->settings != NULL ? s->settings->flags : 0;
+    const uint8_t flags = core_settings_flags(s);
     const bool deferred = s->block == CORE_DEFERRED;
     const uint8_t begin = deferred ? s->begin : class->alone ? class->begin : ROUTER_BEGIN_NONE;
     const bool read_only = begin == ROUTER_BEGIN_READ_ONLY ||

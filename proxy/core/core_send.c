@@ -72,7 +72,7 @@ void core_start_batch(struct core_session *s, uint64_t now_ns)
     core_pin_take(s, class);
     if (s->group->database->pool_mode == CORE_POOL_SESSION && s->pin == ROUTER_REASON_NONE)
         core_pin_force(s, ROUTER_PIN_POOL);
-    b->tainted = b->tainted || core_taints(s);
+    b->tainted = b->tainted || core_taints(s) || s->refused;
     s->seed_set = s->seed_set || class->changes_seed;
     s->drops_statements = s->drops_statements || class->forgets_statements;
     s->unpins = class->unpins;

@@ -50,6 +50,13 @@ static inline struct core_settings *core_settings_hold(struct core_settings *set
 }
 void core_settings_release(struct core_worker *w, struct core_settings *set);
 
+/* enum router_setting_flag bits of what is in force: the client's own, and the server's. */
+static inline uint8_t core_settings_flags(const struct core_session *s)
+{
+    const uint8_t own = s->settings != NULL ? s->settings->flags : 0;
+    return s->profile != NULL ? own | s->profile->flags : own;
+}
+
 /* With one more, or another value of it, at the end: settings are made again in the order in which
  * the client made them, since a role may forbid what another allowed. client_encoding comes first;
  * `start`: the texts are a start-up packet's, which an encoding does not touch. NULL: it cannot be

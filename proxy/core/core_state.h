@@ -114,6 +114,8 @@ struct core_profile {
     uint8_t *welcome;            /* ParameterStatus messages; NULL: not known yet */
     uint32_t welcome_size;
     uint32_t references;
+    uint8_t flags; /* enum router_setting_flag bits, PRIMARY and LEXER, of what the server has set
+                      by itself: ALTER ROLE ... SET */
 };
 
 /* Per (database, user) of one worker. */

@@ -52,6 +52,20 @@ static void the_last_words_of_a_dying_node_are_not_forwarded(void **state)
     story_expect(st, "replica: Q(SELECT 1)\nclose replica\nprimary: Q(SELECT 1)\n");
 }
 
+static void a_read_that_recovery_cancels_is_tried_elsewhere(void **state)
+{
+    struct story *st = *state;
+    static const char *const conflicts[] = {"E(40001)", "E(40P01)"};
+    for (size_t i = 0; i < 2; i++) {
+        story_client(st, "Q(SELECT 1)");
+        story_server(st, 1, conflicts[i]);
+        story_expect(st, "replica: Q(SELECT 1)\nclose replica\nprimary: Q(SELECT 1)\n");
+        story_server(st, 0, "T(a) D(1) C(SELECT 1) Z(I)");
+        st->log_size = 0;
+        story_replicate(st);
+    }
+}
+
 static void a_read_is_not_replayed_after_a_row(void **state)
 {
     struct story *st = *state;
@@ -162,6 +176,7 @@ int main(void)
         STORY(a_named_parse_is_replayed_too),
         STORY(what_was_answered_of_a_pipeline_is_not_replayed),
         STORY(the_last_words_of_a_dying_node_are_not_forwarded),
+        STORY(a_read_that_recovery_cancels_is_tried_elsewhere),
         STORY(a_read_is_not_replayed_after_a_row),
         STORY(a_write_is_never_replayed),
         STORY(a_server_that_dies_within_a_message_takes_its_client_along),

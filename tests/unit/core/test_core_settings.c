@@ -224,9 +224,30 @@ static void a_long_text_that_sets_something_pins(void **state)
     assert_int_equal(st->session.pin, ROUTER_REASON_TOO_LONG);
 }
 
+/* ALTER ROLE ... SET standard_conforming_strings = off: it means other texts than our lexer reads.
+ */
+static void a_role_whose_strings_we_cannot_read_stays_on_the_primary(void **state)
+{
+    struct story *st = *state;
+    uint8_t bytes[64];
+    struct proto_writer w = proto_writer_make(bytes, sizeof(bytes));
+    proto_write_parameter_status(&w, core_span("standard_conforming_strings"), core_span("off"));
+    core_profile_learn(st->session.profile, (struct proto_span){bytes, w.size},
+                       (struct proto_span){0});
+    story_client(st, "Q(SELECT 1)");
+    story_server(st, 0, "T(a) D(1) C(SELECT 1) Z(I)");
+    story_expect(st, "primary: Q(SELECT 1)\nclient: T D(1) C(SELECT 1) Z(I)\nrelease primary\n");
+    w.size = 0;
+    proto_write_parameter_status(&w, core_span("standard_conforming_strings"), core_span("on"));
+    core_profile_learn(st->session.profile, (struct proto_span){bytes, w.size},
+                       (struct proto_span){0});
+    story_read_on_replica(st);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        STORY(a_role_whose_strings_we_cannot_read_stays_on_the_primary),
         STORY(a_set_pins_nobody_and_goes_ahead_of_the_next_statement_elsewhere),
         STORY(a_set_that_failed_or_was_rolled_back_is_forgotten),
         STORY(a_reset_goes_back_to_what_the_client_brought_along),
