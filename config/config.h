@@ -265,6 +265,9 @@ void config_problem_add(struct config_problems *p, const char *file, uint32_t li
 /* The same for a setting of [switchgear]: the problem stands at its line. */
 void config_setting_problem(const struct config *c, const char *key, bool warning,
                             const char *message, struct config_problems *p);
+/* An error of a node's setting. */
+void config_node_problem(const struct config *c, uint32_t node, const char *key,
+                         const char *message, struct config_problems *p);
 
 /* Empty, with every default. NULL: no memory. Memory that runs out later is an error that
  * config_finish() reports. */

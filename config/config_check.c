@@ -5,6 +5,7 @@
  */
 #include "config_internal.h"
 
+#include <assert.h>
 #include <string.h>
 
 struct config_source config_at_key(const struct config *c, const struct config_place *place,
@@ -31,6 +32,16 @@ void config_setting_problem(const struct config *c, const char *key, bool warnin
         config_warning(p, &source, "%s", message);
     else
         config_error(p, &source, "%s", message);
+}
+
+void config_node_problem(const struct config *c, uint32_t node, const char *key,
+                         const char *message, struct config_problems *p)
+{
+    assert(node < c->nodes_count);
+    const struct config_place place = {.section = CONFIG_SECTION_NODE,
+                                       .origins = c->arena->nodes[node]};
+    const struct config_source source = config_at_key(c, &place, key);
+    config_error(p, &source, "node %s: %s", c->nodes[node].name, message);
 }
 
 static struct config_source at_header(const struct config_place *place)

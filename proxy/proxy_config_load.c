@@ -134,6 +134,25 @@ static void check_library(const struct config *c, const char *path, struct confi
     config_problem_add(p, path != NULL ? path : "environment", 0, message);
 }
 
+/* Here, and not when a connection is made: what libpq does not understand it would leave out as a
+ * whole, an sslmode with it. */
+static void check_options(const struct config *c, struct config_problems *p)
+{
+    for (uint32_t i = 0; i < c->nodes_count; i++) {
+        char message[256];
+        char *wrong = NULL;
+        PQconninfoOption *options = PQconninfoParse(c->nodes[i].options, &wrong);
+        if (options == NULL) {
+            (void)snprintf(message, sizeof(message), "options: %.*s",
+                           wrong != NULL ? (int)strcspn(wrong, "\n") : 0,
+                           wrong != NULL ? wrong : "");
+            config_node_problem(c, i, "options", message, p);
+        }
+        PQconninfoFree(options);
+        PQfreemem(wrong);
+    }
+}
+
 static const char *get_variable(void *arg, const char *name)
 {
     (void)arg;
@@ -175,6 +194,8 @@ struct config *config_load(const struct config_input *source, struct config_prob
     load_interfaces(c);
     check_library(c, source->path, problems);
     config_finish(c, problems);
+    if (problems->errors == 0) /* else libpq's words may quote a password that has lost its key */
+        check_options(c, problems);
     if (problems->errors == 0 && tls_create(c, problems, ret_tls))
         return c;
     config_destroy(c);

@@ -86,6 +86,21 @@ def test_disable_prefer_and_the_options_of_a_node(proxy, certificates):
     assert rows_of(default.connect(), ABOUT)[0][0] is True  # prefer
 
 
+def test_options_that_libpq_does_not_understand_are_no_start_without_them(proxy, certificates):
+    """They would be left out as a whole, sslmode among them."""
+    p = proxy()
+    p.write_config(nodes={"p1": {"options": "sslmode=verify-full sslrotcert=/x password=s3cr3t"}})
+    done = run_binary(p.cluster, "check", p.config_path)
+    assert done.returncode == 1, done.stderr
+    assert re.match(r'/\S+:\d+: node p1: options: invalid connection option "sslrotcert"', done.stderr)
+    done = run_binary(p.cluster, "serve", "--listen", "127.0.0.1:1", DATABASE_URL=(
+        "postgres://app:s3cr3t@127.0.0.1/app?sslmode=verify-full&schema=public"))
+    assert done.returncode == 1 and 'invalid connection option "schema"' in done.stderr
+    p.write_config(nodes={"p1": {"options": "password=s3cr3t has a blank"}})
+    done = run_binary(p.cluster, "check", p.config_path)
+    assert done.returncode == 1 and "s3cr3t" not in done.stderr
+
+
 def test_what_is_wrong_with_the_settings_is_said(proxy, certificates):
     p = proxy(switchgear=server_tls(certificates))
     base = dict(p.options["switchgear"])
