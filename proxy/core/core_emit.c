@@ -130,14 +130,14 @@ static bool follow_bind(struct core_session *s, const struct proto_bind *bind,
         return false;
     const bool drops = class->reason == ROUTER_REASON_DEALLOCATE || s->bound_deallocate != NULL;
     if (!class->changes && !class->ends && !class->rolls_back && !drops && !class->moves_database &&
-        !class->names_prepared && s->bound_follow == CORE_FOLLOW_NOTHING)
+        !class->names_prepared && s->bound == NULL)
         return true;
     const struct proto_span text = bound_text(s, bind->statement, stmt);
     if (class->moves_database)
         a->moves_database = text;
     if (class->names_prepared)
         (void)core_lend(s, text, a);
-    core_follow_bound(s, class, text, bind->portal.size > 0);
+    core_bound_set(s, class, text, bind->portal, a);
     if (drops)
         core_deallocate_bound(s, class, text, a);
     return true;
@@ -220,8 +220,8 @@ static void emit_close(struct core_session *s, struct proto_span message, struct
 static void emit_execute(struct core_session *s, struct proto_span body)
 {
     struct core_expect *e = core_expect_push(s->backend, CORE_EXPECT_EXECUTE, CORE_FORWARD);
-    if (s->bound_follow != CORE_FOLLOW_NOTHING && body.size > 0 && body.base[0] == '\0')
-        core_follow_executed(s, e);
+    if (s->bound != NULL)
+        core_bound_executed(s, e, body);
     if (s->bound_deallocate != NULL)
         core_deallocate_executed(s);
 }

@@ -97,8 +97,7 @@ static void transaction_over(struct core_session *s, bool committed)
     savepoints_cut(s, 0);
 }
 
-/* It cannot be told any more what the settings are: they stay where they are. */
-static void lose(struct core_session *s, struct core_actions *a)
+void core_follow_lose(struct core_session *s, struct core_actions *a)
 {
     if (s->backend->is_replica)
         core_fatal(s, "54000", "too many settings or savepoints in a READ ONLY transaction", NULL,
@@ -131,7 +130,7 @@ static void roll_back_to(struct core_session *s, const char *name, struct core_a
     const int64_t found = savepoint_find(s, name);
     if (found < 0) {
         if (s->settings_before != NULL)
-            lose(s, a);
+            core_follow_lose(s, a);
         return;
     }
     const struct savepoint *to = savepoint_at(s, (uint32_t)found);
@@ -148,7 +147,7 @@ static void set(struct core_session *s, struct core_settings *next, bool off,
                 struct core_actions *a)
 {
     if (next == NULL) {
-        lose(s, a);
+        core_follow_lose(s, a);
         return;
     }
     remember(s);
@@ -158,8 +157,21 @@ static void set(struct core_session *s, struct core_settings *next, bool off,
     s->backend->settings_hash = CORE_SETTINGS_UNKNOWN; /* until the session leaves it */
 }
 
+static bool tag_is(struct proto_span body, const char *word)
+{
+    const size_t size = strlen(word);
+    return body.size > size && memcmp(body.base, word, size) == 0;
+}
+
+/* A failed block answers COMMIT with ROLLBACK. (What the last ReadyForQuery said does not tell: the
+ * block may have begun since, in the same string or batch.) */
+static bool is_committed(struct proto_span tag)
+{
+    return !tag_is(tag, "ROLLBACK");
+}
+
 static void apply(struct core_session *s, const struct router_changes *changes,
-                  const struct router_change *c, struct core_actions *a)
+                  const struct router_change *c, struct proto_span tag, struct core_actions *a)
 {
     struct core_worker *w = s->worker;
     const struct core_settings *start = s->profile->start;
@@ -182,14 +194,14 @@ static void apply(struct core_session *s, const struct router_changes *changes,
         salt_local(s, one.text);
         break;
     case ROUTER_CHANGE_COMMIT:
-        transaction_over(s, s->backend->status != 'E');
+        transaction_over(s, is_committed(tag));
         break;
     case ROUTER_CHANGE_ROLLBACK:
         transaction_over(s, false);
         break;
     case ROUTER_CHANGE_SAVEPOINT:
         if (!savepoint_push(s, name))
-            lose(s, a);
+            core_follow_lose(s, a);
         break;
     case ROUTER_CHANGE_RELEASE:
         found = savepoint_find(s, name);
@@ -303,33 +315,6 @@ void core_follow_sent(struct core_session *s, struct core_expect *e, enum core_f
     s->salt_id = ++s->worker->next_id;
 }
 
-void core_follow_bound(struct core_session *s, const struct router_class *class,
-                       struct proto_span text, bool named_portal)
-{
-    router_changes_free(s->bound_changes);
-    s->bound_changes = NULL;
-    s->bound_follow = CORE_FOLLOW_NOTHING;
-    if (!class->changes && !class->ends && !class->rolls_back)
-        return;
-    s->bound_follow = (uint8_t)core_follow_read(s, class, text, &s->bound_changes);
-    if (named_portal && !s->backend->is_replica) /* when it will be executed nobody remembers it */
-        core_pin_force(s, ROUTER_PIN_SET);
-}
-
-void core_follow_executed(struct core_session *s, struct core_expect *e)
-{
-    struct router_changes *changes = s->bound_changes;
-    s->bound_changes = NULL;
-    core_follow_sent(s, e, (enum core_follow)s->bound_follow, changes);
-    s->bound_follow = CORE_FOLLOW_NOTHING;
-}
-
-static bool tag_is(struct proto_span body, const char *word)
-{
-    const size_t size = strlen(word);
-    return body.size > size && memcmp(body.base, word, size) == 0;
-}
-
 /* Of a text that is too long, or in a grammar that the parser does not know. */
 static void completed_unread(struct core_session *s, struct proto_span tag)
 {
@@ -342,7 +327,7 @@ static void completed_unread(struct core_session *s, struct proto_span tag)
         if (tag_is(tag, harmless[i]))
             return;
     if (tag_is(tag, "COMMIT"))
-        transaction_over(s, s->backend->status != 'E');
+        transaction_over(s, true);
     else if (tag_is(tag, "ROLLBACK"))
         transaction_over(s, false);
     else if (!s->backend->is_replica)
@@ -362,7 +347,7 @@ void core_follow_completed(struct core_backend *b, struct core_expect *e, struct
         return;
     case CORE_FOLLOW_COMMIT:
         if (core_follow_pending(s))
-            transaction_over(s, b->status != 'E');
+            transaction_over(s, is_committed(body));
         return;
     case CORE_FOLLOW_ROLLBACK:
         if (core_follow_pending(s))
@@ -372,12 +357,21 @@ void core_follow_completed(struct core_backend *b, struct core_expect *e, struct
         statement = core_splice_completed(s, e->changes, statement);
         for (uint32_t i = 0; i < e->changes->count; i++)
             if (e->changes->items[i].statement == statement)
-                apply(s, e->changes, &e->changes->items[i], a);
+                apply(s, e->changes, &e->changes->items[i], body, a);
         return;
     case CORE_FOLLOW_UNREAD:
         completed_unread(s, body);
         return;
     }
+}
+
+/* All of its rows may have come, or none: a function that sets has set. */
+void core_follow_suspended(struct core_backend *b, struct core_expect *e, struct core_actions *a)
+{
+    if (e->follow == CORE_FOLLOW_CHANGES)
+        core_follow_completed(b, e, (struct proto_span){0}, a);
+    else if (b->session != NULL && !b->is_replica)
+        core_pin_force(b->session, ROUTER_PIN_SET); /* its end will come to another Execute */
 }
 
 /* SET DateStyle may name only half of it, and keeps the other half of what there was: made again
@@ -410,6 +404,10 @@ void core_follow_ready(struct core_session *s)
 {
     const bool failed = s->group_failed;
     s->group_failed = false;
+    if (s->bound != NULL && s->backend->status == 'I' && s->syncs == 0 && !s->unsynced &&
+        !s->emitting)
+        core_bound_clear(
+            s); /* the transaction's portals are gone, and nothing else is on its way */
     if (s->backend->status == 'I' && core_follow_pending(s))
         transaction_over(s, !failed);
 }
@@ -430,6 +428,7 @@ void core_follow_attach(struct core_session *s)
 void core_follow_detach(struct core_session *s)
 {
     struct core_backend *b = s->backend;
+    core_bound_clear(s);
     if (s->settings == NULL)
         return;
     const bool back = b->status != 'I' && s->settings_before != NULL; /* it will be rolled back */
@@ -444,8 +443,7 @@ void core_follow_detach(struct core_session *s)
 void core_follow_deinit(struct core_session *s)
 {
     savepoints_cut(s, 0);
-    router_changes_free(s->bound_changes);
-    s->bound_changes = NULL;
+    core_bound_clear(s);
     if (s->settings_before != NULL)
         core_settings_release(s->worker, s->settings_before);
     if (s->settings != NULL)

@@ -24,13 +24,11 @@ enum core_follow core_follow_read(struct core_session *s, const struct router_cl
 /* ... and is being executed. */
 void core_follow_sent(struct core_session *s, struct core_expect *e, enum core_follow follow,
                       struct router_changes *changes);
-/* The same in two steps: Bind, and Execute of the unnamed portal. */
-void core_follow_bound(struct core_session *s, const struct router_class *class,
-                       struct proto_span text, bool named_portal);
-void core_follow_executed(struct core_session *s, struct core_expect *e);
 /* Its CommandComplete. `body`: of that message. */
 void core_follow_completed(struct core_backend *b, struct core_expect *e, struct proto_span body,
                            struct core_actions *a);
+/* Its PortalSuspended. */
+void core_follow_suspended(struct core_backend *b, struct core_expect *e, struct core_actions *a);
 /* A ParameterStatus of its server. */
 void core_follow_reported(struct core_session *s, const struct proto_parameter *parameter);
 /* A ReadyForQuery that the client gets, its status in b->status. */
@@ -40,11 +38,22 @@ void core_follow_over(struct core_session *s);
 void core_follow_attach(struct core_session *s);
 void core_follow_detach(struct core_session *s);
 void core_follow_deinit(struct core_session *s);
+/* It cannot be told any more what the settings are: they stay where they are. */
+void core_follow_lose(struct core_session *s, struct core_actions *a);
 static inline bool core_follow_pending(const struct core_session *s)
 {
     return s->settings_before != NULL || s->savepoints != NULL || s->local_salted;
 }
 /* What the names of statements that are parsed now are mixed with. False: with nothing. */
 bool core_follow_salt(const struct core_session *s, uint8_t ret[CORE_DIGEST_SIZE]);
+
+/* ---- core_bound.c: a statement that is bound by one message and executed by another ---- */
+
+/* `portal`: its name. */
+void core_bound_set(struct core_session *s, const struct router_class *class,
+                    struct proto_span text, struct proto_span portal, struct core_actions *a);
+/* `body`: of the Execute that `e` answers. */
+void core_bound_executed(struct core_session *s, struct core_expect *e, struct proto_span body);
+void core_bound_clear(struct core_session *s);
 
 #endif

@@ -10,6 +10,8 @@
 #include "core_stmt.h"
 
 static const char provoked[] = "switchgear provokes an error";
+/* With a name, so that the unnamed statement stays: that may be one that we have not kept. */
+static const char provoked_name[] = "sg_error";
 static const char taken[] = "sg_taken"; /* the name of an empty statement */
 
 void core_own_error_write(struct core_session *s, enum core_own_error error, const char *name,
@@ -173,11 +175,10 @@ void core_inject_error(struct core_backend *b, struct core_actions *a)
 void core_provoke(struct core_session *s, struct core_actions *a, enum core_own_error error,
                   struct proto_span name)
 {
-    core_inject_parse(a, core_span(""), core_span(provoked), core_span(""));
+    core_inject_parse(a, core_span(provoked_name), core_span(provoked), core_span(""));
     struct core_expect *e = core_expect_push(s->backend, CORE_EXPECT_PARSE, CORE_REPLACE_ERROR);
     e->fake = (uint8_t)error;
     e->name = core_copy_name(name);
-    s->backend->unnamed_id = 0;
 }
 
 void core_refuse_parse(struct core_session *s, struct core_actions *a,
@@ -225,8 +226,11 @@ bool core_ensure_unnamed(struct core_session *s, struct core_actions *a)
     if (b->unnamed_id == s->unnamed_id)
         return true;
     struct proto_parse parse;
-    const enum proto_status status = proto_parse_read(core_unnamed_body(s), &parse);
-    assert(status == PROTO_OK); /* it was read before it was kept */
+    if (proto_parse_read(core_unnamed_body(s), &parse) != PROTO_OK) {
+        /* too long to be kept, and a Query of ours has dropped it */
+        core_provoke(s, a, CORE_OWN_NO_UNNAMED_STATEMENT, core_span(""));
+        return false;
+    }
     core_inject_parse(a, core_span(""), parse.text, parse.types);
     core_expect_push(b, CORE_EXPECT_PARSE, CORE_SWALLOW)->unnamed_id = s->unnamed_id;
     b->unnamed_id = s->unnamed_id;

@@ -437,6 +437,10 @@ static bool local_message(struct core_session *s, uint8_t type, struct proto_spa
     case 'C':
         (void)proto_target_read(body, &target);
         core_local_close(s, &target);
+        if (s->replay_swallow > 0) { /* a server has answered it before it was lost */
+            s->replay_swallow--;
+            return true;
+        }
         w = core_sink_writer(&a->client);
         proto_write_close_complete(&w);
         core_sink_commit(&a->client, &w);

@@ -118,8 +118,8 @@ static enum core_verdict on_plain(struct core_backend *b, uint8_t type, struct p
     case 'I':
         return query || execute ? answer(b, type, execute) : CORE_VERDICT_BAD;
     case 's':
-        if (e->follow != CORE_FOLLOW_NOTHING && b->session != NULL && !b->is_replica)
-            core_pin_force(b->session, ROUTER_PIN_SET); /* its end will come to another Execute */
+        if (e->follow != CORE_FOLLOW_NOTHING)
+            core_follow_suspended(b, e, a);
         if (b->session != NULL)
             b->session->portal_open = b->session->movable;
         return execute ? answer(b, type, true) : CORE_VERDICT_BAD;

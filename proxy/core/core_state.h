@@ -51,6 +51,7 @@ struct core_names; /* a client's names; core_stmt.h */
 struct core_lru;   /* what a backend has; core_stmt.h */
 
 struct core_settings;       /* what a client has set; core_settings.h */
+struct core_bound;          /* what portals will change; core_bound.c */
 struct core_settings_table; /* a worker's; core_settings.h */
 
 /* ---- expected replies ---- */
@@ -201,7 +202,7 @@ struct core_session {
     struct core_settings *settings; /* what the client has set, as far as servers have answered */
     struct core_settings *settings_before; /* ... when the transaction that changed them began */
     struct core_block *savepoints;         /* ... and at each savepoint; core_follow.c */
-    struct router_changes *bound_changes;  /* of the statement that the unnamed portal holds */
+    struct core_bound *bound;              /* what portals will change: core_bound.c */
     struct core_block *lent; /* names of statements that SQL was lent, each with NUL: core_lend.c */
     char *bound_deallocate;  /* the statement that a bound DEALLOCATE will drop, or NULL */
     uint64_t salt_id;        /* of salt_unique */
@@ -234,16 +235,15 @@ struct core_session {
     uint8_t cancel_key[CORE_CANCEL_KEY_SIZE_MAX];
     uint8_t cancel_key_size; /* of it, by the protocol that the client speaks */
 
-    uint8_t phase;      /* enum core_phase */
-    uint8_t tls;        /* enum core_tls */
-    uint8_t block;      /* enum core_block_state */
-    uint8_t begin;      /* enum router_begin of the deferred BEGIN */
-    uint8_t pin;        /* enum router_reason; ROUTER_REASON_NONE: not pinned */
-    uint16_t pins;      /* enum router_pin bits */
-    uint16_t releases;  /* ... that go when the batch in flight has succeeded */
-    uint16_t pins_new;  /* ... that came since the session was idle */
-    uint16_t pins_left; /* ... that the server says are left: core_unpin.c */
-    uint8_t bound_follow;
+    uint8_t phase;       /* enum core_phase */
+    uint8_t tls;         /* enum core_tls */
+    uint8_t block;       /* enum core_block_state */
+    uint8_t begin;       /* enum router_begin of the deferred BEGIN */
+    uint8_t pin;         /* enum router_reason; ROUTER_REASON_NONE: not pinned */
+    uint16_t pins;       /* enum router_pin bits */
+    uint16_t releases;   /* ... that go when the batch in flight has succeeded */
+    uint16_t pins_new;   /* ... that came since the session was idle */
+    uint16_t pins_left;  /* ... that the server says are left: core_unpin.c */
     uint8_t level;       /* enum router_level */
     uint8_t level_local; /* SET LOCAL: back to `level` when the block ends; 0xff: none */
     uint8_t route;       /* enum router_route */

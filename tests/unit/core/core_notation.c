@@ -37,7 +37,9 @@ static void encode_client(struct proto_writer *w, char type, char *text)
         proto_write_parse(w, span_of(text), span_of(second), span_of(""));
         return;
     case 'B':
-        proto_write_bind_empty(w, span_of(""), span_of(text));
+        if (second != NULL)
+            *second++ = '\0';
+        proto_write_bind_empty(w, span_of(second != NULL ? second : ""), span_of(text));
         return;
     case 'D':
         proto_write_describe(w, (uint8_t)text[0], span_of(text + 1));

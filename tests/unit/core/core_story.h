@@ -3,8 +3,8 @@
  * core_story: a session core among peers that say what a test tells them to, in a short notation.
  *
  * Messages are a letter and, in parentheses, what matters of them: "Q(SELECT 1)", "P(name|text)",
- * "B(name)", "E(portal|rows)", "C(tag)", "Z(I)", "E(42601)". Everything that the core sends or
- * wishes is written to a log in the same notation; a test compares it, line by line.
+ * "B(name|portal)", "E(portal|rows)", "C(tag)", "Z(I)", "E(42601)". Everything that the core sends
+ * or wishes is written to a log in the same notation; a test compares it, line by line.
  */
 #ifndef CORE_STORY_H
 #define CORE_STORY_H

@@ -143,7 +143,7 @@ static void in_a_block_its_server_is_made_to_fail_it(void **state)
     story_client(st, "Q(INSERT INTO t VALUES (2))");
     cancel(st, CORE_CANCEL_NOTHING);
     cancel_ends(st, 0, false);
-    story_expect(st, "primary: P(|switchgear provokes an error) S\n");
+    story_expect(st, "primary: P(sg_error|switchgear provokes an error) S\n");
     story_server(st, 0, "E(42601) Z(E)");
     story_expect(st, "client: E(57014) Z(E)\n");
     story_client(st, "Q(ROLLBACK)");

@@ -121,7 +121,7 @@ static void the_unnamed_statement_outlives_its_backend(void **state)
     story_server(st, 0, "E(42601) Z(I)");
     story_expect(st, "client: 2 D(1) C(SELECT 1) Z(I)\nrelease primary\n"
                      "client: C(BEGIN) Z(T) C(COMMIT) Z(I)\n"
-                     "primary: P(|switchgear provokes an error) E S\n"
+                     "primary: P(sg_error|switchgear provokes an error) E S\n"
                      "client: E(26000) Z(I)\nrelease primary\n");
 }
 
@@ -223,7 +223,7 @@ static void an_unnamed_statement_is_used_when_its_parse_is_answered(void **state
     story_expect(st, "primary: P(sg|SELEC) P(|SELECT 1) B() E S\n");
     story_server(st, 0, "E(42601) Z(I)");
     story_expect(st, "client: E(42601) Z(I)\nrelease primary\n"
-                     "primary: P(|switchgear provokes an error) E S\n");
+                     "primary: P(sg_error|switchgear provokes an error) E S\n");
 }
 
 static void one_that_is_parsed_again_for_a_bind_too(void **state)

@@ -162,7 +162,8 @@ static void nothing_is_pinned_to_a_replica(void **state)
     st->log_size = 0;
     story_client(st, "Q(LISTEN a)");
     story_server(st, 1, "E(42601) Z(E)");
-    story_expect(st, "replica: P(|switchgear provokes an error) S\nclient: E(0A000) Z(E)\n");
+    story_expect(st,
+                 "replica: P(sg_error|switchgear provokes an error) S\nclient: E(0A000) Z(E)\n");
 }
 
 /* ---- COPY ---- */
