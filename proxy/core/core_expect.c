@@ -98,6 +98,29 @@ static void undo_unnamed(struct core_backend *b, struct core_expect *e, bool fai
     s->unnamed_id = ((const struct core_unnamed *)(const void *)s->unnamed->data)->id;
     e->unnamed_was = NULL;
     b->unnamed_kept--;
+    if (core_unnamed_body(s).size == 0) /* it cannot be told again, and is still there */
+        b->unnamed_id = s->unnamed_id;
+}
+
+/* Likewise, where a later batch has made another one since: should that be undone too, it goes back
+ * to what was there before this one. */
+static void undo_unnamed_later(struct core_backend *b, struct core_expect *e, uint32_t first,
+                               bool failed)
+{
+    for (uint32_t i = first; i < core_expect_count(b); i++) {
+        struct core_expect *later = core_expect_at(b, i);
+        if (later->action != CORE_FORWARD || later->unnamed_id == 0)
+            continue;
+        if (later->unnamed_was != NULL) {
+            core_block_give(b->worker, &later->unnamed_was);
+            b->unnamed_kept--;
+        }
+        if (!failed) {
+            later->unnamed_was = e->unnamed_was;
+            e->unnamed_was = NULL;
+        }
+        return;
+    }
 }
 
 static void undo(struct core_backend *b, const struct core_expect *e)
@@ -137,6 +160,8 @@ void core_expect_undo(struct core_backend *b, uint32_t count, bool failed)
         last = last || e->unnamed_id == s->unnamed_change;
         if (last)
             undo_unnamed(b, e, failed && i == 0);
+        else
+            undo_unnamed_later(b, e, count, failed && i == 0);
     }
     for (uint32_t i = 0; i < count; i++)
         core_expect_pop(b);

@@ -18,6 +18,7 @@ enum {
     SIM_STATEMENTS_MAX = 96,  /* of one client */
     SIM_STATEMENT_MAX = 3000, /* limit of the core under test: longer ones are streamed */
     SIM_NAMES = 3,            /* prepared statements that a client names: "a", "b", "c" */
+    SIM_PORTALS = 4,          /* of one connection */
     SIM_VALUE_SIZE = 24,
 };
 
@@ -50,6 +51,7 @@ enum sim_kind {
     SIM_WRITE,
     SIM_PWRITE,   /* what is written is its parameter */
     SIM_FUNCTION, /* a row and a write */
+    SIM_CALL,     /* FunctionCall, that writes */
     SIM_BEGIN,
     SIM_BEGIN_READ_ONLY,
     SIM_COMMIT,
@@ -73,14 +75,24 @@ enum sim_kind {
     SIM_COPY_IN,
     SIM_COPY_OUT,
     SIM_EMPTY,
-    SIM_SETTINGS, /* what the proxy sends by itself */
-    SIM_QUESTION, /* ... to know whether what pins is still there */
-    SIM_GARBAGE,  /* a syntax error, provoked by the proxy */
+    SIM_SETTINGS,   /* what the proxy sends by itself */
+    SIM_SET_CONFIG, /* ... and that has a row */
+    SIM_QUESTION,   /* ... to know whether what pins is still there */
+    SIM_GARBAGE,    /* a syntax error, provoked by the proxy */
 };
 
 static inline bool sim_is_lock(enum sim_kind kind)
 {
     return kind >= SIM_LOCK && kind <= SIM_UNLOCK;
+}
+static inline bool sim_has_rows(enum sim_kind kind)
+{
+    return kind <= SIM_LIAR || kind == SIM_FUNCTION || kind == SIM_SHOW ||
+           kind == SIM_SHOW_APPLICATION || sim_is_lock(kind) || kind == SIM_SET_CONFIG;
+}
+static inline bool sim_is_setting(enum sim_kind kind)
+{
+    return kind == SIM_SETTINGS || kind == SIM_SET_CONFIG;
 }
 /* How many there are behind it. */
 static inline uint32_t sim_locks(uint32_t locks, enum sim_kind kind, int number)
@@ -96,6 +108,8 @@ struct sim_sql {
     int number;
 };
 struct sim_sql sim_sql_read(struct proto_span text);
+/* Takes the first statement off a text. */
+void sim_sql_split(struct proto_span *text, struct proto_span *ret);
 bool sim_tag_read(struct proto_span text, int *ret_client, int *ret_number);
 /* The text of one; `pad` makes it longer by a comment. */
 size_t sim_sql_write(enum sim_kind kind, int client, int number, size_t pad, char *buf,
@@ -133,6 +147,10 @@ void sim_reply_error(struct sim_queue *q, const char *severity, const char *sqls
                      const char *message, const char *routine);
 /* All messages of a statement's result, but for errors. */
 void sim_reply_result(struct sim_queue *q, struct sim_sql sql, const char *value, bool columns);
+/* Up to `rows` rows from *position on (0: all), and the end of the result when that was reached.
+ * False: it was not. */
+bool sim_reply_part(struct sim_queue *q, struct sim_sql sql, const char *value, uint32_t *position,
+                    uint32_t rows);
 
 /* ---- a server connection (sim_server.c) ---- */
 
@@ -142,13 +160,19 @@ struct sim_statement {
     char name[64];
     char text[128];            /* its beginning */
     char path[SIM_VALUE_SIZE]; /* under which it was parsed */
+    uint32_t batch;            /* ... in this one */
 };
 
 struct sim_portal {
     bool used;
+    bool started;
+    bool done;
+    char name[8];
     struct sim_sql sql;
     char value[SIM_VALUE_SIZE];
-    char text[128]; /* of its statement */
+    char shown[SIM_VALUE_SIZE]; /* by its rows */
+    char text[128];             /* of its statement */
+    uint32_t position;          /* rows that were given */
 };
 
 struct sim_conn {
@@ -171,7 +195,9 @@ struct sim_conn {
     bool copy_in, copy_extended, copy_bad;
     struct sim_sql copy;
     struct sim_statement statements[64];
-    struct sim_portal portal;
+    struct sim_portal portals[SIM_PORTALS];
+    size_t errors;
+    uint32_t batches; /* that have ended */
     struct sim_settings now, committed;
     uint32_t locks;
     struct sim_savepoint savepoints[SIM_SAVEPOINTS];
@@ -215,6 +241,7 @@ struct sim_client {
     bool settle;
     bool eventual;
     bool refusable; /* nothing in its script depends on what came before */
+    bool wild;      /* its messages come in any order */
     int window;     /* units that may be under way at once */
     uint64_t waits_since;
     struct core_session core;

@@ -7,6 +7,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+const char *const sim_names[SIM_NAMES_ALL] = {"a", "b", "c", "", "begin", "x", "y"};
+const char *const sim_portals[SIM_PORTALS] = {"", "p", "q", "r"};
+
 /* ---- messages of the client ---- */
 
 void sim_send_message(struct sim_client *c, char type, const void *body, size_t size)
@@ -32,12 +35,13 @@ void sim_send_parse(struct sim_client *c, const char *name, const char *text, si
     sim_send_message(c, 'P', body, name_size + size + 3);
 }
 
-void sim_send_bind(struct sim_client *c, const char *name, const char *value, size_t pad)
+void sim_send_bind(struct sim_client *c, const char *portal, const char *name, const char *value,
+                   size_t pad)
 {
     static uint8_t body[16384];
     struct proto_writer w = proto_writer_make(body, sizeof(body));
     const uint8_t numbers[] = {0, 0, 0, value != NULL ? 1 : 0};
-    proto_write_raw(&w, (struct proto_span){(const uint8_t *)"", 1});
+    proto_write_raw(&w, (struct proto_span){(const uint8_t *)portal, strlen(portal) + 1});
     proto_write_raw(&w, (struct proto_span){(const uint8_t *)name, strlen(name) + 1});
     proto_write_raw(&w, (struct proto_span){numbers, sizeof(numbers)});
     if (value != NULL) {
@@ -59,22 +63,21 @@ void sim_send_target(struct sim_client *c, char type, char what, const char *nam
     sim_send_message(c, type, body, (size_t)n + 1);
 }
 
-void sim_send_execute(struct sim_client *c)
+void sim_send_execute(struct sim_client *c, const char *portal, uint32_t rows)
 {
-    sim_send_message(c, 'E', "\0\0\0\0\0", 5);
+    uint8_t body[16];
+    const size_t size = strlen(portal) + 1;
+    memcpy(body, portal, size);
+    proto_store_u32(body + size, rows);
+    sim_send_message(c, 'E', body, size + 4);
 }
 
 /* ---- what comes back ---- */
 
 bool sim_model_writes(enum sim_kind kind)
 {
-    return kind == SIM_WRITE || kind == SIM_PWRITE || kind == SIM_FUNCTION || kind == SIM_COPY_IN;
-}
-
-bool sim_model_has_rows(enum sim_kind kind)
-{
-    return kind <= SIM_LIAR || kind == SIM_FUNCTION || kind == SIM_SHOW ||
-           kind == SIM_SHOW_APPLICATION || sim_is_lock(kind);
+    return kind == SIM_WRITE || kind == SIM_PWRITE || kind == SIM_FUNCTION || kind == SIM_COPY_IN ||
+           kind == SIM_CALL;
 }
 
 /* A transaction, whatever began it. */
@@ -88,6 +91,7 @@ static void ended(struct sim_model *m, bool committed)
     else
         m->now = m->committed;
     m->savepoints_count = 0;
+    memset(m->portals, 0, sizeof(m->portals));
 }
 
 void sim_model_fails(struct sim_model *m, const char *sqlstate, const char *message)
@@ -115,6 +119,10 @@ bool sim_model_may_run(struct sim_model *m, enum sim_kind kind, const char *valu
 {
     if (m->status == 'E' && !sim_model_ends_failure(kind))
         sim_model_fails(m, "25P02", "");
+    else if ((kind == SIM_SAVEPOINT || kind == SIM_ROLLBACK_TO) && m->status == 'I')
+        sim_model_fails(m, "25P01", "");
+    else if (kind == SIM_ROLLBACK_TO && m->savepoints_count == 0)
+        sim_model_fails(m, "3B001", "");
     else if (kind == SIM_ERROR)
         sim_model_fails(m, "22012", value);
     else if (sim_model_writes(kind) && m->status == 'T' && m->read_only)
@@ -156,8 +164,9 @@ void sim_model_result(struct sim_model *m, enum sim_kind kind, int number, bool 
     switch ((int)kind) {
     case SIM_BEGIN:
     case SIM_BEGIN_READ_ONLY:
+        if (m->status == 'I')
+            m->read_only = kind == SIM_BEGIN_READ_ONLY;
         m->status = 'T';
-        m->read_only = kind == SIM_BEGIN_READ_ONLY;
         break;
     case SIM_COMMIT:
         if (m->status == 'E') {
@@ -182,6 +191,8 @@ void sim_model_result(struct sim_model *m, enum sim_kind kind, int number, bool 
         m->now = m->savepoints[m->savepoints_count - 1].settings;
         m->pending_count = (int)m->savepoints[m->savepoints_count - 1].pending_count;
         m->status = 'T';
+        for (int i = 0; i < SIM_PORTALS; i++)
+            m->portals[i].unsure = m->portals[i].exists;
         break;
     case SIM_SHOW:
         (void)snprintf(value, sizeof(value), "%s", m->now.work_mem);
@@ -203,7 +214,16 @@ void sim_model_result(struct sim_model *m, enum sim_kind kind, int number, bool 
         break;
     }
     (void)sim_settings_apply(&m->now, kind, value, c->application);
-    sim_reply_result(&c->expected, sql, value, columns);
+    if (m->portal == NULL)
+        sim_reply_result(&c->expected, sql, value, columns);
+    else
+        m->portal->done = sim_reply_part(&c->expected, sql, value, &m->portal->position, m->rows);
+}
+
+void sim_model_query(struct sim_model *m)
+{
+    m->names[SIM_UNNAMED].exists = false;
+    m->portals[0].exists = false;
 }
 
 void sim_model_synced(struct sim_model *m)

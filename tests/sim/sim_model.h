@@ -7,14 +7,33 @@
 
 #include "sim.h"
 
+/* Behind those that SQL executes: the unnamed statement, a BEGIN that has a name, and what may be
+ * anything. */
+enum { SIM_UNNAMED = SIM_NAMES, SIM_NAMED_BEGIN, SIM_ANY, SIM_NAMES_ALL = SIM_ANY + 2 };
+extern const char *const sim_names[SIM_NAMES_ALL];
+extern const char *const sim_portals[SIM_PORTALS];
+
 struct sim_model {
     struct sim_client *c;
     uint8_t status;
     bool read_only;
-    struct {
+    struct sim_model_name {
         bool exists;
+        bool used; /* by a Bind: one without a parameter runs only once */
         enum sim_kind kind;
-    } names[SIM_NAMES + 2]; /* the last two: the unnamed statement, and a BEGIN that has a name */
+        int number;
+    } names[SIM_NAMES_ALL];
+    struct sim_model_portal {
+        bool exists;
+        bool unsure; /* a ROLLBACK TO may have ended it */
+        bool started;
+        bool done;
+        enum sim_kind kind;
+        int number;
+        uint32_t position;
+    } portals[SIM_PORTALS];          /* the first has no name */
+    struct sim_model_portal *portal; /* that is executed, NULL: a Query */
+    uint32_t rows;                   /* ... so many of it; 0: all */
     struct sim_settings now, committed;
     uint32_t locks;
     struct sim_savepoint savepoints[SIM_SAVEPOINTS];
@@ -32,13 +51,13 @@ void sim_send_message(struct sim_client *c, char type, const void *body, size_t 
 void sim_send_query(struct sim_client *c, const char *text, size_t size);
 void sim_send_parse(struct sim_client *c, const char *name, const char *text, size_t size);
 /* `value`: the only parameter, NULL: none. */
-void sim_send_bind(struct sim_client *c, const char *name, const char *value, size_t pad);
+void sim_send_bind(struct sim_client *c, const char *portal, const char *name, const char *value,
+                   size_t pad);
 void sim_send_target(struct sim_client *c, char type, char what, const char *name);
-void sim_send_execute(struct sim_client *c);
+void sim_send_execute(struct sim_client *c, const char *portal, uint32_t rows);
 /* ---- what comes back ---- */
 
 bool sim_model_writes(enum sim_kind kind);
-bool sim_model_has_rows(enum sim_kind kind);
 /* The error; in a block it fails, and the rest of the batch is skipped. */
 void sim_model_fails(struct sim_model *m, const char *sqlstate, const char *message);
 /* A message of this type, whatever is in it. */
@@ -54,5 +73,19 @@ void sim_model_unit_ends(struct sim_model *m, bool wait_before, bool refusable);
 /* Behind the last unit of a block. */
 void sim_model_block_ends(struct sim_model *m);
 size_t sim_model_padding(enum sim_kind kind);
+/* A Query begins: what has no name is gone. */
+void sim_model_query(struct sim_model *m);
+static inline bool sim_takes_parameter(enum sim_kind kind)
+{
+    return kind == SIM_PREAD || kind == SIM_PWRITE;
+}
+
+/* ---- sim_soup.c: messages in any order ---- */
+
+/* A batch of the extended protocol. */
+void sim_soup(struct sim_model *m);
+/* A Query of many statements. */
+void sim_string(struct sim_model *m);
+void sim_call(struct sim_model *m);
 
 #endif

@@ -8,9 +8,6 @@
 
 #include "sim_model.h"
 
-enum { BEGIN_NAME = SIM_NAMES + 1 };
-static const char *const names[SIM_NAMES + 2] = {"a", "b", "c", "", "begin"};
-
 static void simple(struct sim_model *m, enum sim_kind kind)
 {
     static char text[16384];
@@ -21,7 +18,7 @@ static void simple(struct sim_model *m, enum sim_kind kind)
     const size_t pad = bounds && c->refusable ? 0 : sim_model_padding(kind);
     const size_t size = sim_sql_write(kind, c->index, number, pad, text, sizeof(text));
     sim_send_query(c, text, size);
-    m->names[SIM_NAMES].exists = false;
+    sim_model_query(m);
     sim_model_result(m, kind, number, true);
     sim_model_synced(m);
     sim_model_unit_ends(m, false, before == 'I' && m->status == 'I');
@@ -46,7 +43,7 @@ static void copy_in(struct sim_model *m)
         sim_send_message(c, 'f', "no\0", 3);
     else
         sim_send_message(c, 'c', "", 0);
-    m->names[SIM_NAMES].exists = false;
+    sim_model_query(m);
     c->writes[number] =
         (struct sim_write){.made = true, .commit_unit = -1, .statement_unit = c->units_count};
     c->settings[number] = m->now;
@@ -71,13 +68,13 @@ static void parse(struct sim_model *m, int name, enum sim_kind kind, int number)
     struct sim_client *c = m->c;
     /* on a replica a long Parse would pin, and is refused */
     const bool may_be_long =
-        name == SIM_NAMES && m->status != 'E' && !(m->status != 'I' && m->read_only);
+        name == SIM_UNNAMED && m->status != 'E' && !(m->status != 'I' && m->read_only);
     const size_t size = sim_sql_write(
         kind, c->index, number, may_be_long ? sim_model_padding(kind) : 0, text, sizeof(text));
-    sim_send_parse(c, names[name], text, size);
+    sim_send_parse(c, sim_names[name], text, size);
     if (m->failed)
         return;
-    if (name == SIM_NAMES)
+    if (name == SIM_UNNAMED)
         m->names[name].exists = false;
     if (m->status == 'E' && !sim_model_ends_failure(kind)) {
         sim_model_fails(m, "25P02", "");
@@ -87,8 +84,8 @@ static void parse(struct sim_model *m, int name, enum sim_kind kind, int number)
         sim_model_fails(m, "42P05", "");
         return;
     }
-    m->names[name].exists = true;
-    m->names[name].kind = kind;
+    m->names[name] =
+        (struct sim_model_name){.exists = true, .used = true, .kind = kind, .number = number};
     sim_reply_plain(&c->expected, '1');
 }
 
@@ -99,7 +96,7 @@ static void bind_execute(struct sim_model *m, int name, enum sim_kind kind, int 
     char value[SIM_VALUE_SIZE];
     (void)snprintf(value, sizeof(value), "c%d.s%d", c->index, number);
     const bool parameter = kind == SIM_PREAD || kind == SIM_PWRITE;
-    sim_send_bind(c, names[name], parameter ? value : NULL,
+    sim_send_bind(c, "", sim_names[name], parameter ? value : NULL,
                   parameter && sim_chance(5) ? SIM_STATEMENT_MAX + sim_below(3000) : 0);
     if (!m->failed && !m->names[name].exists)
         sim_model_fails(m, "26000", "");
@@ -107,14 +104,16 @@ static void bind_execute(struct sim_model *m, int name, enum sim_kind kind, int 
         sim_model_fails(m, "25P02", "");
     if (!m->failed)
         sim_reply_plain(&c->expected, '2');
+    if (!m->failed)
+        m->portals[0].exists = false; /* it is another one, and soon done */
     if (describe) {
         sim_send_target(c, 'D', 'P', "");
-        if (!m->failed && sim_model_has_rows(kind))
+        if (!m->failed && sim_has_rows(kind))
             sim_reply_columns(&c->expected);
         else if (!m->failed)
             sim_reply_plain(&c->expected, 'n');
     }
-    sim_send_execute(c);
+    sim_send_execute(c, "", 0);
     if (!m->failed)
         sim_model_result(m, kind, number, false);
     else if (sim_model_writes(kind))
@@ -124,17 +123,13 @@ static void bind_execute(struct sim_model *m, int name, enum sim_kind kind, int 
 
 static enum sim_kind some_kind(struct sim_model *m)
 {
+    /* what a replica refuses is not sent again along with what looks like a portal's */
     static const enum sim_kind kinds[] = {SIM_READ,     SIM_READ, SIM_ROWS,  SIM_PREAD, SIM_WRITE,
                                           SIM_FUNCTION, SIM_LIAR, SIM_ERROR, SIM_PWRITE};
     const enum sim_kind kind = kinds[sim_below(sizeof(kinds) / sizeof(kinds[0]))];
-    if (kind == SIM_LIAR && (sim.small_keep || (m->status == 'T' && m->read_only)))
+    if (kind == SIM_LIAR && (m->c->wild || sim.small_keep || (m->status == 'T' && m->read_only)))
         return SIM_READ; /* what it does depends on the node, or it cannot be replayed */
     return kind;
-}
-
-static bool takes_parameter(enum sim_kind kind)
-{
-    return kind == SIM_PREAD || kind == SIM_PWRITE;
 }
 
 /* One to three statements and one Sync. */
@@ -149,8 +144,8 @@ static void extended(struct sim_model *m)
         if (kind == SIM_LIAR && (more || i > 1))
             kind = SIM_READ; /* behind a row it could not be replayed */
         more = true;
-        parse(m, SIM_NAMES, kind, number);
-        bind_execute(m, SIM_NAMES, kind, number, sim_chance(50));
+        parse(m, SIM_UNNAMED, kind, number);
+        bind_execute(m, SIM_UNNAMED, kind, number, sim_chance(50));
     }
     sim_send_message(c, 'S', "", 0);
     sim_model_synced(m);
@@ -159,7 +154,7 @@ static void extended(struct sim_model *m)
 
 static void close_name(struct sim_model *m, int name)
 {
-    sim_send_target(m->c, 'C', 'S', names[name]);
+    sim_send_target(m->c, 'C', 'S', sim_names[name]);
     if (m->failed)
         return;
     m->names[name].exists = false;
@@ -170,8 +165,8 @@ static void close_name(struct sim_model *m, int name)
 static void extended_control(struct sim_model *m, enum sim_kind kind)
 {
     const int number = m->c->numbers++;
-    parse(m, SIM_NAMES, kind, number);
-    bind_execute(m, SIM_NAMES, kind, number, sim_chance(30));
+    parse(m, SIM_UNNAMED, kind, number);
+    bind_execute(m, SIM_UNNAMED, kind, number, sim_chance(30));
     sim_send_message(m->c, 'S', "", 0);
     sim_model_synced(m);
     sim_model_unit_ends(m, false, false);
@@ -181,9 +176,9 @@ static void extended_control(struct sim_model *m, enum sim_kind kind)
 static void begin_and_more(struct sim_model *m)
 {
     struct sim_client *c = m->c;
-    const int name = sim_chance(60) ? SIM_NAMES : BEGIN_NAME;
+    const int name = sim_chance(60) ? SIM_UNNAMED : SIM_NAMED_BEGIN;
     const int number = c->numbers++;
-    if (name == SIM_NAMES || !m->names[name].exists)
+    if (name == SIM_UNNAMED || !m->names[name].exists)
         parse(m, name, SIM_BEGIN, number);
     bind_execute(m, name, SIM_BEGIN, number, sim_chance(20));
     for (uint32_t i = 1 + (sim_chance(30) ? 1 : 0), n = 0; n < i; n++) {
@@ -191,8 +186,8 @@ static void begin_and_more(struct sim_model *m)
         const int next = c->numbers++;
         if (kind == SIM_LIAR && i > 1)
             kind = SIM_READ; /* behind a row it could not be replayed */
-        parse(m, SIM_NAMES, kind, next);
-        bind_execute(m, SIM_NAMES, kind, next, sim_chance(50));
+        parse(m, SIM_UNNAMED, kind, next);
+        bind_execute(m, SIM_UNNAMED, kind, next, sim_chance(50));
     }
     sim_send_message(c, 'S', "", 0);
     sim_model_synced(m);
@@ -206,8 +201,8 @@ static void flushed_in_block(struct sim_model *m)
     for (uint32_t i = 1 + sim_below(3); i > 0; i--) {
         const enum sim_kind kind = some_kind(m);
         const int number = c->numbers++;
-        parse(m, SIM_NAMES, kind, number);
-        bind_execute(m, SIM_NAMES, kind, number, sim_chance(50));
+        parse(m, SIM_UNNAMED, kind, number);
+        bind_execute(m, SIM_UNNAMED, kind, number, sim_chance(50));
         sim_send_message(c, 'H', "", 0);
         if (m->failed)
             break; /* what follows has no answer that could be waited for */
@@ -215,8 +210,8 @@ static void flushed_in_block(struct sim_model *m)
     }
     if (sim_chance(20)) {
         const int number = c->numbers++;
-        parse(m, SIM_NAMES, SIM_COMMIT, number);
-        bind_execute(m, SIM_NAMES, SIM_COMMIT, number, false);
+        parse(m, SIM_UNNAMED, SIM_COMMIT, number);
+        bind_execute(m, SIM_UNNAMED, SIM_COMMIT, number, false);
     }
     sim_send_message(c, 'S', "", 0);
     sim_model_synced(m);
@@ -239,8 +234,8 @@ static void named(struct sim_model *m)
     struct sim_client *c = m->c;
     const int name = (int)sim_below(SIM_NAMES);
     if (sim_chance(10)) { /* what follows is skipped */
-        parse(m, SIM_NAMES, SIM_ERROR, c->numbers);
-        bind_execute(m, SIM_NAMES, SIM_ERROR, c->numbers++, false);
+        parse(m, SIM_UNNAMED, SIM_ERROR, c->numbers);
+        bind_execute(m, SIM_UNNAMED, SIM_ERROR, c->numbers++, false);
         for (uint32_t i = sim_below(3); m->failed && i > 0; i--)
             skipped_query(m);
     }
@@ -267,13 +262,13 @@ static void unnamed_kept(struct sim_model *m)
     const int missing = (int)sim_below(SIM_NAMES);
     if (!m->names[missing].exists && sim_chance(20)) { /* a Parse that is skipped changes nothing */
         bind_execute(m, missing, SIM_PREAD, c->numbers++, false);
-        parse(m, SIM_NAMES, SIM_PREAD, c->numbers);
-    } else if (m->names[SIM_NAMES].exists && takes_parameter(m->names[SIM_NAMES].kind)) {
-        bind_execute(m, SIM_NAMES, m->names[SIM_NAMES].kind, c->numbers++, sim_chance(50));
-    } else if (sim_chance(15) && !m->names[SIM_NAMES].exists) {
-        bind_execute(m, SIM_NAMES, SIM_PREAD, c->numbers++, false);
+        parse(m, SIM_UNNAMED, SIM_PREAD, c->numbers);
+    } else if (m->names[SIM_UNNAMED].exists && sim_takes_parameter(m->names[SIM_UNNAMED].kind)) {
+        bind_execute(m, SIM_UNNAMED, m->names[SIM_UNNAMED].kind, c->numbers++, sim_chance(50));
+    } else if (sim_chance(15) && !m->names[SIM_UNNAMED].exists) {
+        bind_execute(m, SIM_UNNAMED, SIM_PREAD, c->numbers++, false);
     } else {
-        parse(m, SIM_NAMES, sim_chance(60) ? SIM_PREAD : SIM_PWRITE, c->numbers);
+        parse(m, SIM_UNNAMED, sim_chance(60) ? SIM_PREAD : SIM_PWRITE, c->numbers);
     }
     sim_send_message(c, 'S', "", 0);
     sim_model_synced(m);
@@ -285,18 +280,18 @@ static void flushed(struct sim_model *m)
 {
     struct sim_client *c = m->c;
     const enum sim_kind kind = sim_chance(60) ? SIM_PREAD : SIM_PWRITE;
-    parse(m, SIM_NAMES, kind, c->numbers);
+    parse(m, SIM_UNNAMED, kind, c->numbers);
     sim_send_target(c, 'D', 'S', "");
     if (!m->failed) {
         sim_reply_parameters(&c->expected, true);
-        if (sim_model_has_rows(kind))
+        if (sim_has_rows(kind))
             sim_reply_columns(&c->expected);
         else
             sim_reply_plain(&c->expected, 'n');
     }
     sim_send_message(c, 'H', "", 0);
     sim_model_unit_ends(m, true, false);
-    bind_execute(m, SIM_NAMES, kind, c->numbers++, sim_chance(50));
+    bind_execute(m, SIM_UNNAMED, kind, c->numbers++, sim_chance(50));
     if (sim_chance(30)) {
         sim_send_message(c, 'H', "", 0);
         sim_model_unit_ends(m, true, false);
@@ -311,7 +306,7 @@ static void last_route(struct sim_model *m)
 {
     static const char text[] = "SHOW switchgear.last_route";
     sim_send_query(m->c, text, sizeof(text) - 1);
-    m->names[SIM_NAMES].exists = false;
+    sim_model_query(m);
     sim_model_wildcard(m->c, 'T');
     sim_model_wildcard(m->c, 'D');
     sim_model_wildcard(m->c, 'C');
@@ -324,10 +319,10 @@ static void setting_and_error(struct sim_model *m, enum sim_kind kind)
 {
     struct sim_client *c = m->c;
     const int number = c->numbers++;
-    parse(m, SIM_NAMES, kind, number);
-    bind_execute(m, SIM_NAMES, kind, number, false);
-    parse(m, SIM_NAMES, SIM_ERROR, c->numbers);
-    bind_execute(m, SIM_NAMES, SIM_ERROR, c->numbers++, false);
+    parse(m, SIM_UNNAMED, kind, number);
+    bind_execute(m, SIM_UNNAMED, kind, number, false);
+    parse(m, SIM_UNNAMED, SIM_ERROR, c->numbers);
+    bind_execute(m, SIM_UNNAMED, SIM_ERROR, c->numbers++, false);
     sim_send_message(c, 'S', "", 0);
     sim_model_synced(m);
     sim_model_unit_ends(m, false, false);
@@ -390,7 +385,7 @@ static void execute_by_name(struct sim_model *m)
     const int number = c->numbers++;
     const size_t size = sim_sql_write(SIM_EXECUTE, c->index, number, 0, text, sizeof(text));
     sim_send_query(c, text, size);
-    m->names[SIM_NAMES].exists = false;
+    sim_model_query(m);
     c->settings[number] = m->now;
     if (m->status == 'E')
         sim_model_fails(m, "25P02", "");
@@ -415,10 +410,23 @@ static void savepoint(struct sim_model *m)
         extended_control(m, kind);
 }
 
+static bool wild_unit(struct sim_model *m)
+{
+    if (!m->c->wild || sim_chance(50))
+        return false;
+    if (sim_chance(75))
+        sim_soup(m);
+    else
+        sim_string(m);
+    return true;
+}
+
 static void idle_unit(struct sim_model *m)
 {
     const uint32_t what = sim_below(100);
     struct sim_client *c = m->c;
+    if (wild_unit(m))
+        return;
     if (what < 20)
         simple(m, some_kind(m) == SIM_WRITE ? SIM_WRITE : sim_chance(50) ? SIM_READ : SIM_ROWS);
     else if (what < 28)
@@ -426,7 +434,7 @@ static void idle_unit(struct sim_model *m)
     else if (what < 31)
         simple(m, SIM_FUNCTION);
     else if (what < 34)
-        simple(m, sim.small_keep ? SIM_READ : SIM_LIAR);
+        simple(m, sim.small_keep || c->wild ? SIM_READ : SIM_LIAR);
     else if (what < 37)
         simple(m, SIM_ERROR);
     else if (what < 39)
@@ -435,8 +443,14 @@ static void idle_unit(struct sim_model *m)
         simple(m, SIM_COPY_OUT);
     else if (what < 45)
         copy_in(m);
-    else if (what < 60)
+    else if (what < 52)
         extended(m);
+    else if (what < 54 && !c->refusable)
+        sim_string(m);
+    else if (what < 55)
+        sim_call(m);
+    else if (what < 60 && !c->refusable)
+        sim_soup(m);
     else if (what < 66)
         simple(m, sim_chance(60) ? SIM_BEGIN : SIM_BEGIN_READ_ONLY);
     else if (what < 68 && !c->refusable)
@@ -468,6 +482,8 @@ static void idle_unit(struct sim_model *m)
 static void block_unit(struct sim_model *m)
 {
     const uint32_t what = sim_below(100);
+    if (wild_unit(m))
+        return;
     if (what < 5 && !m->c->refusable) /* it would ask a server, and could be refused */
         extended_control(m, sim_chance(70) ? SIM_COMMIT : SIM_ROLLBACK);
     else if (what < 25)
@@ -490,8 +506,14 @@ static void block_unit(struct sim_model *m)
         simple(m, SIM_ERROR);
     else if (what < 65)
         simple(m, SIM_ROWS);
-    else if (what < 85 || m->c->refusable)
+    else if (what < 75 || m->c->refusable)
         extended(m);
+    else if (what < 76)
+        sim_call(m);
+    else if (what < 78)
+        sim_string(m);
+    else if (what < 86)
+        sim_soup(m);
     else if (what < 92)
         named(m);
     else if (what < 94)

@@ -3,13 +3,10 @@
  * sim_server: one connection of a simulated PostgreSQL, in the words of the real protocol. It sees
  * what no client can see: what was executed, where, for whom and how often.
  */
+#include "sim_run.h"
+
 #include <stdio.h>
 #include <stdlib.h>
-
-#include "sim.h"
-
-static const char aborted[] =
-    "current transaction is aborted, commands ignored until end of transaction block";
 
 void sim_server_start(struct sim_conn *c, uint8_t node)
 {
@@ -41,296 +38,6 @@ void sim_server_die(struct sim_conn *c)
     }
 }
 
-/* ---- executing ---- */
-
-/* A transaction, whatever began it. */
-static void ended(struct sim_conn *c, bool committed)
-{
-    if (!committed)
-        c->pending_count = 0;
-    sim_settings_end(&c->now);
-    if (committed)
-        c->committed = c->now;
-    else
-        c->now = c->committed;
-    c->savepoints_count = 0;
-}
-
-static void error(struct sim_conn *c, bool extended, const char *sqlstate, const char *message,
-                  const char *routine)
-{
-    sim_reply_error(&c->out, "ERROR", sqlstate, message, routine);
-    if (c->status == 'T')
-        c->status = 'E';
-    else if (c->status == 'I')
-        ended(c, false);
-    if (extended)
-        c->skipping = true;
-}
-
-static void commit(struct sim_conn *c)
-{
-    for (uint32_t i = 0; i < c->pending_count; i++) {
-        struct sim_client *client = &sim.clients[c->pending[i].client];
-        struct sim_write *w = &client->writes[c->pending[i].number];
-        if (++w->commits > 1)
-            sim_fail("write c%d.s%d was executed twice", client->index, c->pending[i].number);
-        client->last_commit_ns = sim.now_ns;
-    }
-    c->pending_count = 0;
-}
-
-static void check_owner(const struct sim_conn *c, int client)
-{
-    if (client != c->owner)
-        sim_fail("a statement of client %d runs on the server of client %d", client, c->owner);
-}
-
-/* What a read must see, and must not unsee. */
-static void check_read(struct sim_conn *c, struct sim_sql sql)
-{
-    struct sim_client *client = &sim.clients[sql.client];
-    client->read_ns[sql.number] = 0;
-    if (c->node == 0)
-        return;
-    const uint64_t position_ns = sim.nodes[c->node].position_ns;
-    client->read_ns[sql.number] = position_ns;
-    if (client->eventual || client->lost)
-        return;
-    if (position_ns < client->last_commit_ns)
-        sim_fail("client %d does not see its own write: replica %u is at %lu, the write at %lu",
-                 client->index, c->node, (unsigned long)position_ns,
-                 (unsigned long)client->last_commit_ns);
-    if (position_ns < client->seen_ns)
-        sim_fail("client %d goes back in time: replica %u is at %lu, it has seen %lu",
-                 client->index, c->node, (unsigned long)position_ns,
-                 (unsigned long)client->seen_ns);
-}
-
-/* Whatever runs, runs under its client's settings. */
-static void check_settings(const struct sim_conn *c, struct sim_sql sql)
-{
-    const struct sim_client *client = &sim.clients[sql.client];
-    const struct sim_settings *must = &client->settings[sql.number];
-    if (client->lost)
-        return;
-    if (strcmp(c->now.work_mem, must->work_mem) != 0 || strcmp(c->now.path, must->path) != 0 ||
-        strcmp(c->now.application, must->application) != 0)
-        sim_fail("c%d.s%d runs with work_mem '%s', search_path '%s', application '%s'; its client "
-                 "has '%s', '%s', '%s'",
-                 sql.client, sql.number, c->now.work_mem, c->now.path, c->now.application,
-                 must->work_mem, must->path, must->application);
-}
-
-/* False: refused. */
-static bool write_allowed(struct sim_conn *c, struct sim_sql sql, bool extended)
-{
-    const bool read_only = c->status == 'T' && c->read_only;
-    if (c->node != 0 && !read_only && sql.kind != SIM_LIAR)
-        sim_fail("write c%d.s%d was sent to a replica", sql.client, sql.number);
-    if (c->node == 0 && (!read_only || sql.kind == SIM_LIAR))
-        return true;
-    error(c, extended, "25006", "cannot execute this in a read-only transaction",
-          "PreventCommandIfReadOnly");
-    return false;
-}
-
-static bool transaction(struct sim_conn *c, struct sim_sql sql)
-{
-    switch ((int)sql.kind) {
-    case SIM_BEGIN:
-    case SIM_BEGIN_READ_ONLY:
-        if (c->status == 'I') {
-            c->status = 'T';
-            c->read_only = sql.kind == SIM_BEGIN_READ_ONLY;
-        }
-        sim_reply_tag(&c->out, "BEGIN");
-        return true;
-    case SIM_COMMIT:
-        sim_reply_tag(&c->out, c->status == 'E' ? "ROLLBACK" : "COMMIT");
-        if (c->status != 'E')
-            commit(c);
-        ended(c, c->status != 'E');
-        c->status = 'I';
-        return true;
-    case SIM_SAVEPOINT:
-        if (c->status != 'T' || c->savepoints_count == SIM_SAVEPOINTS)
-            return false;
-        c->savepoints[c->savepoints_count++] =
-            (struct sim_savepoint){.settings = c->now, .pending_count = c->pending_count};
-        sim_reply_tag(&c->out, "SAVEPOINT");
-        return true;
-    case SIM_ROLLBACK_TO:
-        if (c->savepoints_count == 0)
-            return false;
-        c->now = c->savepoints[c->savepoints_count - 1].settings;
-        c->pending_count = c->savepoints[c->savepoints_count - 1].pending_count;
-        c->status = 'T';
-        sim_reply_tag(&c->out, "ROLLBACK");
-        return true;
-    case SIM_ROLLBACK:
-        ended(c, false);
-        c->status = 'I';
-        sim_reply_tag(&c->out, "ROLLBACK");
-        return true;
-    default:
-        return false;
-    }
-}
-
-static void set_from(struct sim_conn *c, struct proto_span text, const char *key,
-                     enum sim_kind kind)
-{
-    char value[SIM_VALUE_SIZE];
-    const char *at = memmem(text.base, text.size, key, strlen(key));
-    if (at == NULL)
-        return;
-    at += strlen(key);
-    (void)snprintf(value, sizeof(value), "%.*s", (int)strcspn(at, "'"), at);
-    (void)sim_settings_apply(&c->now, kind, value, "");
-}
-
-/* What the proxy sends of its own. A replica may refuse it. */
-static void apply_settings(struct sim_conn *c, struct proto_span text)
-{
-    static const char key[] = "set_config(E'application_name',E'";
-    static const struct {
-        const char *text;
-        enum sim_kind kind;
-    } sets[] = {{"set work_mem = '", SIM_SET},
-                {"set search_path = '", SIM_SET_PATH},
-                {"set application_name = '", SIM_SET_APPLICATION}};
-    if (memmem(text.base, text.size, "RESET ALL;", 10) != NULL)
-        (void)sim_settings_apply(&c->now, SIM_RESET_ALL, "", "");
-    set_from(c, text, key, SIM_SET_APPLICATION);
-    for (size_t i = 0; i < sizeof(sets) / sizeof(sets[0]); i++)
-        set_from(c, text, sets[i].text, sets[i].kind);
-}
-
-/* False: refused. Only what flies ahead of a read: it may go to the primary then. */
-static bool settings_made(struct sim_conn *c, struct proto_span text, bool extended)
-{
-    if (extended && c->node != 0 && !sim.quiet && sim_chance(3)) {
-        error(c, true, "42704", "unrecognized configuration parameter", "GUC");
-        return false;
-    }
-    apply_settings(c, text);
-    return true;
-}
-
-static struct sim_statement *find(struct sim_conn *c, struct proto_span name)
-{
-    for (size_t i = 0; i < sizeof(c->statements) / sizeof(c->statements[0]); i++)
-        if (c->statements[i].used && strlen(c->statements[i].name) == name.size &&
-            memcmp(c->statements[i].name, name.base, name.size) == 0)
-            return &c->statements[i];
-    return NULL;
-}
-
-/* Its words are those of the statement that it names. False: there is none. */
-static bool find_executed(struct sim_conn *c, struct sim_sql *sql)
-{
-    const uint8_t name = (uint8_t)('a' + sim_executes(sql->number));
-    const struct sim_statement *s = find(c, (struct proto_span){&name, 1});
-    if (s == NULL)
-        return false;
-    sql->kind = sim_sql_read((struct proto_span){(const uint8_t *)s->text, strlen(s->text)}).kind;
-    return true;
-}
-
-/* What it does; false: its answer was given. `text`: what a row of its result shows. */
-static bool run(struct sim_conn *c, struct sim_sql sql, const char *value, bool extended,
-                char text[SIM_VALUE_SIZE])
-{
-    switch ((int)sql.kind) {
-    case SIM_LIAR:
-        if (!write_allowed(c, sql, extended))
-            return false;
-        break;
-    case SIM_WRITE:
-    case SIM_PWRITE:
-    case SIM_FUNCTION:
-        if (!write_allowed(c, sql, extended))
-            return false;
-        c->pending[c->pending_count++] = sql;
-        break;
-    case SIM_COPY_IN:
-        if (!write_allowed(c, sql, extended))
-            return false;
-        c->copy_in = true;
-        c->copy_extended = extended;
-        c->copy = sql;
-        sim_reply_copy(&c->out, 'G');
-        return false;
-    case SIM_READ:
-    case SIM_ROWS:
-    case SIM_PREAD:
-    case SIM_COPY_OUT:
-        check_read(c, sql);
-        break;
-    case SIM_ERROR:
-        error(c, extended, "22012", value, "int4div");
-        return false;
-    case SIM_GARBAGE:
-        error(c, extended, "42601", "syntax error", "scanner_yyerror");
-        return false;
-    case SIM_SHOW:
-        (void)snprintf(text, SIM_VALUE_SIZE, "%s", c->now.work_mem);
-        break;
-    case SIM_SHOW_APPLICATION:
-        (void)snprintf(text, SIM_VALUE_SIZE, "%s", c->now.application);
-        break;
-    case SIM_DISCARD:
-        memset(c->statements, 0, sizeof(c->statements));
-        c->locks = 0;
-        break;
-    case SIM_LOCK:
-    case SIM_TRY_LOCK:
-    case SIM_UNLOCK:
-        c->locks = sim_locks(c->locks, sql.kind, sql.number);
-        (void)snprintf(text, SIM_VALUE_SIZE, "%u locks", c->locks);
-        break;
-    case SIM_QUESTION:
-        if (sim_chance(10))
-            error(c, extended, "57014", "canceling statement due to statement timeout", "sim");
-        else
-            sim_reply_question(&c->out, c->locks > 0);
-        return false;
-    case SIM_SAVEPOINT:
-    case SIM_ROLLBACK_TO:
-        error(c, extended, "3B001", "there is no such savepoint", "RollbackToSavepoint");
-        return false;
-    default:
-        break;
-    }
-    return true;
-}
-
-/* One statement. */
-static void execute(struct sim_conn *c, struct sim_sql sql, const char *value, bool extended)
-{
-    if (sql.client >= 0)
-        check_owner(c, sql.client);
-    if (sql.client >= 0 && c->status != 'E' && sql.kind != SIM_ERROR)
-        check_settings(c, sql);
-    if (transaction(c, sql))
-        return;
-    if (c->status == 'E') {
-        error(c, extended, "25P02", aborted, "exec_simple_query");
-        return;
-    }
-    char text[SIM_VALUE_SIZE];
-    (void)snprintf(text, sizeof(text), "%s", value);
-    if (sql.kind == SIM_EXECUTE && !find_executed(c, &sql)) {
-        error(c, extended, "26000", "prepared statement does not exist", "FetchPreparedStatement");
-        return;
-    }
-    if (!run(c, sql, value, extended, text))
-        return;
-    (void)sim_settings_apply(&c->now, sql.kind, value, "");
-    sim_reply_result(&c->out, sql, text, !extended);
-}
-
 static void value_of(struct sim_sql sql, char ret[SIM_VALUE_SIZE])
 {
     (void)snprintf(ret, SIM_VALUE_SIZE, "c%d.s%d", sql.client, sql.number);
@@ -339,38 +46,65 @@ static void value_of(struct sim_sql sql, char ret[SIM_VALUE_SIZE])
 static void ready(struct sim_conn *c)
 {
     if (c->status == 'I') {
-        commit(c);
-        ended(c, true);
+        sim_run_commit(c);
+        sim_run_ended(c, true);
     }
     sim_reply_ready(&c->out, c->status);
-    if (c->status == 'I')
-        c->portal.used = false;
+    c->batches++;
+}
+
+static struct sim_portal *find_portal(struct sim_conn *c, struct proto_span name)
+{
+    for (int i = 0; i < SIM_PORTALS; i++)
+        if (c->portals[i].used && strlen(c->portals[i].name) == name.size &&
+            memcmp(c->portals[i].name, name.base, name.size) == 0)
+            return &c->portals[i];
+    return NULL;
+}
+
+static void drop_unnamed(struct sim_conn *c)
+{
+    const struct proto_span unnamed = {(const uint8_t *)"", 0};
+    struct sim_statement *s = sim_run_find(c, unnamed);
+    struct sim_portal *p = find_portal(c, unnamed);
+    if (s != NULL)
+        s->used = false;
+    if (p != NULL)
+        p->used = false;
 }
 
 static void on_query(struct sim_conn *c, struct proto_span body)
 {
     struct proto_span text;
+    struct proto_span one;
     char value[SIM_VALUE_SIZE];
     if (proto_query_read(body, &text) != PROTO_OK)
         sim_fail("a server got a malformed Query");
-    struct sim_statement *unnamed = find(c, (struct proto_span){(const uint8_t *)"", 0});
-    if (unnamed != NULL)
-        unnamed->used = false;
-    c->portal.used = false;
-    const struct sim_sql sql = sim_sql_read(text);
-    value_of(sql, value);
-    if (sql.kind != SIM_SETTINGS || settings_made(c, text, false))
-        execute(c, sql, value, false);
+    drop_unnamed(c);
+    do {
+        sim_sql_split(&text, &one);
+        const struct sim_sql sql = sim_sql_read(one);
+        value_of(sql, value);
+        if (sim_is_setting(sql.kind) && !sim_run_settings(c, one, false))
+            break;
+        if (!sim_run_execute(c, sql, value, NULL, 0))
+            break;
+    } while (text.size > 0);
     if (!c->copy_in)
         ready(c);
 }
 
-static bool in_failed_block(struct sim_conn *c, enum sim_kind kind)
+/* A FunctionCall: who called it is its only argument. */
+static void on_function(struct sim_conn *c, struct proto_span body)
 {
-    if (c->status != 'E' || kind == SIM_COMMIT || kind == SIM_ROLLBACK || kind == SIM_ROLLBACK_TO)
-        return false;
-    error(c, true, "25P02", aborted, "exec_parse_message");
-    return true;
+    struct sim_sql sql = {.kind = SIM_CALL, .client = -1};
+    char value[SIM_VALUE_SIZE];
+    if (body.size > 12) /* behind the function, the formats and the size */
+        (void)sim_tag_read((struct proto_span){body.base + 12, body.size - 12}, &sql.client,
+                           &sql.number);
+    value_of(sql, value);
+    (void)sim_run_execute(c, sql, value, NULL, 0);
+    ready(c);
 }
 
 static void on_parse(struct sim_conn *c, struct proto_span body)
@@ -379,25 +113,27 @@ static void on_parse(struct sim_conn *c, struct proto_span body)
     if (proto_parse_read(body, &p) != PROTO_OK || p.name.size >= sizeof(c->statements[0].name))
         sim_fail("a server got a malformed Parse");
     const struct sim_sql sql = sim_sql_read(p.text);
-    struct sim_statement *s = find(c, p.name);
+    struct sim_statement *s = sim_run_find(c, p.name);
     if (p.name.size == 0 && s != NULL) {
         s->used = false;
         s = NULL;
     }
     if (sql.kind == SIM_GARBAGE) {
-        error(c, true, "42601", "syntax error", "scanner_yyerror");
+        sim_run_error(c, true, "42601", "syntax error", "scanner_yyerror");
         return;
     }
-    if (in_failed_block(c, sql.kind))
+    if (sql.kind != SIM_EMPTY && sim_run_in_failed_block(c, sql.kind))
         return;
     if (s != NULL) {
-        error(c, true, "42P05", "prepared statement already exists", "StorePreparedStatement");
+        sim_run_error(c, true, "42P05", "prepared statement already exists",
+                      "StorePreparedStatement");
         return;
     }
     for (s = c->statements; s->used; s++)
         if (s == c->statements + 63)
             sim_fail("a server has too many statements");
     s->used = true;
+    s->batch = c->batches;
     memcpy(s->path, c->now.path, sizeof(s->path));
     memcpy(s->name, p.name.base, p.name.size);
     s->name[p.name.size] = '\0';
@@ -410,7 +146,7 @@ static void on_parse(struct sim_conn *c, struct proto_span body)
 static void on_bind(struct sim_conn *c, struct proto_span body)
 {
     struct proto_reader r = proto_reader_make(body);
-    (void)proto_read_string(&r);
+    const struct proto_span portal = proto_read_string(&r);
     const struct proto_span name = proto_read_string(&r);
     const uint16_t formats = proto_read_u16(&r);
     (void)proto_read_bytes(&r, formats * 2u);
@@ -422,23 +158,35 @@ static void on_bind(struct sim_conn *c, struct proto_span body)
     (void)proto_read_bytes(&r, results * 2u);
     if (!proto_reader_done(&r))
         sim_fail("a server got a malformed Bind");
-    const struct sim_statement *s = find(c, name);
+    const struct sim_statement *s = sim_run_find(c, name);
     if (s == NULL) {
-        error(c, true, "26000", "prepared statement does not exist", "exec_bind_message");
+        sim_run_error(c, true, "26000", "prepared statement does not exist", "exec_bind_message");
         return;
     }
     struct sim_sql sql =
         sim_sql_read((struct proto_span){(const uint8_t *)s->text, strlen(s->text)});
-    if (in_failed_block(c, sql.kind))
+    if (sim_run_in_failed_block(c, sql.kind))
         return;
-    if (name.size > 3 && memcmp(name.base, "sg_", 3) == 0 && strcmp(s->path, c->now.path) != 0)
+    /* a session that stays with its connection has its statements analysed anew, as directly */
+    const bool stays = c->core.session != NULL && c->core.session->pin != ROUTER_REASON_NONE;
+    if (name.size > 3 && memcmp(name.base, "sg_", 3) == 0 && !stays && s->batch != c->batches &&
+        strcmp(s->path, c->now.path) != 0)
         sim_fail("a statement parsed under search_path '%s' is bound under '%s'", s->path,
                  c->now.path);
     if (count > 0)
         (void)sim_tag_read(value, &sql.client, &sql.number);
-    c->portal = (struct sim_portal){.used = true, .sql = sql};
-    value_of(sql, c->portal.value);
-    memcpy(c->portal.text, s->text, sizeof(c->portal.text));
+    struct sim_portal *p = find_portal(c, portal);
+    if (p != NULL && portal.size > 0) {
+        sim_run_error(c, true, "42P03", "cursor already exists", "CreatePortal");
+        return;
+    }
+    for (int i = 0; p == NULL && i < SIM_PORTALS; i++)
+        p = c->portals[i].used ? NULL : &c->portals[i];
+    assert(p != NULL && portal.size < sizeof(p->name));
+    *p = (struct sim_portal){.used = true, .sql = sql};
+    memcpy(p->name, portal.base, portal.size);
+    value_of(sql, p->value);
+    memcpy(p->text, s->text, sizeof(p->text));
     sim_reply_plain(&c->out, '2');
 }
 
@@ -447,18 +195,23 @@ static void on_describe(struct sim_conn *c, struct proto_span body)
     struct proto_target t;
     if (proto_target_read(body, &t) != PROTO_OK)
         sim_fail("a server got a malformed Describe");
-    struct sim_sql sql = c->portal.sql;
-    const struct sim_statement *s = t.what == 'S' ? find(c, t.name) : NULL;
-    if (t.what == 'S' ? s == NULL : !c->portal.used) {
-        error(c, true, t.what == 'S' ? "26000" : "34000", "does not exist", "exec_describe");
+    const struct sim_statement *s = t.what == 'S' ? sim_run_find(c, t.name) : NULL;
+    const struct sim_portal *p = t.what == 'P' ? find_portal(c, t.name) : NULL;
+    if (s == NULL && p == NULL) {
+        sim_run_error(c, true, t.what == 'S' ? "26000" : "34000", "does not exist",
+                      "exec_describe");
         return;
     }
-    if (s != NULL) {
+    struct sim_sql sql = {0};
+    if (s != NULL)
         sql = sim_sql_read((struct proto_span){(const uint8_t *)s->text, strlen(s->text)});
+    else
+        sql = p->sql;
+    const bool rows = sim_has_rows(sql.kind);
+    if (rows && sim_run_in_failed_block(c, sql.kind))
+        return;
+    if (s != NULL)
         sim_reply_parameters(&c->out, sql.kind == SIM_PREAD || sql.kind == SIM_PWRITE);
-    }
-    const bool rows = sql.kind <= SIM_LIAR || sql.kind == SIM_FUNCTION || sql.kind == SIM_SHOW ||
-                      sql.kind == SIM_SHOW_APPLICATION || sim_is_lock(sql.kind);
     if (rows)
         sim_reply_columns(&c->out);
     else
@@ -470,19 +223,31 @@ static void on_close(struct sim_conn *c, struct proto_span body)
     struct proto_target t;
     if (proto_target_read(body, &t) != PROTO_OK)
         sim_fail("a server got a malformed Close");
-    struct sim_statement *s = t.what == 'S' ? find(c, t.name) : NULL;
+    struct sim_statement *s = t.what == 'S' ? sim_run_find(c, t.name) : NULL;
+    struct sim_portal *p = t.what == 'P' ? find_portal(c, t.name) : NULL;
     if (s != NULL)
         s->used = false;
+    if (p != NULL)
+        p->used = false;
     sim_reply_plain(&c->out, '3');
 }
 
-static void on_execute(struct sim_conn *c)
+static void on_execute(struct sim_conn *c, struct proto_span body)
 {
-    const struct proto_span text = {(const uint8_t *)c->portal.text, strlen(c->portal.text)};
-    if (!c->portal.used)
-        error(c, true, "34000", "portal \"\" does not exist", "exec_execute_message");
-    else if (c->portal.sql.kind != SIM_SETTINGS || settings_made(c, text, true))
-        execute(c, c->portal.sql, c->portal.value, true);
+    struct proto_reader r = proto_reader_make(body);
+    const struct proto_span name = proto_read_string(&r);
+    const uint32_t rows = proto_read_u32(&r);
+    struct sim_portal *p = find_portal(c, name);
+    if (!proto_reader_done(&r))
+        sim_fail("a server got a malformed Execute");
+    if (p == NULL) {
+        sim_run_error(c, true, "34000", "portal does not exist", "exec_execute_message");
+        return;
+    }
+    const struct proto_span text = {(const uint8_t *)p->text, strlen(p->text)};
+    const struct sim_portal copy = *p; /* a COMMIT ends its own portal */
+    if (!sim_is_setting(p->sql.kind) || sim_run_settings(c, text, true))
+        (void)sim_run_execute(c, copy.sql, copy.value, p, rows);
 }
 
 /* ---- COPY IN ---- */
@@ -502,7 +267,7 @@ static void on_copy_message(struct sim_conn *c, uint8_t type, struct proto_span 
         return;
     case 'd':
         if (body.size >= 3 && memcmp(body.base, "BAD", 3) == 0) {
-            error(c, c->copy_extended, "22P04", "bad data", "CopyReadLine");
+            sim_run_error(c, c->copy_extended, "22P04", "bad data", "CopyReadLine");
             copy_ends(c);
         }
         return;
@@ -512,11 +277,12 @@ static void on_copy_message(struct sim_conn *c, uint8_t type, struct proto_span 
         copy_ends(c);
         return;
     case 'f':
-        error(c, c->copy_extended, "57014", "COPY from stdin failed", "CopyGetData");
+        sim_run_error(c, c->copy_extended, "57014", "COPY from stdin failed", "CopyGetData");
         copy_ends(c);
         return;
     default:
-        error(c, c->copy_extended, "08P01", "unexpected message type during COPY", "CopyGetData");
+        sim_run_error(c, c->copy_extended, "08P01", "unexpected message type during COPY",
+                      "CopyGetData");
         copy_ends(c);
         return;
     }
@@ -534,6 +300,9 @@ static void on_message(struct sim_conn *c, uint8_t type, struct proto_span body)
     case 'Q':
         on_query(c, body);
         break;
+    case 'F':
+        on_function(c, body);
+        break;
     case 'P':
         on_parse(c, body);
         break;
@@ -547,7 +316,7 @@ static void on_message(struct sim_conn *c, uint8_t type, struct proto_span body)
         on_close(c, body);
         break;
     case 'E':
-        on_execute(c);
+        on_execute(c, body);
         break;
     case 'S':
         c->skipping = false;

@@ -63,7 +63,7 @@ static const struct {
     {"COPY c", SIM_COPY_IN},
     {"RESET SESSION AUTHORIZATION", SIM_SETTINGS},
     {"RESET ROLE", SIM_SETTINGS},
-    {"SELECT pg_catalog.set_config(", SIM_SETTINGS},
+    {"SELECT pg_catalog.set_config(", SIM_SET_CONFIG},
     {"set ", SIM_SETTINGS}, /* the proxy writes it like this */
 };
 
@@ -110,10 +110,26 @@ struct sim_sql sim_sql_read(struct proto_span text)
             sql.kind = kinds[i].kind;
             break;
         }
-    if (sql.kind == SIM_SETTINGS || sql.kind == SIM_QUESTION ||
+    if (sim_is_setting(sql.kind) || sql.kind == SIM_QUESTION ||
         !sim_tag_read(text, &sql.client, &sql.number))
         sql.client = -1;
     return sql;
+}
+
+void sim_sql_split(struct proto_span *text, struct proto_span *ret)
+{
+    const enum sim_kind kind = sim_sql_read(*text).kind;
+    bool quoted = false;
+    size_t end = 0;
+    for (; end < text->size && (quoted || text->base[end] != ';'); end++)
+        quoted = quoted != (text->base[end] == '\'');
+    if (kind == SIM_SETTINGS || kind == SIM_QUESTION)
+        end = text->size; /* ours: as a whole */
+    *ret = (struct proto_span){.base = text->base, .size = end};
+    end += end < text->size;
+    while (end < text->size && text->base[end] == ' ')
+        end++;
+    *text = (struct proto_span){.base = text->base + end, .size = text->size - end};
 }
 
 static const char *format_of(enum sim_kind kind)
@@ -181,7 +197,9 @@ static const char *format_of(enum sim_kind kind)
         return "COPY (SELECT 'c%d.s%d') TO STDOUT";
     case SIM_EMPTY:
     case SIM_SETTINGS:
+    case SIM_SET_CONFIG:
     case SIM_QUESTION:
+    case SIM_CALL:
     case SIM_GARBAGE:
         break;
     }
@@ -325,25 +343,44 @@ void sim_reply_error(struct sim_queue *q, const char *severity, const char *sqls
     sim_queue_add(q, buf, PROTO_HEADER_SIZE + size);
 }
 
-void sim_reply_result(struct sim_queue *q, struct sim_sql sql, const char *value, bool columns)
+static uint32_t rows_of(struct sim_sql sql)
+{
+    return sql.kind == SIM_ROWS ? 2 + (uint32_t)sql.number % 20 : 1;
+}
+
+bool sim_reply_part(struct sim_queue *q, struct sim_sql sql, const char *value, uint32_t *position,
+                    uint32_t rows)
 {
     const bool shows = sql.kind == SIM_SHOW || sql.kind == SIM_SHOW_APPLICATION;
-    switch ((int)sql.kind) {
-    case SIM_READ:
-    case SIM_ROWS:
-    case SIM_PREAD:
-    case SIM_LIAR:
-    case SIM_FUNCTION:
-    case SIM_SHOW:
-    case SIM_SHOW_APPLICATION:
-    case SIM_LOCK:
-    case SIM_TRY_LOCK:
-    case SIM_UNLOCK:
+    if (!sim_has_rows(sql.kind)) {
+        sim_reply_result(q, sql, value, false);
+        return true;
+    }
+    for (uint32_t n = 0; *position < rows_of(sql) && (rows == 0 || n < rows); n++) {
+        const uint32_t i = (*position)++;
+        sim_reply_row(q, value, sql.kind == SIM_ROWS ? ((size_t)sql.number * 7 + i) % 300 : 0);
+        if (rows > 0 && n + 1 == rows) { /* it does not look whether there is another one */
+            sim_reply_plain(q, 's');
+            return false;
+        }
+    }
+    sim_reply_tag(q, shows ? "SHOW" : "SELECT 1");
+    return true;
+}
+
+void sim_reply_result(struct sim_queue *q, struct sim_sql sql, const char *value, bool columns)
+{
+    static const uint8_t called[] = {'V', 0, 0, 0, 8, 0, 0, 0, 0};
+    uint32_t position = 0;
+    if (sim_has_rows(sql.kind)) {
         if (columns)
             sim_reply_columns(q);
-        for (int i = 0; i < (sql.kind == SIM_ROWS ? 2 + sql.number % 20 : 1); i++)
-            sim_reply_row(q, value, sql.kind == SIM_ROWS ? (size_t)(sql.number * 7 + i) % 300 : 0);
-        sim_reply_tag(q, shows ? "SHOW" : "SELECT 1");
+        (void)sim_reply_part(q, sql, value, &position, 0);
+        return;
+    }
+    switch ((int)sql.kind) {
+    case SIM_CALL:
+        sim_queue_add(q, called, sizeof(called));
         return;
     case SIM_WRITE:
     case SIM_PWRITE:

@@ -130,6 +130,30 @@ static void an_error_that_is_provoked_leaves_the_unnamed_statement_alone(void **
     story_expect(st, "primary: B() E S\n");
 }
 
+static void a_long_unnamed_statement_outlives_a_parse_that_is_skipped(void **state)
+{
+    struct story *st = *state;
+    parse_long(st);
+    story_client(st, "B(x) P(|SELECT 2) S");
+    story_server(st, 0, "E(26000) Z(I)");
+    st->log_size = 0;
+    story_client(st, "B() E S");
+    story_expect(st, "primary: B() E S\n");
+}
+
+static void two_batches_that_fail_leave_the_unnamed_statement_of_before(void **state)
+{
+    struct story *st = *state;
+    story_client(st, "P(|INSERT INTO t VALUES (1)) S");
+    story_server(st, 0, "1 Z(I)");
+    st->log_size = 0;
+    story_client(st, "B(x) P(|INSERT INTO t VALUES (2)) S B(x) P(|INSERT INTO t VALUES (3)) S");
+    story_server(st, 0, "E(26000) Z(I) E(26000) Z(I)");
+    st->log_size = 0;
+    story_client(st, "B() E S");
+    story_expect(st, "primary: P(|INSERT INTO t VALUES (1)) B() E S\n");
+}
+
 static void a_long_unnamed_statement_that_a_query_of_ours_dropped_does_not_exist(void **state)
 {
     struct story *st = *state;
@@ -172,6 +196,8 @@ int main(void)
         STORY(what_a_string_sets_behind_the_end_of_a_failed_block_is_committed),
         STORY(a_commit_that_says_rollback_has_kept_nothing),
         STORY(an_error_that_is_provoked_leaves_the_unnamed_statement_alone),
+        STORY(a_long_unnamed_statement_outlives_a_parse_that_is_skipped),
+        STORY(two_batches_that_fail_leave_the_unnamed_statement_of_before),
         STORY(a_long_unnamed_statement_that_a_query_of_ours_dropped_does_not_exist),
         STORY(a_close_that_was_answered_is_not_answered_again_by_a_replay),
     };
