@@ -270,7 +270,7 @@ static void but_not_a_parse_that_fails(void **state)
     story_server(st, 0, "1 E(42601) Z(I)");
     st->log_size = 0;
     story_client(st, "B() E() S");
-    story_expect(st, "primary: P(|switchgear provokes an error) E S\n");
+    story_expect(st, "primary: P(sg_error|switchgear provokes an error) E S\n");
 }
 
 /* What the next batch makes of it is not undone with what was skipped in this one. */
@@ -290,7 +290,7 @@ static void nor_what_came_behind_the_sync(void **state)
     story_server(st, 0, "E(42601) Z(I) C(SELECT 1) Z(I)");
     st->log_size = 0;
     story_client(st, "B() E() S");
-    story_expect(st, "primary: P(|switchgear provokes an error) E S\n");
+    story_expect(st, "primary: P(sg_error|switchgear provokes an error) E S\n");
 }
 
 static void batches_that_parse_for_themselves_do_not_wait(void **state)
