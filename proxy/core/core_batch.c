@@ -185,6 +185,17 @@ enum core_message core_message_check(uint8_t type, struct proto_span body)
                                           : CORE_MESSAGE_GOOD;
 }
 
+/* A further statement of an extended batch. `half`: the one before it is not executed yet. */
+static void note_end(struct core_batch *batch, const struct router_class *c, bool first, bool half)
+{
+    if (batch->end == CORE_END_SEEN)
+        batch->end = CORE_END_OTHER;
+    else if (c->ends || c->rolls_back)
+        batch->end = !first && !half && batch->class.verdict == ROUTER_VERDICT_READ
+                         ? CORE_END_SEEN
+                         : CORE_END_OTHER;
+}
+
 /* One message of an extended batch. False: the server, or we, will find an error in it. */
 static bool scan_message(struct core_session *s, struct proto_header h, struct proto_span body,
                          struct batch_names *names, struct core_batch *batch, bool *first)
@@ -193,6 +204,7 @@ static bool scan_message(struct core_session *s, struct proto_header h, struct p
     struct proto_parse parse;
     struct proto_bind bind;
     struct proto_target target;
+    const bool half = batch->bound;
     switch (h.type) {
     case 'P':
         if (proto_parse_read(body, &parse) != PROTO_OK || parse.name.size > CORE_NAME_SIZE_MAX)
@@ -222,6 +234,7 @@ static bool scan_message(struct core_session *s, struct proto_header h, struct p
         break;
     case 'E':
         batch->needs_server = batch->executes = true;
+        batch->runs = (uint8_t)(batch->runs + (batch->end == CORE_END_SEEN && batch->runs < 2));
         batch->opens = batch->opens || body.size != 5 || body.base[0] != '\0';
         batch->continues = batch->continues || !batch->bound;
         batch->bound = false;
@@ -248,6 +261,7 @@ static bool scan_message(struct core_session *s, struct proto_header h, struct p
     default:
         return true;
     }
+    note_end(batch, &class, *first, half);
     merge(batch, &class, *first);
     batch->all_local = (*first || batch->all_local) && class.verdict == ROUTER_VERDICT_LOCAL;
     *first = false;
@@ -387,6 +401,13 @@ enum core_batch_status core_batch_scan(struct core_session *s, struct proto_span
                                            .reason = ROUTER_REASON_EMPTY};
     else if (!ret->executes)
         ret->class.writes = false; /* preparing is not doing */
+    /* nothing can follow the reads of a block that ends with them */
+    ret->closes = ret->end == CORE_END_SEEN && ret->runs == 1 && !ret->odd && !ret->flushes &&
+                  !ret->opens && (s->block == CORE_DEFERRED || s->movable);
+    if (ret->closes) {
+        ret->class.verdict = ROUTER_VERDICT_READ;
+        ret->class.reason = ROUTER_REASON_SELECT;
+    }
     if (ret->executes_unbound)
         ret->class.writes = true; /* a portal that was bound before: nobody remembers what it is */
     return CORE_BATCH_WHOLE;

@@ -89,6 +89,9 @@ enum core_batch_status {
     CORE_BATCH_EUNKNOWN,
 };
 
+/* A COMMIT or ROLLBACK in an extended batch: none yet, one behind reads, or anything else. */
+enum core_batch_end { CORE_END_NONE, CORE_END_SEEN, CORE_END_OTHER };
+
 /* What the front of the client's bytes is. */
 struct core_batch {
     uint32_t size; /* bytes, when whole; what was seen, when too long */
@@ -107,6 +110,9 @@ struct core_batch {
     bool opens;             /* a portal that has a name, or is bound and not executed */
     bool continues;         /* an Execute goes on with a portal that was executed before */
     bool drops_unnamed;     /* the unnamed statement will not be what it is */
+    bool closes;            /* reads, then the end of their block, and nothing behind it */
+    uint8_t end;            /* enum core_batch_end */
+    uint8_t runs;           /* Executes behind the end of a block */
     bool parse_class_valid; /* its first message is an unnamed Parse, s->parse_class its class */
     bool one;     /* one Query, or all messages of one transaction statement with their Sync */
     bool control; /* one that core_begin_answers(), up to its Execute or Sync: it was cut there */

@@ -171,9 +171,9 @@ def test_what_a_chained_commit_kept_is_read_back(cluster, gear):
     try:
         for value, chain in enumerate(("commit and chain", "commit; begin"), 77):
             session = gear.connect()
-            for sql in ("begin", f"update t set v = {value} where id = 9", chain, "rollback"):
+            for sql in ("begin", f"update t set v = {value} where id = 98", chain, "rollback"):
                 rows_of(session, sql)
-            assert one(session, "select v from t where id = 9") == value
+            assert one(session, "select v from t where id = 98") == value
     finally:
         for replica in cluster.replicas:
             replica.resume_replay()

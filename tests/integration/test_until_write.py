@@ -306,6 +306,10 @@ def test_begin_and_its_first_statement_in_one_batch(cluster, gear2):
                            describe("P", ""), execute(), sync())
             assert types(answer).lstrip("1").endswith("TDCZ") and answer[-1][1] == b"T"
             assert w.run(parse("", "commit"), bind("", ""), execute("", 1), sync())[-1][1] == b"I"
+        # nothing can follow the reads of a block that ends with them
+        answer = w.run(*begin, parse("", "select count(*) from t /*jay*/"), bind("", ""), execute(),
+                       parse("", "commit"), bind("", ""), execute("", 1), sync())
+        assert types(answer) == "12C12DC12CZ" and answer[-1][1] == b"I"
         answer = w.run(bind("", "S_1"), execute(), parse("", "update t set v = 31 where id = 9 /*bee*/"),
                        bind("", ""), execute("", 1), sync())
         assert types(answer) == "2C12CZ" and answer[-1][1] == b"T"

@@ -3,6 +3,8 @@
  * BEGIN in the extended protocol, as drivers send it: alone, or in one batch with the first
  * statement of its block.
  */
+#include <stdio.h>
+
 #include "core_block_story.h"
 
 /* ---- BEGIN in the extended protocol ---- */
@@ -95,6 +97,61 @@ static void a_declared_block_in_one_batch_with_its_read_is_read_only_there(void 
                      "client: 1 2 D(1) C(SELECT 1) Z(T)\n");
 }
 
+static void a_read_and_the_end_of_its_block_in_one_batch_are_read_on_a_replica(void **state)
+{
+    struct story *st = *state;
+    static const char *const ends[] = {"P(|COMMIT) B() E S", "P(|ROLLBACK) B() E S"};
+    for (size_t i = 0; i < 2; i++) {
+        char text[128];
+        (void)snprintf(text, sizeof(text), "P(|BEGIN) B() E P(|SELECT 1) B() D(P) E %s", ends[i]);
+        story_client(st, text);
+        story_server(st, 1, "1 2 C(BEGIN) 1 2 T(a) D(1) C(SELECT 1) 1 2 C(COMMIT) Z(I)");
+        assert_non_null(strstr(st->log, "replica: P(|BEGIN) B() E P(|SELECT 1) B() D(P) E"));
+        assert_non_null(
+            strstr(st->log, "T D(1) C(SELECT 1) 1 2 C(COMMIT) Z(I)\nrelease replica\n"));
+        assert_true(st->session.block == CORE_NO_BLOCK && st->session.last_write_ns == 0);
+        st->log_size = 0;
+    }
+    story_client(st, "P(|BEGIN READ ONLY) B() E P(|SELECT 1) B() E P(|COMMIT) B() E S");
+    assert_non_null(strstr(st->log, "replica: P(|BEGIN READ ONLY) B() E P(|SELECT 1)"));
+    story_server(st, 1, "1 2 C(BEGIN) 1 2 D(1) C(SELECT 1) 1 2 C(COMMIT) Z(I)");
+    st->log_size = 0;
+    story_read_on_replica(st);
+}
+
+/* Its text says read, and it writes: the whole block is run on the primary, once. */
+static void such_a_block_is_run_on_the_primary_when_its_replica_refuses_it(void **state)
+{
+    struct story *st = *state;
+    story_client(st, "P(|BEGIN) B() E P(|SELECT 1) B() E P(|COMMIT) B() E S");
+    st->log_size = 0;
+    story_server(st, 1, "1 2 C(BEGIN) 1 2 E(25006|PreventCommandIfReadOnly)");
+    story_expect(st, "client: 1 2\nclose replica\nprimary: P(|BEGIN) B() E P(|SELECT 1) B() E "
+                     "P(|COMMIT) B() E S\n");
+    story_server(st, 0, "1 2 C(BEGIN) 1 2 D(1) C(SELECT 1) 1 2 C(COMMIT) Z(I)");
+    story_expect(st, "client: D(1) C(SELECT 1) 1 2 C(COMMIT) Z(I)\nrelease primary\n");
+    assert_true(st->session.last_write_ns == st->now_ns);
+}
+
+static void what_is_not_just_reads_and_an_end_goes_to_the_primary(void **state)
+{
+    struct story *st = *state;
+    static const char *const texts[] = {
+        "P(|BEGIN) B() E P(|SELECT 1) B() E P(|COMMIT) B() E P(|SELECT 2) B() E S",
+        "P(|BEGIN) B() E P(|INSERT INTO t VALUES (1)) B() E P(|COMMIT) B() E S",
+        "P(|BEGIN) B() E P(|SELECT 1) B() E P(|COMMIT) B() E P(|INSERT INTO t VALUES (1)) B() E S",
+        "P(|BEGIN) B() E P(|SELECT 1) B() P(|COMMIT) B() E S",
+        "P(|BEGIN ISOLATION LEVEL SERIALIZABLE) B() E P(|SELECT 1) B() E P(|COMMIT) B() E S",
+    };
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+        story_client(st, texts[i]);
+        assert_non_null(strstr(st->log, "primary: "));
+        assert_null(strstr(st->log, "replica: "));
+        story_end(st);
+        (void)block_open(state);
+    }
+}
+
 /* A standby would take the lock, and it would keep nobody out. */
 static void a_lock_in_a_read_only_block_is_the_primarys_or_fails(void **state)
 {
@@ -129,6 +186,9 @@ int main(void)
         STORY(a_begin_that_has_a_name_is_known_from_then_on),
         STORY(only_what_cannot_fail_is_answered_here),
         STORY(a_declared_block_in_one_batch_with_its_read_is_read_only_there),
+        STORY(a_read_and_the_end_of_its_block_in_one_batch_are_read_on_a_replica),
+        STORY(such_a_block_is_run_on_the_primary_when_its_replica_refuses_it),
+        STORY(what_is_not_just_reads_and_an_end_goes_to_the_primary),
         STORY(a_lock_in_a_read_only_block_is_the_primarys_or_fails),
     };
     return cmocka_run_group_tests_name("core_block", tests, NULL, NULL);
