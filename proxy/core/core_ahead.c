@@ -102,12 +102,24 @@ static void emit_begin(struct core_session *s, struct core_actions *a)
     s->worker->counters.begins_deferred++;
 }
 
+/* The unnamed portal that ours have left is not for the client to find. */
+static void close_portal(struct core_session *s, struct core_actions *a)
+{
+    struct proto_writer w = core_sink_writer(&a->server);
+    proto_write_close(&w, 'P', core_span(""));
+    core_sink_commit(&a->server, &w);
+    (void)core_expect_push(s->backend, CORE_EXPECT_CLOSE, CORE_SWALLOW);
+    s->asks_portal = false;
+}
+
 void core_ahead_emit(struct core_session *s, struct core_actions *a)
 {
     if (s->settings_fly)
         emit_settings(s, a);
     if (s->block == CORE_DEFERRED)
         emit_begin(s, a);
+    if (s->asks_portal)
+        close_portal(s, a);
 }
 
 void core_ahead_done(struct core_session *s)

@@ -239,6 +239,7 @@ static bool scan_message(struct core_session *s, struct proto_header h, struct p
         batch->continues = batch->continues || !batch->bound;
         batch->bound = false;
         batch->executes_unbound = batch->executes_unbound || !batch->binds;
+        batch->asks_portal = batch->asks_portal || !batch->binds;
         return true;
     case 'D':
     case 'C':
@@ -248,6 +249,7 @@ static bool scan_message(struct core_session *s, struct proto_header h, struct p
         if (h.type == 'C' && target.what == 'S' && target.name.size > 0)
             return true;
         batch->needs_server = true;
+        batch->asks_portal = batch->asks_portal || (target.what == 'P' && !batch->binds);
         if (target.what != 'S' || h.type == 'C')
             return true;
         if (!bound_class(s, names, target.name, false, batch, &class))

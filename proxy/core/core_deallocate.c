@@ -57,6 +57,38 @@ void core_deallocate_executed(struct core_session *s)
     s->names_in_flight = true;
 }
 
+static bool tag_is(struct proto_span body, const char *tag)
+{
+    return body.size == strlen(tag) + 1 && memcmp(body.base, tag, body.size) == 0;
+}
+
+void core_deallocate_completed(struct core_backend *b, struct proto_span tag)
+{
+    struct core_session *s = b->session;
+    struct core_names *before = s->names;
+    if (!tag_is(tag, "DEALLOCATE ALL") && !tag_is(tag, core_discard_all))
+        return;
+    core_lru_clear(b);
+    s->names = NULL;
+    /* what the same batch parses behind it is still to come */
+    for (uint32_t i = 0; i < core_expect_count(b); i++) {
+        const struct core_expect *e = core_expect_at(b, i);
+        uint8_t evicted[CORE_DIGEST_SIZE];
+        if (e->kind != CORE_EXPECT_PARSE || e->stmt == NULL || !e->in_backend)
+            continue;
+        if (core_lru_add(b, e->stmt->digest, evicted))
+            b->broken = true; /* more in one batch than it may have: it has forgotten its place */
+        struct core_stmt *stmt =
+            e->named_in_client ? core_names_find(before, core_span(e->name)) : NULL;
+        if (stmt != NULL)
+            (void)core_names_set(s, core_span(e->name), core_stmt_hold(stmt));
+    }
+    struct core_names *after = s->names;
+    s->names = before;
+    core_names_clear(s);
+    s->names = after;
+}
+
 void core_deallocate_detach(struct core_session *s)
 {
     leave(s);

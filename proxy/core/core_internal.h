@@ -103,6 +103,7 @@ struct core_batch {
     bool needs_server;      /* false: only Sync, Flush and Close of statements */
     bool all_local;         /* every statement in it is one that we answer */
     bool executes_unbound;  /* an Execute comes before any Bind */
+    bool asks_portal;       /* ... or a Describe of a portal */
     bool names;             /* a statement's name is in it */
     bool uses_unnamed;      /* the unnamed statement, as an earlier batch has made it */
     bool odd;               /* a message of it is malformed, or a name too long */
@@ -273,6 +274,8 @@ bool core_may_mend(const struct core_session *s);
 /* In front of a Bind: of a DEALLOCATE of a name that only we know? Then the server gets it. */
 void core_deallocate_bound(struct core_session *s, const struct router_class *class,
                            struct proto_span text, struct core_actions *a);
+/* A statement has completed in a flight with one that forgets all of them. Is this that one? */
+void core_deallocate_completed(struct core_backend *b, struct proto_span tag);
 /* Behind its Execute: the client's name is gone with it. */
 void core_deallocate_executed(struct core_session *s);
 void core_deallocate_detach(struct core_session *s);

@@ -78,6 +78,14 @@ static void start_copy_in(struct core_backend *b)
     b->expect[--b->expect_head & (b->expect_capacity - 1)] = head;
 }
 
+/* Is what completes now perhaps a DEALLOCATE ALL of the client's? */
+static bool drops_statements(struct core_backend *b)
+{
+    const struct core_expect *e = core_expect_head(b);
+    return b->session != NULL && b->session->drops_statements && e != NULL &&
+           e->action == CORE_FORWARD;
+}
+
 /* Messages of which the type alone says enough. */
 static enum core_verdict on_plain(struct core_backend *b, uint8_t type, struct proto_span body,
                                   struct core_actions *a)
@@ -108,6 +116,8 @@ static enum core_verdict on_plain(struct core_backend *b, uint8_t type, struct p
         return query ? answer(b, type, false) : CORE_VERDICT_BAD;
     case 'C':
         ours = core_splice_covers(e);
+        if (drops_statements(b))
+            core_deallocate_completed(b, body);
         if (e->follow != CORE_FOLLOW_NOTHING)
             core_follow_completed(b, e, body, a);
         if (ours)
@@ -303,7 +313,8 @@ static size_t relay_result(struct core_backend *b, struct proto_span in, struct 
     struct core_session *s = b->session;
     const struct core_expect *e = core_expect_head(b);
     if (e == NULL || e->kind != CORE_EXPECT_QUERY || s == NULL || e->action != CORE_FORWARD ||
-        e->follow != CORE_FOLLOW_NOTHING || s->replay_swallow > 0 || s->phase == CORE_DOOMED)
+        e->follow != CORE_FOLLOW_NOTHING || s->drops_statements || s->replay_swallow > 0 ||
+        s->phase == CORE_DOOMED)
         return 0;
     struct proto_header h;
     size_t pos = 0;
@@ -348,7 +359,8 @@ static size_t relay(struct core_backend *b, struct proto_span in, uint64_t now_n
         }
         const size_t size = PROTO_HEADER_SIZE + (size_t)h.body_size;
         const bool inspect = h.type == 'Z' || h.type == 'E' || h.type == 'S' || h.type == 'A' ||
-                             (h.type == 'C' && is_followed(b)) || (h.type == 'D' && is_asked(b));
+                             (h.type == 'C' && (is_followed(b) || drops_statements(b))) ||
+                             (h.type == 'D' && is_asked(b));
         if (inspect && rest.size < size && size <= INSPECT_MAX)
             break;
         if (inspect && rest.size < size) { /* absurd for these three */

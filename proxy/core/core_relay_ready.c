@@ -56,12 +56,7 @@ void core_relay_ready(struct core_backend *b, uint64_t now_ns, struct core_actio
         s->floor_ns = now_ns;
         s->floor_node = b->node;
     }
-    if (s->drops_statements && s->syncs == 0) {
-        core_names_clear(s);
-        core_lru_clear(b);
-        b->broken = b->broken || s->error_seen; /* dropped or not? do not guess */
-        s->drops_statements = false;
-    }
+    s->drops_statements = s->drops_statements && s->syncs > 0;
     if (b->status != 'I' && s->syncs == 0 && s->group->database->pool_mode == CORE_POOL_STATEMENT) {
         b->broken = true; /* it came in a text that nobody reads */
         core_fatal(s, "0A000", "transaction blocks not allowed in statement pooling mode", NULL, a);

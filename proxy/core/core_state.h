@@ -281,6 +281,7 @@ struct core_session {
     bool pins_doubtful;   /* some of `pins` may be gone: the server is to be asked */
     bool bad_message;     /* a long batch turned out to be no protocol half-way */
     bool odd;             /* the batch being sent has messages that will fail for their form */
+    bool asks_portal;     /* ... may ask for an unnamed portal that it has not bound */
     bool barrier;         /* nothing more to this backend until all replies are in */
     bool replayable; /* kept holds all that is in flight, and nothing that counts was forwarded */
     bool rows_forwarded;  /* ... of the oldest batch in flight: it may not be sent again */
@@ -297,7 +298,7 @@ struct core_session {
     bool dirty_for_good;    /* ... and a rollback may not take it back: COMMIT AND CHAIN */
     bool seed_set;
     bool level_given;      /* by the start-up packet: the database's default does not apply */
-    bool drops_statements; /* DISCARD ALL or DEALLOCATE ALL is in flight */
+    bool drops_statements; /* DISCARD ALL or DEALLOCATE ALL is in flight: their tags count */
     bool unpins;
     bool rolls_back;
     bool error_seen;

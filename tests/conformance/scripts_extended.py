@@ -329,3 +329,19 @@ script("a changed result type within a transaction", (31,), *CHANGE,
 script("a changed type of a column that is not read", (31,), *CHANGE,
        P("st", "select id from changing") + S, B("", "st") + E() + S,
        Q("alter table changing add column extra int default 2"), B("", "st") + E() + S)
+
+# ---- what DEALLOCATE ALL and DISCARD ALL leave ----
+
+script("DEALLOCATE ALL that did not run", (28, 30), P("a", "select 1") + S,
+       Q("select 1/0; deallocate all"), B("", "a") + E() + S, Q("begin"), Q("select 1/0"),
+       Q("deallocate all"), Q("rollback"), B("", "a") + E() + S, Q("begin"), Q("discard all"),
+       Q("rollback"), B("", "a") + E() + S, statement("select 1") + statement("discard all") + S,
+       B("", "a") + E() + S, statement("select 1/0") + statement("deallocate all") + S,
+       B("", "a") + E() + S)
+script("DEALLOCATE ALL behind which something failed", (28, 30), P("a", "select 1") + S,
+       Q("deallocate all; select 1/0"), B("", "a") + E() + S, P("a", "select 2") + S,
+       statement("deallocate all") + P("b", "select 3") + S, B("", "b") + E() + S,
+       B("", "a") + E() + S, Q("begin"), Q("deallocate all"), Q("rollback"), B("", "b") + E() + S)
+script("an unnamed portal that was never bound", (27, 28), Q("begin"), E() + S, Q("rollback"),
+       Q("begin"), D("P", "") + S, Q("rollback"), Q("begin"), C("P", "") + E() + S, Q("rollback"),
+       Q("set datestyle = 'German'"), D("P", "") + S, E() + S)

@@ -293,6 +293,51 @@ static void nor_what_came_behind_the_sync(void **state)
     story_expect(st, "primary: P(sg_error|switchgear provokes an error) E S\n");
 }
 
+static void what_did_not_run_has_forgotten_nothing(void **state)
+{
+    static const char *const failed[] = {"Q(SELECT 1/0; DEALLOCATE ALL)", "Q(DISCARD ALL)"};
+    struct story *st = *state;
+    st->topology.nodes_count = 1;
+    story_client(st, "P(a|SELECT 1) S");
+    story_server(st, 0, "1 Z(I)");
+    for (size_t i = 0; i < sizeof(failed) / sizeof(failed[0]); i++) {
+        story_client(st, failed[i]);
+        story_server(st, 0, "E(25001) Z(I)");
+        st->log_size = 0;
+        story_client(st, "B(a) E() S");
+        story_expect(st, "primary: B(sg) E S\n");
+        story_server(st, 0, "2 C(SELECT 1) Z(I)");
+    }
+    story_client(st, "Q(DEALLOCATE ALL; SELECT 1/0)");
+    story_server(st, 0, "C(DEALLOCATE ALL) E(22012) Z(I)");
+    st->log_size = 0;
+    story_client(st, "B(a) E() S");
+    story_expect(st, "primary: B(a) E S\n");
+}
+
+static void what_is_parsed_behind_deallocate_all_is_there(void **state)
+{
+    struct story *st = *state;
+    st->topology.nodes_count = 1;
+    story_client(st, "P(a|SELECT 1) P(d|DEALLOCATE ALL) S");
+    story_server(st, 0, "1 1 Z(I)");
+    story_client(st, "B(d) E() P(b|SELECT 2) S");
+    story_server(st, 0, "2 C(DEALLOCATE ALL) 1 Z(I)");
+    st->log_size = 0;
+    story_client(st, "B(b) E() S B(a) E() S");
+    story_expect(st, "primary: B(sg) E S B(a) E S\n");
+}
+
+/* The proxy's own BEGIN has left an unnamed portal. */
+static void what_asks_for_an_unbound_portal_does_not_find_ours(void **state)
+{
+    struct story *st = *state;
+    story_client(st, "Q(BEGIN) D(P) S");
+    story_expect(st, "client: C(BEGIN) Z(T)\nprimary: P(|BEGIN) B() E C(P) D(P) S\n");
+    story_server(st, 0, "1 2 C(BEGIN) 3 E(34000) Z(E)");
+    story_expect(st, "client: E(34000) Z(E)\n");
+}
+
 static void batches_that_parse_for_themselves_do_not_wait(void **state)
 {
     struct story *st = *state;
@@ -323,6 +368,9 @@ int main(void)
         STORY(the_unnamed_statement_outlives_what_is_skipped),
         STORY(but_not_a_parse_that_fails),
         STORY(nor_what_came_behind_the_sync),
+        STORY(what_asks_for_an_unbound_portal_does_not_find_ours),
+        STORY(what_did_not_run_has_forgotten_nothing),
+        STORY(what_is_parsed_behind_deallocate_all_is_there),
         STORY(batches_that_parse_for_themselves_do_not_wait),
         STORY(a_connection_in_which_a_query_was_skipped_is_not_given_back_as_it_is),
     };
