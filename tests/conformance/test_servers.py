@@ -174,6 +174,20 @@ def test_a_fatal_to_an_idle_server_is_nobodys_or_its_clients(liar, lying, code):
     insist_well(liar)
 
 
+def test_a_server_that_has_said_its_last_word_serves_nobody_any_more(behind, lying):
+    """Its end need not have come yet."""
+    p = behind("transaction")
+    with login(p) as w:
+        who = query("select pg_backend_pid() where txid_current() > 0")
+        before = w.run(who)[1]
+        assert lying.say(error("FATAL", "57P01"), APP_USER) > 0
+        wait_until(lambda: not [row for row in p.admin("SHOW SERVERS") if row["state"] != "closing" and
+                                row["node"] == p.cluster.primary.name], 5, "it was closed")
+        after = w.run(who)[1]
+        assert before[0] == after[0] == "D" and before != after
+    insist_well(p)
+
+
 @pytest.mark.parametrize("code", FATALS)
 def test_a_fatal_to_a_write_is_forwarded_and_the_write_is_not_sent_again(liar, lying, code):
     told = lying.told
