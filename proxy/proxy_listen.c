@@ -35,10 +35,31 @@ struct listener {
     int fd;
     bool is_unix;
     bool is_admin;
-    char path[108]; /* of a Unix socket */
+    char path[108]; /* of a Unix socket; "": there is no file */
+    dev_t device;
+    ino_t inode; /* of that file */
 };
 
 static void on_acceptable(uv_poll_t *poll, int status, int events);
+
+static void file_remember(struct listener *l, const char *path)
+{
+    struct stat status;
+    (void)snprintf(l->path, sizeof(l->path), "%s", path);
+    if (path[0] == '\0' || lstat(path, &status) != 0)
+        return;
+    l->device = status.st_dev;
+    l->inode = status.st_ino;
+}
+
+/* Not one that somebody else has made in its place. */
+static void file_remove(const struct listener *l)
+{
+    struct stat status;
+    if (l->path[0] != '\0' && lstat(l->path, &status) == 0 && status.st_dev == l->device &&
+        status.st_ino == l->inode)
+        (void)unlink(l->path);
+}
 
 static uint32_t least_loaded(const struct proxy *p)
 {
@@ -161,7 +182,7 @@ static int add(struct supervisor *s, int fd, bool is_unix, bool is_admin, const 
     l->fd = fd;
     l->is_unix = is_unix;
     l->is_admin = is_admin;
-    (void)snprintf(l->path, sizeof(l->path), "%s", path);
+    file_remember(l, path);
     (void)uv_timer_init(s->loop, &l->pause);
     l->handles = 2;
     l->poll.data = l->pause.data = l;
@@ -304,8 +325,7 @@ void listen_stop(struct supervisor *s)
     while (s->listeners != NULL) {
         struct listener *l = s->listeners;
         s->listeners = l->next;
-        if (l->path[0] != '\0')
-            (void)unlink(l->path);
+        file_remove(l);
         (void)uv_poll_stop(&l->poll);
         (void)close(l->fd);
         uv_close((uv_handle_t *)&l->poll, on_closed);

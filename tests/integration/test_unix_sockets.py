@@ -2,6 +2,7 @@
 """Unix sockets, on either side of the proxy."""
 import os
 import signal
+import socket
 import stat
 import subprocess
 import time
@@ -82,6 +83,16 @@ def test_a_file_that_a_killed_process_left_is_replaced(local):
     p.start(wait=False)
     ready(p)
     assert one(connect(p), "select 1") == 1
+
+
+def test_a_file_that_somebody_else_made_in_its_place_is_left_alone(local):
+    p = ready(local())
+    os.unlink(p.path)
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(p.path)
+        p.stop()
+        assert os.path.exists(p.path)
+    os.unlink(p.path)
 
 
 def ends_with_3(p, text):
