@@ -43,7 +43,7 @@ fuzz:
 	@scripts/setup.sh test
 	@$(PYTHON) scripts/test.py fuzz
 
-# Each fuzz target for FUZZ_SECONDS (10 minutes); new inputs stay in build-fuzz/corpus.
+# Each fuzz target for FUZZ_SECONDS (10 minutes); new inputs stay in build-sanitized/corpus.
 fuzz-long:
 	@scripts/setup.sh test
 	@FUZZ_SECONDS=$${FUZZ_SECONDS:-600} $(PYTHON) scripts/test.py fuzz
@@ -78,4 +78,4 @@ check: build
 	@scripts/check.sh
 
 clean:
-	rm -rf build build-asan build-tsan build-fuzz build-clang build-profiled
+	rm -rf build build-sanitized build-tsan build-clang build-profiled

@@ -4,6 +4,9 @@
 
 test.py [all|quick|asan|tsan|fuzz|soak]. A suite that fails, or that cannot even be built, does not stop
 the others: everything is seen in one run. The exit code is 0 only when nothing failed.
+
+Two suites run at a time, as most of them wait for most of their time: each has servers and ports of its
+own. What failed is tried again when nothing else runs.
 """
 import concurrent.futures
 import glob
@@ -11,12 +14,14 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
 import xml.etree.ElementTree
 
 ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), ".."))
 PYTHON = "/usr/bin/python3"
 JOBS = str(min(2, os.cpu_count() or 1))
+LANES = int(os.environ.get("LANES", "2"))  # suites at a time
 FUZZ_SECONDS = int(os.environ.get("FUZZ_SECONDS", "10"))
 SUITE_TIMEOUT = 1800
 TAIL_LINES = 60
@@ -38,13 +43,13 @@ class Tally:
     def __init__(self):
         self.passed = self.failed = self.skipped = 0
         self.suites = []
+        self.again = []  # what is to be done when nothing else runs
         self.second_tries = []
 
-    def add(self, suite, passed, failed, skipped, began, failures=()):
+    def add(self, suite, passed, failed, skipped, seconds, failures=()):
         self.passed += passed
         self.failed += failed
         self.skipped += skipped
-        seconds = time.monotonic() - began
         text = f"{passed} passed, {failed} failed, {skipped} skipped ({seconds:.0f} s)"
         self.suites.append((suite, text, list(failures)))
         say(f"   {suite}: {text}")
@@ -62,8 +67,12 @@ class Tally:
         return 1 if self.failed or not self.passed else 0
 
 
+_speaking = threading.RLock()  # the lines of one suite stay together
+
+
 def say(text):
-    print(text, flush=True)
+    with _speaking:
+        print(text, flush=True)
 
 
 def run(command, log, environment=None, timeout=SUITE_TIMEOUT):
@@ -141,14 +150,28 @@ class Build:
         self.tally, self.directory, self.label = tally, directory, label
         self.compiler, self.options = compiler, options
         self.prefix = under_fixed_layout if fixed_layout else list
+        self.stands = None
+        self.compiled = threading.Event()
 
     def path(self, *parts):
         return os.path.join(ROOT, self.directory, *parts)
 
+    def when_compiled(self, suite, *arguments):
+        self.compiled.wait()
+        if self.stands:
+            suite(*arguments)
+
     def compile(self):
-        """True when the build stands; else it is counted as one failure."""
+        """When it does not stand, that is counted as one failure."""
+        try:
+            self.stands = self.make()
+        finally:
+            self.compiled.set()
+
+    def make(self):
         began = time.monotonic()
-        say(f"\n== build in {self.directory} ({self.label})")
+        name = f"build in {self.directory} ({self.label})"
+        say(f"== {name}")
         os.makedirs(self.path(), exist_ok=True)
         log = self.path("build.log")
         good = True
@@ -156,55 +179,50 @@ class Build:
             good = run(["meson", "setup", self.directory, *self.options], log,
                        {"CC": self.compiler})
         if good:
-            good = run(self.prefix(["ninja", "-C", self.directory, "-j", JOBS]), log)
-        if not good:
-            show_tail(log)
-            self.tally.add(f"build ({self.label})", 0, 1, 0, began, [self.directory])
+            good = run(self.prefix(["nice", "ninja", "-C", self.directory, "-j", JOBS]), log)
+        seconds = time.monotonic() - began
+        with _speaking:
+            if good:
+                say(f"   {name}: {seconds:.0f} s")
+            else:
+                show_tail(log)
+                self.tally.add(name, 0, 1, 0, seconds, [self.directory])
         return good
 
     def unit(self, *suites):
-        began = time.monotonic()
-        name = f"{', '.join(suites)} ({self.label})"
-        say(f"\n== {name}")
-        junit = self.path("meson-logs", "testlog.junit.xml")
-        if os.path.exists(junit):
-            os.remove(junit)
-        log = self.path("unit.log")
+        junit, log = self.path("meson-logs", "testlog.junit.xml"), self.path("unit.log")
         chosen = [word for suite in suites for word in ("--suite", suite)]
-        good = run(self.prefix(["meson", "test", "-C", self.directory, "--no-rebuild",
-                                "--print-errorlogs", "--num-processes", JOBS,
-                                "--timeout-multiplier", "10", *chosen]), log)
-        self.count(name, junit, log, good, began)
+        self.suite(f"{', '.join(suites)} ({self.label})", junit, log, lambda: run(
+            self.prefix(["meson", "test", "-C", self.directory, "--no-rebuild", "--print-errorlogs",
+                         "--num-processes", JOBS, "--timeout-multiplier", "10", *chosen]), log))
 
-    def integration(self, marker=None):
-        self.pytest("integration", marker)
-
-    def chaos(self):
-        self.pytest("chaos")
+    def pytest(self, folder, marker=None):
+        junit, log = self.path(f"{folder}.junit.xml"), self.path(f"{folder}.log")
+        what = [f"tests/{folder}", *(["-m", marker] if marker else [])]
+        self.suite(f"{folder}{', ' + marker if marker else ''} ({self.label})", junit, log,
+                   lambda: self.run_pytest(what, junit, log), self.second_try)
 
     def soak(self):
         """The crowd of tests/chaos at its full size. What it checked is said, not only counted."""
-        began = time.monotonic()
-        name = f"soak ({self.label})"
-        say(f"\n== {name}")
         junit, log = self.path("soak.junit.xml"), self.path("soak.log")
-        if os.path.exists(junit):
-            os.remove(junit)
-        good = self.run_pytest(["tests/chaos/test_soak_many.py", "-s"], junit, log, SOAK)
-        if good:
-            show_tail(log)
-        self.count(name, junit, log, good, began)
+        what = ["tests/chaos/test_soak_many.py", "-s"]
+        self.suite(f"soak ({self.label})", junit, log,
+                   lambda: self.run_pytest(what, junit, log, SOAK) and (show_tail(log) or True))
 
-    def pytest(self, folder, marker=None):
-        began = time.monotonic()
-        name = f"{folder}{', ' + marker if marker else ''} ({self.label})"
-        say(f"\n== {name}")
-        junit, log = self.path(f"{folder}.junit.xml"), self.path(f"{folder}.log")
+    def suite(self, name, junit, log, work, again=None):
+        """Runs and counts one; with `again`, and failures, it is counted at the very end."""
+        say(f"== {name}")
         if os.path.exists(junit):
             os.remove(junit)
-        good = self.run_pytest([f"tests/{folder}", *(["-m", marker] if marker else [])], junit, log)
-        saved = [] if good else self.second_try(name, junit)
-        self.count(name, junit, log, good, began, saved)
+        began = time.monotonic()
+        good = work()
+        seconds = time.monotonic() - began
+        if good or again is None:
+            self.count(name, junit, log, good, seconds)
+            return
+        say(f"   {name}: failed ({seconds:.0f} s)")
+        self.tally.again.append(
+            lambda: self.count(name, junit, log, good, seconds, again(name, junit)))
 
     def run_pytest(self, what, junit, log, environment=None):
         return run(self.prefix([PYTHON, "-m", "pytest", *what, "-q", "--tb=short", "-rfE",
@@ -221,7 +239,7 @@ class Build:
         chosen = [f for f in failures if f.name not in broken]
         if not chosen or len(failures) > SECOND_TRIES_MAX:
             return []
-        say(f"   second try of {len(chosen)} of {name}")
+        say(f"== second try of {len(chosen)} of {name}")
         again = junit.replace(".xml", ".again.xml")
         if os.path.exists(again):
             os.remove(again)
@@ -232,36 +250,39 @@ class Build:
         self.tally.second_tries += [f"({self.label}) {f}" for f in saved]
         return [(f.file, f.name) for f in saved]
 
-    def count(self, name, junit, log, good, began, saved=()):
-        results = Results(junit)
-        if not results.finished:
-            show_tail(log)
-            self.tally.add(name, 0, 1, 0, began, ["the suite did not finish"])
-            return
-        failures = [f for f in results.failures if (f.file, f.name) not in saved]
-        if not good and not results.failures:
-            failures = ["the runner failed"]
-        if failures:
-            show_tail(log)
-        self.tally.add(name, len(results.passed) + len(saved), len(failures), results.skipped,
-                       began, failures)
-        for reason, count in results.reasons.items():
-            say(f"      {count} skipped: {reason}")
+    def count(self, name, junit, log, good, seconds, saved=()):
+        with _speaking:
+            results = Results(junit)
+            if not results.finished:
+                show_tail(log)
+                self.tally.add(name, 0, 1, 0, seconds, ["the suite did not finish"])
+                return
+            failures = [f for f in results.failures if (f.file, f.name) not in saved]
+            if not good and not results.failures:
+                failures = ["the runner failed"]
+            if failures:
+                show_tail(log)
+            self.tally.add(name, len(results.passed) + len(saved), len(failures), results.skipped,
+                           seconds, failures)
+            for reason, count in results.reasons.items():
+                say(f"      {count} skipped: {reason}")
 
     def fuzz(self):
         """Each target for FUZZ_SECONDS, from its corpus; found inputs stay in the build directory."""
         began = time.monotonic()
-        say(f"\n== fuzz, {FUZZ_SECONDS} s a target")
+        say(f"== fuzz, {FUZZ_SECONDS} s a target")
         targets = sorted(path for path in glob.glob(self.path("tests", "fuzz", "*", "fuzz_*"))
                          if os.path.isfile(path) and os.access(path, os.X_OK))
         with concurrent.futures.ThreadPoolExecutor(int(JOBS)) as pool:
             results = list(pool.map(self.fuzz_one, targets))
         failures = [os.path.basename(t) for t, good in zip(targets, results) if not good]
-        for name in failures:
-            show_tail(self.path(name + ".log"))
-        if not targets:
-            failures = ["no fuzz target was built"]
-        self.tally.add("fuzz", results.count(True), len(failures), 0, began, failures)
+        with _speaking:
+            for name in failures:
+                show_tail(self.path(name + ".log"))
+            if not targets:
+                failures = ["no fuzz target was built"]
+            self.tally.add("fuzz", results.count(True), len(failures), 0,
+                           time.monotonic() - began, failures)
 
     def fuzz_one(self, target):
         name = os.path.basename(target)
@@ -269,24 +290,47 @@ class Build:
         found = self.path("corpus", name)
         os.makedirs(found, exist_ok=True)
         seeds = os.path.join(ROOT, "tests", "fuzz", area, name.replace("fuzz_", "corpus_", 1))
-        return run([target, f"-max_total_time={FUZZ_SECONDS}", "-timeout=10", "-rss_limit_mb=2048",
-                    f"-artifact_prefix={self.path(name + '-')}", found,
+        return run(["nice", target, f"-max_total_time={FUZZ_SECONDS}", "-timeout=10",
+                    "-rss_limit_mb=2048", f"-artifact_prefix={self.path(name + '-')}", found,
                     *([seeds] if os.path.isdir(seeds) else [])],
                    self.path(name + ".log"), timeout=FUZZ_SECONDS + 120)
 
 
 def builds(tally):
+    """gcc's, as it is delivered; clang's, whose UBSan sees more than gcc's, for bytes and memory; gcc's
+    again for threads."""
     sanitized = ("-Db_lundef=false", "-Dbuildtype=debugoptimized")
-    return {
-        "gcc": Build(tally, "build", "gcc", "gcc"),
-        "asan": Build(tally, "build-asan", "ASan and UBSan", "gcc",
-                      "-Db_sanitize=address,undefined", *sanitized),
-        "tsan": Build(tally, "build-tsan", "TSan", "gcc", "-Db_sanitize=thread", *sanitized,
-                      fixed_layout=True),
-        "fuzz": Build(tally, "build-fuzz", "libFuzzer", "clang", "-Dfuzz=true",
-                      "-Db_sanitize=address,undefined", "-Dc_args=-fsanitize=fuzzer-no-link",
-                      *sanitized),
-    }
+    return (
+        Build(tally, "build", "gcc", "gcc"),
+        Build(tally, "build-sanitized", "ASan and UBSan", "clang", "-Dfuzz=true",
+              "-Db_sanitize=address,undefined", "-Dc_args=-fsanitize=fuzzer-no-link", *sanitized),
+        Build(tally, "build-tsan", "TSan", "gcc", "-Db_sanitize=thread", *sanitized,
+              fixed_layout=True),
+    )
+
+
+def plan(what, gcc, asan, tsan):
+    """What is to be done, in the order in which it is begun: builds before what needs them, long
+    suites before short ones, so that the lanes end at about the same time."""
+    steps = (
+        ("all quick soak", gcc.compile),
+        ("all", gcc.when_compiled, gcc.pytest, "integration", "not one_session"),
+        ("quick", gcc.when_compiled, gcc.pytest, "integration", "core"),
+        ("soak", gcc.when_compiled, gcc.soak),
+        ("all asan fuzz soak", asan.compile),
+        ("all asan", asan.when_compiled, asan.pytest, "integration"),
+        ("all tsan", tsan.compile),
+        ("all tsan", tsan.when_compiled, tsan.pytest, "integration", "not one_session"),
+        ("all asan", asan.when_compiled, asan.pytest, "conformance"),
+        ("all", gcc.when_compiled, gcc.pytest, "drivers"),
+        ("all asan", asan.when_compiled, asan.pytest, "chaos"),
+        ("soak", asan.when_compiled, asan.soak),
+        ("all quick", gcc.when_compiled, gcc.unit, "unit", "sim", "purity", "perf"),
+        ("all asan", asan.when_compiled, asan.unit, "unit", "sim"),
+        ("all tsan", tsan.when_compiled, tsan.unit, "unit", "sim"),
+        ("all fuzz", asan.when_compiled, asan.fuzz),
+    )
+    return [step for wanted, *step in steps if what in wanted.split()]
 
 
 def main():
@@ -295,25 +339,12 @@ def main():
         print(__doc__, file=sys.stderr)
         return 2
     tally = Tally()
-    build = builds(tally)
-    if what in ("all", "quick") and build["gcc"].compile():
-        build["gcc"].unit("unit", "sim", "purity", "perf")
-        build["gcc"].integration("core" if what == "quick" else "not one_session")
-        if what == "all":
-            build["gcc"].pytest("drivers")
-    if what in ("all", "asan") and build["asan"].compile():
-        build["asan"].unit("unit", "sim")
-        build["asan"].integration()
-        build["asan"].pytest("conformance")
-        build["asan"].chaos()
-    if what in ("all", "tsan") and build["tsan"].compile():
-        build["tsan"].unit("unit", "sim")
-        build["tsan"].integration("not one_session")
-    if what in ("all", "fuzz") and build["fuzz"].compile():
-        build["fuzz"].fuzz()
-    for kind in ("gcc", "asan") if what == "soak" else ():
-        if build[kind].compile():
-            build[kind].soak()
+    lanes = 1 if what == "soak" else LANES
+    with concurrent.futures.ThreadPoolExecutor(lanes) as pool:
+        for done in [pool.submit(*step) for step in plan(what, *builds(tally))]:
+            done.result()
+    for again in tally.again:
+        again()
     return tally.summary()
 
 

@@ -46,10 +46,11 @@ def world(cluster):
 
 
 class Shared:
-    """Proxies that live as long as the run, started when first asked for."""
+    """Proxies that live as long as the run, or a file's tests, started when first asked for."""
 
-    def __init__(self, cluster):
+    def __init__(self, cluster, sanitizer=""):
         self.cluster, self.proxies, self.choppers = cluster, {}, []
+        self.sanitizer = sanitizer
 
     def get(self, mode):
         if mode not in self.proxies:
@@ -66,7 +67,7 @@ class Shared:
                 nodes[node.name] = {"port": chopper.port}
         pool_mode = "session" if mode == "session" else "transaction"
         p = Proxy(self.cluster, f"conformance{next(_numbers)}", switchgear=OPEN, nodes=nodes,
-                  database={**DATABASE, "pool_mode": pool_mode})
+                  database={**DATABASE, "pool_mode": pool_mode}, sanitizer=self.sanitizer)
         return p.start()
 
     def stop(self):
@@ -85,5 +86,13 @@ class Shared:
 @pytest.fixture(scope="session")
 def through(world, binary):
     shared = Shared(world)
+    yield shared.get
+    shared.stop()
+
+
+@pytest.fixture(scope="module")
+def measured(world, binary):
+    """Proxies whose memory can be measured: ASan keeps 256 MB of what is freed, here only 2."""
+    shared = Shared(world, ":quarantine_size_mb=2")
     yield shared.get
     shared.stop()

@@ -94,14 +94,29 @@ def as_user(user):
     return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
 
 
+def port_range():
+    """Test runs at the same time keep out of each other's ports, also of those whose server is down
+    just now: each takes a share for itself, by a name in the abstract namespace. Below the ports that
+    the kernel gives to outgoing connections: one of these could take it before its server does."""
+    for share in range(4):
+        name = socket.socket(socket.AF_UNIX)
+        try:
+            name.bind(f"\0switchgear-test-ports-{share}")
+        except OSError:
+            name.close()
+            continue
+        return range(12000 + 5000 * share, 17000 + 5000 * share), name
+    return range(12000, 32000), None
+
+
+_ports, _ports_name = port_range()
 _given_ports = set()
 
 
 def free_port():
-    """A port of 127.0.0.1 that nobody uses and that we have not given away before. Below those that
-    the kernel gives to outgoing connections: one of these could take it before its server does."""
+    """A port of 127.0.0.1 that nobody uses and that we have not given away before."""
     while True:
-        port = random.randrange(12000, 32000)
+        port = random.choice(_ports)
         if port in _given_ports:
             continue
         with socket.socket() as s:

@@ -82,10 +82,11 @@ def ini_text(sections):
 class Proxy:
     """options: one dict a section, merged over the defaults of these tests:
     switchgear, database, probe, breaker, nodes ({"r1": {"weight": 3}}); users: {name: secret};
-    files: {name: text} beside the configuration; sections: more of them. unix_socket: listen there too."""
+    files: {name: text} beside the configuration; sections: more of them. unix_socket: listen there too.
+    environment: a dict: start from it alone, without a file. sanitizer: further options of ASan's."""
 
     def __init__(self, cluster, name="proxy", environment=None, arguments=(), unix_socket=False,
-                 **options):
+                 sanitizer="", **options):
         self.cluster = cluster
         self.directory = cluster.subdirectory(name)
         self.port = free_port()
@@ -94,7 +95,8 @@ class Proxy:
         self.config_path = os.path.join(self.directory, "switchgear.ini")
         self.users_path = os.path.join(self.directory, "users.txt")
         self.sockets = os.path.join(self.directory, "sockets") if unix_socket else None
-        self.environment = environment  # a dict: start from it alone, without a file
+        self.environment = environment
+        self.sanitizer = sanitizer
         self.arguments = list(arguments)
         self.options = options
         self.process = None
@@ -155,7 +157,9 @@ class Proxy:
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
                 command + self.arguments, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                cwd=self.directory, env=child_environment(self.environment or {}),
+                cwd=self.directory, env=child_environment(
+                    {"ASAN_OPTIONS": SANITIZERS["ASAN_OPTIONS"] + self.sanitizer,
+                     **(self.environment or {})}),
                 start_new_session=True, **as_user(self.cluster.user))
         if wait:
             self.wait_listening()
