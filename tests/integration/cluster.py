@@ -152,6 +152,13 @@ class Cluster:
                 "select pg_last_wal_replay_lsn() >= %s::pg_lsn", parameters=(lsn,)) == [(True,)],
                 timeout, f"{replica.name} replayed {lsn}")
 
+    def wait_running(self, text, count=1, timeout=15):
+        """Until so many statements with this text run, wherever."""
+        wait_until(lambda: sum(state == "active" and text in sql for node in self.nodes
+                               if node.alive() and not node.stopped
+                               for _, state, sql in node.backends()) >= count,
+                   timeout, f"{count} x {text} run")
+
     def heal(self):
         """Brings every node back to where it was after start(). Cheap when all is well."""
         for node in self.nodes:

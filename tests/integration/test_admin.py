@@ -323,8 +323,7 @@ def test_the_admin_console_answers_while_clients_are_busy(gear):
             for _ in range(10)]
     for thread in busy:
         thread.start()
-    began = time.monotonic()
     assert dicts_of(gear.connect_admin(), "SHOW POOLS")
-    assert time.monotonic() - began < 0.5
+    assert all(thread.is_alive() for thread in busy)
     for thread in busy:
         thread.join(10)

@@ -7,7 +7,7 @@ import time
 import psycopg2
 import pytest
 
-from cluster import APP_DATABASE, APP_USER
+from cluster import APP_DATABASE, APP_USER, wait_until
 from proxy import one, rows_of
 from wire import CANCEL_REQUEST, Wire, first_error, query, types
 
@@ -29,10 +29,10 @@ class Sleeper(threading.Thread):
 
 @pytest.mark.core
 @pytest.mark.parametrize("sql", ["select pg_sleep(30)", "select pg_sleep(30), txid_current()"])
-def test_a_cancel_stops_the_running_statement(gear, sql):
+def test_a_cancel_stops_the_running_statement(cluster, gear, sql):
     c = gear.connect()
     sleeper = Sleeper(c, sql)
-    time.sleep(0.3)
+    cluster.wait_running(sql)
     c.cancel()
     sleeper.join(5)
     assert sleeper.error == "57014"
@@ -41,10 +41,10 @@ def test_a_cancel_stops_the_running_statement(gear, sql):
 
 @pytest.mark.invariant
 @pytest.mark.core
-def test_a_cancel_hits_no_other_client(gear):
+def test_a_cancel_hits_no_other_client(cluster, gear):
     connections = [gear.connect() for _ in range(6)]
     sleepers = [Sleeper(c, "select pg_sleep(1.5)") for c in connections]
-    time.sleep(0.3)
+    cluster.wait_running("pg_sleep(1.5)", 6)
     connections[3].cancel()
     for s in sleepers:
         s.join(10)
@@ -89,7 +89,7 @@ def test_a_waiting_client_is_cancelled_out_of_the_queue(proxy):
     rows_of(holder, "begin")
     rows_of(holder, "update t set v = 1 where id = 60")
     sleeper = Sleeper(waiter, "update t set v = 2 where id = 60")
-    time.sleep(0.3)
+    wait_until(lambda: sum(int(row["cl_waiting"]) for row in p.admin("SHOW POOLS")) == 1, 5, "it waits")
     began = time.monotonic()
     waiter.cancel()
     sleeper.join(5)
@@ -106,12 +106,12 @@ def test_a_cancel_of_an_idle_client_does_nothing(gear):
     assert one(c, "select 1") == 1
 
 
-def test_a_cancel_inside_a_block_fails_the_block(gear):
+def test_a_cancel_inside_a_block_fails_the_block(cluster, gear):
     c = gear.connect()
     rows_of(c, "begin")
     rows_of(c, "update t set v = 1 where id = 61")
     sleeper = Sleeper(c, "select pg_sleep(30)")
-    time.sleep(0.3)
+    cluster.wait_running("pg_sleep(30)")
     c.cancel()
     sleeper.join(5)
     assert sleeper.error == "57014"
@@ -121,12 +121,12 @@ def test_a_cancel_inside_a_block_fails_the_block(gear):
     rows_of(c, "rollback")
 
 
-def test_a_wrong_key_cancels_nobody_and_gets_no_answer(proxy):
+def test_a_wrong_key_cancels_nobody_and_gets_no_answer(cluster, proxy):
     p = proxy(switchgear={"auth_type": "trust"}, database={"user": "app", "password": "app-secret"})
     with Wire(p.port) as w:
         w.login(APP_USER, APP_DATABASE)
         w.send(query("select pg_sleep(1)"))
-        time.sleep(0.2)
+        cluster.wait_running("pg_sleep(1)")
         wrong = w.key[:4] + bytes(b ^ 0xff for b in w.key[4:])
         with Wire(p.port) as canceller:
             canceller.send(struct.pack("!II", 16, CANCEL_REQUEST) + wrong)

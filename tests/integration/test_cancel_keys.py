@@ -58,7 +58,7 @@ def instance_of(key):
 # ---- keys ----
 
 @pytest.mark.parametrize("minor, size", [(0, 4), (2, 32), (9999, 32)])
-def test_a_key_has_the_size_of_its_protocol_and_cancels(proxy, minor, size):
+def test_a_key_has_the_size_of_its_protocol_and_cancels(cluster, proxy, minor, size):
     p = trusting(proxy, instance_id=77)
     with Wire(p.port) as w:
         messages = start_up(w, minor)
@@ -66,7 +66,7 @@ def test_a_key_has_the_size_of_its_protocol_and_cancels(proxy, minor, size):
         assert [body for kind, body in messages if kind == "v"] == (
             [struct.pack("!II", VERSION_3 + 2, 0)] if minor > 2 else [])
         w.send(query("select pg_sleep(30)"))
-        time.sleep(0.2)
+        cluster.wait_running("pg_sleep(30)")
         send_cancel(p.port, w.key)
         assert first_error(w.recv_all())["C"] == "57014"
         for wrong in (w.key + b"\0", w.key[:4] + bytes(32), w.key + b"\0\0", w.key[:7] + b"\0"):
@@ -82,7 +82,7 @@ def test_an_unknown_protocol_option_does_not_raise_the_version(proxy):
         assert len(w.key) == 8
 
 
-def test_keys_differ_and_name_their_worker(proxy):
+def test_keys_differ_and_name_their_worker(cluster, proxy):
     p = trusting(proxy)
     wires = [Wire(p.port) for _ in range(8)]
     for w in wires:
@@ -92,7 +92,7 @@ def test_keys_differ_and_name_their_worker(proxy):
     assert len({k[:4] for k in keys}) == 8
     for w in wires:
         w.send(query("select pg_sleep(30)"))
-    time.sleep(0.3)
+    cluster.wait_running("pg_sleep(30)", len(wires))
     for w in wires:  # some are other workers' sessions
         send_cancel(p.port, w.key)
         assert first_error(w.recv_all())["C"] == "57014"
@@ -232,12 +232,12 @@ def peers(proxy, ids=(1, 2), known=None):
 
 
 @pytest.mark.parametrize("minor", [0, 2])
-def test_a_cancel_that_reaches_another_instance_is_passed_on_to_its_owner(proxy, minor):
+def test_a_cancel_that_reaches_another_instance_is_passed_on_to_its_owner(cluster, proxy, minor):
     first, second = peers(proxy)
     with Wire(first.port) as w:
         start_up(w, minor)
         w.send(query("select pg_sleep(30)"))
-        time.sleep(0.3)
+        cluster.wait_running("pg_sleep(30)")
         send_cancel(second.port, w.key)
         assert first_error(w.recv_all())["C"] == "57014"
         w.send(query("select pg_sleep(0.3)"))
@@ -341,12 +341,12 @@ class Tap(threading.Thread):
         return sum(bytes(f[4:8]) == struct.pack("!I", CANCEL_REQUEST) for f in self.firsts)
 
 
-def cancelled(p):
+def cancelled(cluster, p):
     """By hand: psycopg2 holds Python's lock while it cancels, and the relay is Python too."""
     with Wire(p.port) as w:
         start_up(w, 0)
         w.send(query("select pg_sleep(3), txid_current()"))
-        time.sleep(0.4)
+        cluster.wait_running("pg_sleep(3)")
         send_cancel(p.port, w.key)
         return (first_error(w.recv_all()) or {}).get("C")
 
@@ -358,7 +358,7 @@ def test_a_cancel_uses_tls_where_its_session_does(proxy, tls_primary, cluster, s
     p = proxy(**TRUST, nodes={"p1": {"host": "localhost", "port": tap.port,
                                      "options": server_options(sslmode, certificates)}})
     before = len(tap.firsts)
-    assert cancelled(p) == "57014"
+    assert cancelled(cluster, p) == "57014"
     assert tap.cancels_in_clear() == (1 if sslmode == "disable" else 0)
     assert len(tap.firsts) > before and p.metric(MINE) == 1
     tap.listener.close()
@@ -370,7 +370,7 @@ def test_a_cancel_uses_tls_where_its_session_does(proxy, tls_primary, cluster, s
     ("require", "expired-proxy", "57014"),     # the session did not verify anybody either
 ])
 def test_a_cancel_goes_only_to_the_server_that_the_session_trusts(proxy, tls_primary, sslmode, shown,
-                                                                  ending):
+                                                                  ending, cluster):
     show, certificates = tls_primary
     p = proxy(nodes={"p1": {"host": "localhost",
                             "options": server_options(sslmode, certificates)}})
@@ -378,7 +378,7 @@ def test_a_cancel_goes_only_to_the_server_that_the_session_trusts(proxy, tls_pri
     one(c, "select txid_current()")  # there is a connection, from before the change
     show(shown)
     sleeper = Sleeper(c, "select pg_sleep(2), txid_current()")
-    time.sleep(0.3)
+    cluster.wait_running("pg_sleep(2)")
     c.cancel()
     sleeper.join(10)
     assert sleeper.error == ending
@@ -395,7 +395,7 @@ def test_a_flood_of_cancels_neither_stampedes_the_server_nor_starves_clients(pro
     for w in wires:
         start_up(w, 0)
         w.send(query("select pg_sleep(30), txid_current()"))
-    time.sleep(0.4)
+    cluster.wait_running("pg_sleep(30)", len(wires))
     with Load(p, lambda c, i: one(c, "select 1"), clients=3) as load:
         cancellers = []
         for i in range(1000):

@@ -141,13 +141,13 @@ def test_a_header_that_never_ends_is_waited_for_as_long_as_a_log_in(balanced):
 
 
 @pytest.mark.parametrize("head", [b"", tcp4()], ids=["without", "with"])
-def test_a_cancel_needs_no_header(balanced, head):
+def test_a_cancel_needs_no_header(cluster, balanced, head):
     """Peers pass cancels on by themselves."""
     p = balanced()
     with Wire(p.port) as victim:
         start_up(victim, 0)
         victim.send(query("select pg_sleep(20)"))
-        time.sleep(0.3)
+        cluster.wait_running("pg_sleep(20)")
         with Balanced(p.port) as w:
             w.send(head + cancel_packet(victim.key))
             assert w.recv() is None

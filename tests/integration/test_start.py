@@ -163,7 +163,7 @@ def test_a_term_that_comes_while_it_stops_does_not_kill_it(proxy):
     assert p.process.returncode == 0
 
 
-def test_a_second_int_stops_at_once(proxy):
+def test_a_second_int_stops_at_once(cluster, proxy):
     p = proxy()
     c = p.connect()
     errors = []
@@ -176,7 +176,7 @@ def test_a_second_int_stops_at_once(proxy):
 
     thread = threading.Thread(target=sleep)
     thread.start()
-    time.sleep(0.3)
+    cluster.wait_running("pg_sleep(30)")
     p.signal(signal.SIGINT)
     time.sleep(0.5)
     assert p.alive()

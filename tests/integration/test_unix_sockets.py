@@ -5,7 +5,6 @@ import signal
 import socket
 import stat
 import subprocess
-import time
 
 import psycopg2
 import pytest
@@ -46,7 +45,7 @@ def test_clients_come_through_a_unix_socket(local, cluster):
     rows_of(c, "insert into log (note) values ('by a socket file')")
     assert {r["addr"] for r in p.admin("SHOW CLIENTS") if r["database"] == APP_DATABASE} == {"unix"}
     sleeper = Sleeper(c, "select pg_sleep(20)")
-    time.sleep(0.3)
+    cluster.wait_running("pg_sleep(20)")
     c.cancel()
     sleeper.join(5)
     assert sleeper.error == "57014"
@@ -125,7 +124,7 @@ def test_a_group_that_is_not_there_is_an_error_at_start(local):
 
 
 @pytest.mark.core
-def test_clients_come_through_an_abstract_socket(proxy):
+def test_clients_come_through_an_abstract_socket(cluster, proxy):
     port = free_port()
     name = f"@switchgear-{port}"
     p = proxy(wait=False, switchgear={"listen": f"127.0.0.1:{port}, unix:{name}"})
@@ -133,7 +132,7 @@ def test_clients_come_through_an_abstract_socket(proxy):
     c = ready(p).connect(host=name)
     assert one(c, "select 40 + 2") == 42
     sleeper = Sleeper(c, "select pg_sleep(20)")
-    time.sleep(0.3)
+    cluster.wait_running("pg_sleep(20)")
     c.cancel()
     sleeper.join(5)
     assert sleeper.error == "57014"
@@ -151,7 +150,7 @@ def test_servers_are_reached_through_unix_sockets(proxy, cluster, where):
     assert one(c, "select inet_server_addr() is null, txid_current()") is True
     rows_of(c, "insert into log (note) values ('by a socket file')")
     sleeper = Sleeper(c, "select pg_sleep(20), txid_current()")
-    time.sleep(0.3)
+    cluster.wait_running("pg_sleep(20)")
     c.cancel()
     sleeper.join(5)
     assert sleeper.error == "57014"
