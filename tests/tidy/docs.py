@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: PostgreSQL
-"""docs: links in the documentation lead somewhere, and the reference is what the program prints.
+"""docs: links in the documentation lead somewhere, the reference is what the program prints, and the
+pages of the reference have every metric, SQLSTATE, reason and table that the source has.
 
 docs.py [path of switchgear]. Without a program the reference is not compared.
 """
@@ -14,6 +15,12 @@ from text import ROOT, our_files, read
 LINK = re.compile(r"!?\[(?:[^\[\]]|\[[^\]]*\])*\]\(\s*<?([^)\s>]+)>?(?:\s+\"[^\"]*\")?\s*\)")
 HEADING = re.compile(r"^#{1,6}\s+(.*?)\s*#*$")
 REFERENCE = "docs/reference/configuration.md"
+NAMES = {  # what, in files, is on which page
+    re.compile(r'"(switchgear_\w+)",\s*METRICS_'): ("proxy/proxy_metrics", "docs/reference/metrics.md"),
+    re.compile(r'^    \{"([A-Z_]+)", "', re.M): ("proxy/proxy_admin_show.c", "docs/reference/admin-console.md"),
+    re.compile(r'\bX\([A-Z_]+, "(\w+)"\)'): ("router/router_reason.h", "docs/reference/sql.md"),
+    re.compile(r'"(?=[0-9A-Z]*[0-9])([0-9A-Z]{5})"'): ("proxy/", "docs/reference/errors.md"),
+}
 EXTERNAL = ("http:", "https:", "mailto:")
 
 
@@ -67,6 +74,19 @@ def check_decisions(pages):
             seen[page[:4]] = page
 
 
+def check_names(files):
+    """Lines that compare a name say nothing of their own."""
+    for pattern, (where, page) in NAMES.items():
+        text = read(page)
+        for name in files:
+            if not name.startswith(where) or not name.endswith((".c", ".h")):
+                continue
+            source = "\n".join(line for line in read(name).split("\n") if "cmp(" not in line)
+            for word in sorted(set(pattern.findall(source))):
+                if not re.search(rf"\b{word}(_total|_info)?\b", text):
+                    yield f"{page} has no {word}, which is in {name}"
+
+
 def check_reference(program):
     done = subprocess.run([program, "show", "reference"], capture_output=True, text=True, timeout=60,
                           check=False)
@@ -82,6 +102,7 @@ def main():
     for name in pages:
         errors += check_links(name, read(name))
     errors += check_decisions(pages)
+    errors += check_names(our_files())
     if len(sys.argv) > 1:
         if os.path.exists(os.path.join(ROOT, REFERENCE)):
             errors += check_reference(os.path.abspath(sys.argv[1]))
