@@ -325,7 +325,7 @@ def plan(what, gcc, asan, tsan):
         ("all", gcc.when_compiled, gcc.pytest, "drivers"),
         ("all asan", asan.when_compiled, asan.pytest, "chaos"),
         ("soak", asan.when_compiled, asan.soak),
-        ("all quick", gcc.when_compiled, gcc.unit, "unit", "sim", "purity", "perf"),
+        ("all quick", gcc.when_compiled, gcc.unit, "unit", "sim", "purity", "perf", "tidy"),
         ("all asan", asan.when_compiled, asan.unit, "unit", "sim"),
         ("all tsan", tsan.when_compiled, tsan.unit, "unit", "sim"),
         ("all fuzz", asan.when_compiled, asan.fuzz),
