@@ -116,9 +116,10 @@ void core_ahead_emit(struct core_session *s, struct core_actions *a)
 {
     if (s->settings_fly)
         emit_settings(s, a);
-    if (s->block == CORE_DEFERRED)
+    const bool begins = s->block == CORE_DEFERRED;
+    if (begins)
         emit_begin(s, a);
-    if (s->asks_portal)
+    if (s->asks_portal && !(begins && s->begin_bound))
         close_portal(s, a);
 }
 

@@ -453,6 +453,8 @@ static bool local_message(struct core_session *s, uint8_t type, struct proto_spa
 void core_local_answer(struct core_session *s, struct proto_span in, const struct core_batch *batch,
                        uint64_t now_ns, struct core_actions *a)
 {
+    if (batch->control || batch->simple) /* a Query ends the unnamed portal */
+        s->begin_bound = batch->control;
     if (batch->simple) {
         answer_simple(s, in, batch, now_ns, a);
         return;

@@ -282,6 +282,7 @@ struct core_session {
     bool bad_message;     /* a long batch turned out to be no protocol half-way */
     bool odd;             /* the batch being sent has messages that will fail for their form */
     bool asks_portal;     /* ... may ask for an unnamed portal that it has not bound */
+    bool begin_bound;     /* of a deferred BEGIN: its unnamed portal is the client's own */
     bool barrier;         /* nothing more to this backend until all replies are in */
     bool replayable; /* kept holds all that is in flight, and nothing that counts was forwarded */
     bool rows_forwarded;  /* ... of the oldest batch in flight: it may not be sent again */

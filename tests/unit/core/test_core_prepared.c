@@ -336,6 +336,11 @@ static void what_asks_for_an_unbound_portal_does_not_find_ours(void **state)
     story_expect(st, "client: C(BEGIN) Z(T)\nprimary: P(|BEGIN) B() E C(P) D(P) S\n");
     story_server(st, 0, "1 2 C(BEGIN) 3 E(34000) Z(E)");
     story_expect(st, "client: E(34000) Z(E)\n");
+    story_client(st, "Q(ROLLBACK)");
+    story_server(st, 0, "C(ROLLBACK) Z(I)");
+    st->log_size = 0;
+    story_client(st, "P(|BEGIN) B() E() S D(P) S"); /* but the one of its own BEGIN */
+    story_expect(st, "client: 1 2 C(BEGIN) Z(T)\nprimary: P(|BEGIN) B() E D(P) S\n");
 }
 
 static void batches_that_parse_for_themselves_do_not_wait(void **state)
