@@ -14,75 +14,57 @@ static const char provoked[] = "switchgear provokes an error";
 static const char provoked_name[] = "sg_error";
 static const char taken[] = "sg_taken"; /* the name of an empty statement */
 
+/* `rest`: the message goes on with the name in quotes, and this. */
+static const struct own_error {
+    const char *sqlstate, *message, *rest, *hint;
+} own_errors[CORE_OWN_COUNT] = {
+    [CORE_OWN_DUPLICATE_STATEMENT] = {"42P05", "prepared statement ", " already exists", NULL},
+    [CORE_OWN_NO_UNNAMED_STATEMENT] = {"26000", "unnamed prepared statement does not exist", NULL,
+                                       NULL},
+    [CORE_OWN_NO_STATEMENT] = {"26000", "prepared statement ", " does not exist", NULL},
+    [CORE_OWN_LONG_NAME] = {"42622", "the name of a prepared statement or portal is too long", NULL,
+                            NULL},
+    [CORE_OWN_TOO_MANY_STATEMENTS] =
+        {"54000", "too many prepared statements in this session, ", " is one too many",
+         "Close statements that are no longer needed, or raise max_prepared_statements."},
+    [CORE_OWN_TOO_MANY_PINS] =
+        {"53300",
+         "this statement would bind the session to a server connection, and pin_limit allows no "
+         "more of them",
+         NULL,
+         "Raise pool_size or pin_limit, or look with SHOW PINS and SHOW CLIENTS in the admin "
+         "console for sessions that LISTEN, lock or make temporary tables."},
+    [CORE_OWN_NO_SEQUENCE_VALUE] =
+        {"55000",
+         "currval and lastval are not defined here: the connection that called nextval may serve "
+         "another client now",
+         NULL,
+         "Use INSERT ... RETURNING, call them in the transaction that called nextval, or set "
+         "currval = session for this database."},
+    [CORE_OWN_PIN_ON_REPLICA] =
+        {"0A000", "this statement would bind the session to a replica", NULL,
+         "Run it before the READ ONLY transaction, or in one that is not READ ONLY."},
+    [CORE_OWN_ACT_ON_REPLICA] =
+        {"0A000", "this statement would act on a replica instead of the primary", NULL,
+         "Run it first in its READ ONLY transaction, or in one that is not READ ONLY."},
+    [CORE_OWN_CANCELLED] = {"57014", "canceling statement due to user request", NULL, NULL},
+    [CORE_OWN_QUERY_TIMEOUT] = {"57014", "canceling statement due to query_timeout", NULL, NULL},
+    [CORE_OWN_NO_BLOCKS] = {"0A000", "transaction blocks not allowed in statement pooling mode",
+                            NULL,
+                            "Use autocommit, or set pool_mode = transaction for this database."},
+};
+
 void core_own_error_write(struct core_session *s, enum core_own_error error, const char *name,
                           struct core_sink *client)
 {
+    assert(error < CORE_OWN_COUNT);
+    const struct own_error *own = &own_errors[error];
     char message[CORE_NAME_SIZE_MAX + 128];
-    struct proto_error_text text = {.severity = "ERROR", .message = message};
-    switch (error) {
-    case CORE_OWN_DUPLICATE_STATEMENT:
-        text.sqlstate = "42P05";
-        (void)snprintf(message, sizeof(message), "prepared statement \"%s\" already exists", name);
-        break;
-    case CORE_OWN_TOO_MANY_STATEMENTS:
-        text.sqlstate = "54000";
-        text.hint = "Close statements that are no longer needed, or raise max_prepared_statements.";
-        (void)snprintf(message, sizeof(message),
-                       "too many prepared statements in this session, \"%s\" is one too many",
-                       name);
-        break;
-    case CORE_OWN_NO_SEQUENCE_VALUE:
-        text.sqlstate = "55000";
-        text.message =
-            "currval and lastval are not defined here: the connection that called nextval "
-            "may serve another client now";
-        text.hint =
-            "Use INSERT ... RETURNING, call them in the transaction that called nextval, or set "
-            "currval = session for this database.";
-        break;
-    case CORE_OWN_TOO_MANY_PINS:
-        text.sqlstate = "53300";
-        text.message = "this statement would bind the session to a server connection, and "
-                       "pin_limit allows no more of them";
-        text.hint = "Raise pool_size or pin_limit, or look with SHOW PINS and SHOW CLIENTS in the "
-                    "admin console for sessions that LISTEN, lock or make temporary tables.";
-        break;
-    case CORE_OWN_PIN_ON_REPLICA:
-        text.sqlstate = "0A000";
-        text.message = "this statement would bind the session to a replica";
-        text.hint = "Run it before the READ ONLY transaction, or in one that is not READ ONLY.";
-        break;
-    case CORE_OWN_ACT_ON_REPLICA:
-        text.sqlstate = "0A000";
-        text.message = "this statement would act on a replica instead of the primary";
-        text.hint = "Run it first in its READ ONLY transaction, or in one that is not READ ONLY.";
-        break;
-    case CORE_OWN_NO_STATEMENT:
-        text.sqlstate = "26000";
-        (void)snprintf(message, sizeof(message), "prepared statement \"%s\" does not exist", name);
-        break;
-    case CORE_OWN_LONG_NAME:
-        text.sqlstate = "42622";
-        text.message = "the name of a prepared statement or portal is too long";
-        break;
-    case CORE_OWN_NO_BLOCKS:
-        text.sqlstate = "0A000";
-        text.message = "transaction blocks not allowed in statement pooling mode";
-        text.hint = "Use autocommit, or set pool_mode = transaction for this database.";
-        break;
-    case CORE_OWN_CANCELLED:
-        text.sqlstate = "57014";
-        text.message = "canceling statement due to user request";
-        break;
-    case CORE_OWN_QUERY_TIMEOUT:
-        text.sqlstate = "57014";
-        text.message = "canceling statement due to query_timeout";
-        break;
-    case CORE_OWN_NO_UNNAMED_STATEMENT:
-    case CORE_OWN_COUNT:
-        text.sqlstate = "26000";
-        text.message = "unnamed prepared statement does not exist";
-        break;
+    struct proto_error_text text = {
+        .severity = "ERROR", .sqlstate = own->sqlstate, .message = own->message, .hint = own->hint};
+    if (own->rest != NULL) {
+        (void)snprintf(message, sizeof(message), "%s\"%s\"%s", own->message, name, own->rest);
+        text.message = message;
     }
     struct proto_writer w = core_sink_writer(client);
     proto_write_error(&w, &text);
