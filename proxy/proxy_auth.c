@@ -9,7 +9,7 @@
 #include "proxy_log.h"
 #include "proxy_tls.h"
 
-static bool is_admin_database(const char *name)
+bool auth_is_console(const char *name)
 {
     return strcmp(name, "switchgear") == 0 || strcmp(name, "pgbouncer") == 0;
 }
@@ -189,7 +189,7 @@ static bool may_enter(const struct client *c, struct auth_refusal *ret)
     const struct config *config = c->worker->config;
     const char *user = core_login_user_name(&c->core);
     const char *database = core_login_database(&c->core);
-    if (is_admin_database(database)) {
+    if (auth_is_console(database)) {
         if (c->is_admin_socket || config_list_has(config->switchgear.admin_users, user) ||
             config_list_has(config->switchgear.stats_users, user))
             return true;
@@ -233,7 +233,7 @@ void auth_proven(struct client *c, uint64_t now_ns)
         worker_apply(w, c, core_login_admit(&c->core, NULL, &refusal.text, now_ns), now_ns);
         return;
     }
-    if (is_admin_database(name)) {
+    if (auth_is_console(name)) {
         client_hand_to_admin(c);
         return;
     }

@@ -42,6 +42,7 @@ void auth_refuse(struct auth_refusal *r, const char *sqlstate, const char *forma
 
 /* ---- proxy_auth.c ---- */
 
+bool auth_is_console(const char *database); /* the admin console's name */
 /* The answer to the start-up packet; refusal NULL: ask for the proof. May free the auth. */
 void auth_answer(struct auth *a, const struct auth_refusal *refusal, uint64_t now_ns);
 /* What AUTH_WANTS_... asked for is there. May free the auth. */

@@ -71,6 +71,11 @@ static bool question_of(const struct auth *a, struct auth_question *ret)
     if (dbname[0] != '\0') {
         name = dbname;
         d = config_database_find(config, dbname);
+    } else if (d == NULL && !auth_is_console(name) && config->databases_count > 0) {
+        /* One that is not there: only whoever has proven who he is shall learn that, in time too.
+         * Or none, as physical replication names. */
+        d = &config->databases[0];
+        name = d->name;
     }
     if (user[0] == '\0' || d == NULL)
         return false;

@@ -69,6 +69,12 @@ def test_a_user_who_is_not_in_the_file_is_looked_up(cluster, asking):
     assert one(p.connect(user="found", password="found-secret"), "select 1") == 1
     assert "password authentication failed" in refused(p, "found", "wrong")
     assert "password authentication failed" in refused(p, "ghost", "found-secret")
+    # which databases there are is only told to whoever has proven who he is; the console is none
+    assert 'database "elsewhere" does not exist' in refused(p, "found", "found-secret",
+                                                            dbname="elsewhere")
+    for user, password, dbname in (("found", "wrong", "elsewhere"), ("ghost", "x", "elsewhere"),
+                                   ("found", "found-secret", "switchgear")):
+        assert "password authentication failed" in refused(p, user, password, dbname=dbname)
     assert askers(cluster) <= 2  # one a worker, kept
     assert one(p.connect(), "select 1") == 1  # the file comes first
 
