@@ -123,6 +123,19 @@ void router_cache_classify(struct router_cache *cache, const char *text, size_t 
     }
 }
 
+void router_cache_prove(struct router_cache *cache, const struct router_hash *hash)
+{
+    struct entry *e = find(set_of(cache, hash), hash);
+    if (e != NULL && e->class.verdict == ROUTER_VERDICT_READ)
+        e->class.proven = true;
+}
+
+bool router_cache_proven(struct router_cache *cache, const struct router_hash *hash)
+{
+    const struct entry *e = find(set_of(cache, hash), hash);
+    return e != NULL && e->class.proven;
+}
+
 void router_cache_learn(struct router_cache *cache, const struct router_hash *hash)
 {
     struct set *set = set_of(cache, hash);
@@ -133,6 +146,7 @@ void router_cache_learn(struct router_cache *cache, const struct router_hash *ha
     class.verdict = ROUTER_VERDICT_WRITE;
     class.reason = ROUTER_REASON_LEARNED;
     class.writes = true;
+    class.proven = false;
     class.taints = true;
     store(cache, hash, &class);
 }

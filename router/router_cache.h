@@ -36,6 +36,10 @@ void router_cache_classify(struct router_cache *cache, const char *text, size_t 
                            struct router_class *ret, struct router_hash *ret_hash,
                            struct router_detail *ret_detail);
 
+/* A replica has run it, so that it writes nothing. Only what is remembered as a read is touched. */
+void router_cache_prove(struct router_cache *cache, const struct router_hash *hash);
+bool router_cache_proven(struct router_cache *cache, const struct router_hash *hash);
+
 /* Remembers that this statement is a write (reason `learned`), because a replica refused it. */
 void router_cache_learn(struct router_cache *cache, const struct router_hash *hash);
 

@@ -86,6 +86,7 @@ static void merge_statement(struct router_class *ret, const struct router_statem
                                                 !s->finding.moves_sequence && !ret->moves_sequence);
     ret->moves_sequence = ret->moves_sequence || s->finding.moves_sequence || s->finding.taints ||
                           (s->finding.verdict == ROUTER_VERDICT_WRITE && s->finding.by_node_type);
+    ret->proven = ret->proven && ret->verdict == ROUTER_VERDICT_READ && !s->finding.touches;
     ret->home = ret->home || s->finding.home;
     ret->acts = ret->acts || s->finding.acts;
     ret->by_node_type = ret->by_node_type || s->finding.by_node_type;
@@ -126,12 +127,13 @@ static void settle_one(struct router_class *ret, const struct router_statement *
 static struct router_class classify_tree(const struct router_tree *tree,
                                          struct router_detail *detail)
 {
-    struct router_class ret = {.verdict = ROUTER_VERDICT_LOCAL, .cacheable = true};
+    struct router_class ret = {.verdict = ROUTER_VERDICT_LOCAL, .cacheable = true, .proven = true};
     const uint32_t statements = router_tree_field(tree, 0, "stmts");
     if (statements == ROUTER_TREE_NONE)
         return blind_write(ROUTER_REASON_UNKNOWN_NODE);
     const uint32_t count = router_tree_size(tree, statements);
     if (count == 0) {
+        ret.proven = false;
         ret.reason = ROUTER_REASON_EMPTY;
         ret.local = ROUTER_LOCAL_EMPTY;
         return ret;

@@ -95,6 +95,7 @@ static void visit_function(struct walk *w, uint32_t call)
 {
     const struct router_tree *tree = w->tree;
     const uint32_t names = router_tree_field(tree, call, "funcname");
+    w->finding->touches = true;
     if (names == ROUTER_TREE_NONE) {
         router_finding_deny(w->finding, ROUTER_REASON_UNKNOWN_NODE);
         return;
@@ -182,6 +183,7 @@ static void visit_relation(struct walk *w, uint32_t relation)
     const struct router_tree *tree = w->tree;
     const struct router_name name = router_tree_text(tree, relation, "relname");
     const struct router_name schema = router_tree_text(tree, relation, "schemaname");
+    w->finding->touches = true;
     if (is_temporary_schema(schema)) {
         if (w->scope == ROUTER_WALK_DDL)
             visit_temporary(w, relation);

@@ -22,6 +22,7 @@ struct router_finding {
     bool uses_random;
     bool asks_sequence;  /* currval or lastval: what nextval left in the session */
     bool moves_sequence; /* nextval or setval */
+    bool touches;        /* a relation or a function: what may be behind it is not in the text */
     bool home;           /* these two as in struct router_class */
     bool acts;
     bool cacheable;

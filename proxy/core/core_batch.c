@@ -71,6 +71,7 @@ static void merge(struct core_batch *batch, const struct router_class *c, bool f
     into->uses_random = was.uses_random || c->uses_random;
     into->asks_sequence = was.asks_sequence || (c->asks_sequence && !was.moves_sequence);
     into->moves_sequence = was.moves_sequence || c->moves_sequence;
+    into->proven = was.proven && c->proven;
     into->home = was.home || c->home;
     into->acts = was.acts || c->acts;
     into->by_node_type = was.by_node_type || c->by_node_type;
@@ -119,6 +120,14 @@ static struct batch_name *own_name(struct batch_names *names, struct proto_span 
     return NULL;
 }
 
+/* A replica has run it since it was parsed, for this or another session. */
+static void note_proof(struct core_session *s, struct router_class *c,
+                       const struct router_hash *hash)
+{
+    if (!c->proven && c->verdict == ROUTER_VERDICT_READ)
+        c->proven = router_cache_proven(s->worker->cache, hash);
+}
+
 /* The class of what a Bind or Describe names. False: the batch's own Parse has brought it in
  * already, so that Parse, Describe, Bind and Execute of one statement are one statement. */
 static bool bound_class(struct core_session *s, struct batch_names *names, struct proto_span name,
@@ -137,14 +146,16 @@ static bool bound_class(struct core_session *s, struct batch_names *names, struc
     if (name.size == 0) {
         batch->uses_unnamed = true;
         if (s->unnamed_id != 0) {
-            const struct core_unnamed *u = (const void *)s->unnamed->data;
+            struct core_unnamed *u = (void *)s->unnamed->data;
+            note_proof(s, &u->class, &u->hash);
             *ret = u->class;
             remember_hash(batch, &u->hash);
         }
         return true;
     }
-    const struct core_stmt *stmt = core_names_find(s->names, name);
+    struct core_stmt *stmt = core_names_find(s->names, name);
     if (stmt != NULL) {
+        note_proof(s, &stmt->class, &stmt->hash);
         *ret = stmt->class;
         remember_hash(batch, &stmt->hash);
     }

@@ -33,6 +33,9 @@ void core_flight_over(struct core_session *s, uint64_t now_ns, struct core_actio
             a->outcome_generation = b->generation;
         }
     }
+    if (b->is_replica && s->proves && !s->class.proven && !s->flight_failed)
+        for (uint32_t i = 0; i < s->hashes_count; i++)
+            router_cache_prove(w->cache, &s->hashes[i]);
     core_not_in_flight(s, b->node);
     core_block_give(w, &s->kept);
     s->replayable = s->retried = s->replay_on_primary = s->barrier = s->replan = false;
@@ -111,7 +114,8 @@ static bool is_whole(const struct core_session *s)
 
 bool core_may_replay(const struct core_session *s)
 {
-    return !s->retried && s->backend != NULL && core_expect_count(s->backend) > 0 && is_whole(s);
+    return !s->retried && !s->unproven && s->backend != NULL && core_expect_count(s->backend) > 0 &&
+           is_whole(s);
 }
 
 bool core_replay(struct core_session *s, uint8_t avoid_node, enum router_reason reason,

@@ -451,7 +451,7 @@ struct core_actions *core_server_lost(struct core_backend *b, uint64_t now_ns)
             core_expect_pop(b);
         return a;
     }
-    if (running && core_replay(s, b->node, ROUTER_REASON_RETRY, now_ns, a))
+    if (running && !s->unproven && core_replay(s, b->node, ROUTER_REASON_RETRY, now_ns, a))
         return a;
     core_server_lost_for(s, now_ns, a);
     a->backend = b;

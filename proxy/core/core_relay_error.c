@@ -161,7 +161,7 @@ static enum core_verdict take_error(struct core_backend *b, const struct proto_e
             b->broken = true;
         return CORE_VERDICT_SWALLOW;
     }
-    if (fatal && core_expect_count(b) > 0 &&
+    if (fatal && core_expect_count(b) > 0 && !s->unproven &&
         core_replay(s, b->node, ROUTER_REASON_RETRY, now_ns, a))
         return CORE_VERDICT_STOP;
     const bool idle = (core_expect_count(b) == 0 && !core_is_bound(s)) || core_may_defer(s);
@@ -196,7 +196,7 @@ static enum core_verdict take_error(struct core_backend *b, const struct proto_e
     const bool conflict = strcmp(sqlstate, "40001") == 0 || strcmp(sqlstate, "40P01") == 0;
     if (b->is_replica && conflict && core_replay(s, b->node, ROUTER_REASON_RETRY, now_ns, a))
         return CORE_VERDICT_STOP;
-    s->error_seen = s->group_failed = true;
+    s->error_seen = s->group_failed = s->flight_failed = true;
     s->rows_forwarded = true;
     const bool late = s->timed_out && strcmp(sqlstate, "57014") == 0;
     if (late)

@@ -93,8 +93,12 @@ void core_start_batch(struct core_session *s, uint64_t now_ns)
     const bool can_replay =
         harmless && (at_start || (s->movable && b->status != 'E' && !s->group_failed)) &&
         !class->writes && s->pin == ROUTER_REASON_NONE && !s->streaming && !goes_on;
+    /* a view may hide a function that writes: no replica has refused it, as none has run it */
+    const bool unproven = !b->is_replica && !class->proven && class->verdict == ROUTER_VERDICT_READ;
+    s->unproven = unproven || (s->unproven && !first);
     if (first) {
         assert(s->kept == NULL);
+        s->flight_failed = false;
         s->sent_ns = now_ns;
         s->forwarded = s->named_answered = 0;
         s->error_seen = false;

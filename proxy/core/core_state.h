@@ -291,6 +291,9 @@ struct core_session {
                                another one, of whoever used it before */
     bool unnamed_used;      /* by a batch in flight that did not parse it */
     bool retried;
+    bool unproven;      /* something in flight on the primary looks like a read, but nobody knows */
+    bool proves;        /* all that is in flight is executed, not just prepared */
+    bool flight_failed; /* an error came to what is in flight */
     bool replan; /* ... for a stale plan: named statements are parsed anew wherever it goes */
     bool replay_on_primary; /* a replica refused it: until that flight is over */
     bool refused;           /* ... as it writes, whatever its text says */

@@ -76,6 +76,48 @@ static void a_read_is_not_replayed_after_a_row(void **state)
                      "client: E(FATAL 08006)\nclose replica\nclose client\n");
 }
 
+/* A view may hide a function that writes. Once a replica has run it, it is known that it does not.
+ */
+static void what_only_looks_like_a_read_is_not_run_twice_on_the_primary(void **state)
+{
+    struct story *st = *state;
+    static const char *const texts[] = {"Q(SELECT a FROM v)", "P(|SELECT f2() FROM v) B() E S",
+                                        "P(x|SELECT b FROM v) B(x) E S"};
+    st->session.last_write_ns = st->now_ns; /* so that the primary reads */
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+        story_client(st, texts[i]);
+        st->log_size = 0;
+        story_server_dies(st, 0);
+        story_expect(st, "client: E(FATAL 08006)\nclose primary\nclose client\n");
+        story_end(st);
+        story_begin(st);
+        st->session.last_write_ns = st->now_ns;
+    }
+}
+
+static void what_a_replica_has_run_may_be_run_again_on_the_primary(void **state)
+{
+    struct story *st = *state;
+    story_client(st, "P(x|SELECT a FROM v) S");
+    story_server(st, 1, "1 Z(I)"); /* this is no proof yet */
+    st->session.last_write_ns = st->now_ns;
+    story_client(st, "B(x) E S");
+    assert_true(st->session.unproven);
+    story_server(st, 0, "1 2 D(1) C(SELECT 1) Z(I)");
+    story_replicate(st);
+    story_client(st, "B(x) E S");
+    story_server(st, 1, "2 E(22012) Z(I)"); /* nor is this */
+    story_client(st, "B(x) E S");
+    story_server(st, 1, "2 D(1) C(SELECT 1) Z(I)");
+    st->session.last_write_ns = st->now_ns;
+    st->session.floor_node = ROUTER_NODE_NONE;
+    story_client(st, "B(x) E S");
+    assert_false(st->session.unproven);
+    st->log_size = 0;
+    story_server_dies(st, 0);
+    story_expect(st, "close primary\nprimary: P(sg|SELECT a FROM v) B(sg) E S\n");
+}
+
 static void a_write_is_never_replayed(void **state)
 {
     struct story *st = *state;
@@ -178,6 +220,8 @@ int main(void)
         STORY(the_last_words_of_a_dying_node_are_not_forwarded),
         STORY(a_read_that_recovery_cancels_is_tried_elsewhere),
         STORY(a_read_is_not_replayed_after_a_row),
+        STORY(what_only_looks_like_a_read_is_not_run_twice_on_the_primary),
+        STORY(what_a_replica_has_run_may_be_run_again_on_the_primary),
         STORY(a_write_is_never_replayed),
         STORY(a_server_that_dies_within_a_message_takes_its_client_along),
         STORY(a_refusal_is_learned_and_replayed_on_the_primary),
