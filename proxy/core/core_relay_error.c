@@ -141,6 +141,23 @@ static bool read_only_copy(struct core_session *s, const struct proto_error *err
     return true;
 }
 
+/* A replica does not know the table, column, function, type or schema. Somebody may just have made
+ * it here: the replica does not show the last of what was written through this proxy. */
+static bool is_behind(struct core_backend *b, const char *sqlstate)
+{
+    static const char *const unknown[] = {"42P01", "42703", "42883", "42704", "3F000"};
+    const struct core_session *s = b->session;
+    const uint64_t *written = s->group->database->global_write_ns;
+    if (!b->is_replica || written == NULL ||
+        s->worker->topology->nodes[b->node].fresh_as_of_ns >=
+            __atomic_load_n(written, __ATOMIC_ACQUIRE))
+        return false;
+    for (size_t i = 0; i < sizeof(unknown) / sizeof(unknown[0]); i++)
+        if (strcmp(sqlstate, unknown[i]) == 0)
+            return true;
+    return false;
+}
+
 /* What becomes of an error whose fields were read. */
 static enum core_verdict take_error(struct core_backend *b, const struct proto_error *error,
                                     const char *sqlstate, uint64_t now_ns, struct core_actions *a)
@@ -192,6 +209,9 @@ static enum core_verdict take_error(struct core_backend *b, const struct proto_e
     }
     if (replan(b, sqlstate, routine, now_ns, a))
         return CORE_VERDICT_STOP;
+    if (is_behind(b, sqlstate) &&
+        core_replay(s, ROUTER_NODE_NONE, ROUTER_REASON_LEARNED, now_ns, a))
+        return CORE_VERDICT_STOP; /* what the primary says counts */
     /* a conflict with recovery; the second one where each waits for the other's pinned page */
     const bool conflict = strcmp(sqlstate, "40001") == 0 || strcmp(sqlstate, "40P01") == 0;
     if (b->is_replica && conflict && core_replay(s, b->node, ROUTER_REASON_RETRY, now_ns, a))

@@ -87,6 +87,20 @@ def test_another_sessions_read_is_not_held_back(cluster, gear):
     assert "p1" not in cluster.saw("other")
 
 
+def test_a_table_that_another_session_has_just_made_is_found(cluster, gear):
+    maker, reader = gear.connect(), gear.connect()
+    for replica in cluster.replicas:
+        replica.pause_replay()
+    try:
+        rows_of(maker, "create table just_made (id int)")
+        assert one(reader, "select count(*) from just_made /*found*/") == 0
+    finally:
+        for replica in cluster.replicas:
+            replica.resume_replay()
+        rows_of(maker, "drop table just_made")
+    assert set(cluster.saw("found")) > {"p1"}  # a replica was asked first
+
+
 @pytest.mark.invariant
 def test_global_sees_every_write_through_this_proxy(cluster, gear):
     delay_replicas(cluster, "300ms")

@@ -66,6 +66,27 @@ static void a_read_that_recovery_cancels_is_tried_elsewhere(void **state)
     }
 }
 
+/* Another session has just made the table: the primary knows it. */
+static void what_a_replica_does_not_know_yet_is_asked_of_the_primary(void **state)
+{
+    struct story *st = *state;
+    uint64_t written = st->now_ns;
+    st->database.global_write_ns = &written;
+    story_client(st, "Q(SELECT 1)");
+    story_server(st, 1, "E(42P01)");
+    story_expect(st, "replica: Q(SELECT 1)\nclose replica\nprimary: Q(SELECT 1)\n");
+    story_server(st, 0, "E(42P01) Z(I)"); /* so it is */
+    story_expect(st, "client: E(42P01) Z(I)\nrelease primary\n");
+    assert_true(st->session.last_write_ns == 0);
+    story_client(st, "Q(SELECT 1)");
+    story_server(st, 1, "E(22012) Z(I)"); /* any other error is its own */
+    story_expect(st, "replica: Q(SELECT 1)\nclient: E(22012) Z(I)\nrelease replica\n");
+    story_replicate(st);
+    story_client(st, "Q(SELECT 1)");
+    story_server(st, 1, "E(42P01) Z(I)"); /* it shows all that there is */
+    story_expect(st, "replica: Q(SELECT 1)\nclient: E(42P01) Z(I)\nrelease replica\n");
+}
+
 static void a_read_is_not_replayed_after_a_row(void **state)
 {
     struct story *st = *state;
@@ -219,6 +240,7 @@ int main(void)
         STORY(what_was_answered_of_a_pipeline_is_not_replayed),
         STORY(the_last_words_of_a_dying_node_are_not_forwarded),
         STORY(a_read_that_recovery_cancels_is_tried_elsewhere),
+        STORY(what_a_replica_does_not_know_yet_is_asked_of_the_primary),
         STORY(a_read_is_not_replayed_after_a_row),
         STORY(what_only_looks_like_a_read_is_not_run_twice_on_the_primary),
         STORY(what_a_replica_has_run_may_be_run_again_on_the_primary),
