@@ -20,17 +20,25 @@ static bool is_one_of(struct router_name name, const char *const *words)
     return false;
 }
 
+static bool is_letter(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
+
 /* Text encodings in which a byte of a character may look like a quote or a backslash. */
 static bool encoding_is_unsafe(struct router_name value)
 {
     static const char *const unsafe[] = {"SJIS", "MSKANJI", "SHIFT", "WIN932", "WINDOWS",
                                          "BIG5", "WIN950",  "GBK",   "WIN936", "GB18030",
                                          "UHC",  "WIN949",  "JOHAB"};
-    for (size_t i = 0; i < sizeof(unsafe) / sizeof(unsafe[0]); i++) {
-        const size_t size = strlen(unsafe[i]);
-        if (value.size >= size && strncasecmp(value.base, unsafe[i], size) == 0)
+    char letters[32] = ""; /* PostgreSQL looks at letters and digits alone: s-jis is SJIS */
+    size_t count = 0;
+    for (size_t i = 0; i < value.size && count + 1 < sizeof(letters); i++)
+        if (is_letter(value.base[i]) || (value.base[i] >= '0' && value.base[i] <= '9'))
+            letters[count++] = value.base[i];
+    for (size_t i = 0; i < sizeof(unsafe) / sizeof(unsafe[0]); i++)
+        if (strncasecmp(letters, unsafe[i], strlen(unsafe[i])) == 0)
             return true;
-    }
     return false;
 }
 

@@ -70,7 +70,7 @@ static void emit_settings(struct core_session *s, struct core_actions *a)
     if (core_ahead_is_foreign(s)) {
         inject(s, a, core_span(core_discard_all), CORE_AHEAD_SETTING);
         core_lru_clear(b);
-        b->tainted = core_taints(s);
+        b->tainted = core_taints(s) || core_is_misread(s);
     } else if (b->settings_hash != 0) {
         if (b->with_role) {
             inject(s, a, core_span("RESET SESSION AUTHORIZATION"), CORE_AHEAD_SETTING);

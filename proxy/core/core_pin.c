@@ -17,6 +17,11 @@ static bool is_read_only(const struct core_session *s)
            (s->begin != ROUTER_BEGIN_WRITE && (s->settings->flags & ROUTER_SETTING_READ_ONLY) != 0);
 }
 
+bool core_is_misread(const struct core_session *s)
+{
+    return (core_settings_flags(s) & ROUTER_SETTING_LEXER) != 0;
+}
+
 uint16_t core_pins_of(const struct core_session *s, const struct router_class *class)
 {
     uint16_t pins = class->pins;
@@ -24,8 +29,8 @@ uint16_t core_pins_of(const struct core_session *s, const struct router_class *c
         class->verdict != ROUTER_VERDICT_READ && !is_read_only(s))
         pins |= ROUTER_PIN_SEQUENCE;
     /* what a text sets cannot be followed where our lexer does not know how to read it */
-    const bool unsafe = class->changes && class->verdict == ROUTER_VERDICT_SESSION &&
-                        (core_settings_flags(s) & ROUTER_SETTING_LEXER) != 0;
+    const bool unsafe =
+        class->changes && class->verdict == ROUTER_VERDICT_SESSION && core_is_misread(s);
     const bool discards = class->alone && class->unpins;
     return unsafe && !discards ? pins | ROUTER_PIN_SET : pins;
 }

@@ -62,7 +62,9 @@ void core_start_batch(struct core_session *s, uint64_t now_ns)
     if (b->is_replica && s->block == CORE_DEFERRED && core_move_eligible(s))
         s->movable = true;
     const bool first = core_expect_count(b) == 0;
-    if ((class->writes || s->refused) && !b->is_replica) { /* what a replica refuses, writes */
+    /* what a replica refuses, writes; what nobody can read may */
+    const bool misread = (core_settings_flags(s) & ROUTER_SETTING_LEXER) != 0; /* warm path */
+    if ((class->writes || s->refused || misread) && !b->is_replica) {
         if (!s->dirty_block)
             s->last_write_before_ns = s->last_write_ns;
         s->dirty_block = true;
@@ -72,7 +74,7 @@ void core_start_batch(struct core_session *s, uint64_t now_ns)
     core_pin_take(s, class);
     if (s->group->database->pool_mode == CORE_POOL_SESSION && s->pin == ROUTER_REASON_NONE)
         core_pin_force(s, ROUTER_PIN_POOL);
-    b->tainted = b->tainted || core_taints(s) || s->refused;
+    b->tainted = b->tainted || core_taints(s) || s->refused || misread;
     s->seed_set = s->seed_set || class->changes_seed;
     s->drops_statements = s->drops_statements || class->forgets_statements;
     s->unpins = class->unpins;

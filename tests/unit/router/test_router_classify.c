@@ -225,6 +225,11 @@ static void transactions_declare_themselves(void **state)
     assert_int_equal(classify("BEGIN ISOLATION LEVEL SERIALIZABLE READ ONLY DEFERRABLE").begin,
                      ROUTER_BEGIN_WRITE);
     assert_true(classify("BEGIN DEFERRABLE").declares && !classify("BEGIN WORK").declares);
+    /* a byte of a character may be a backslash: PostgreSQL looks at letters and digits of the name
+     */
+    assert_int_equal(classify("SET client_encoding = 's-j_is'").pins, ROUTER_PIN_SET);
+    assert_int_equal(classify("SET NAMES 'g.b.k'").pins, ROUTER_PIN_SET);
+    assert_int_equal(classify("SET client_encoding = 'utf-8'").pins, 0);
     assert_true(classify("COMMIT").ends && classify("END").ends);
     assert_false(classify("COMMIT AND CHAIN").ends);
     assert_true(classify("ABORT").rolls_back);
