@@ -140,7 +140,8 @@ enum proto_status proto_sasl_initial_read(struct proto_span body, struct proto_s
     struct proto_sasl_initial initial = {0};
     initial.mechanism = proto_read_string(&r);
     const uint32_t size = proto_read_u32(&r);
-    initial.response = proto_read_bytes(&r, size == UINT32_MAX ? 0 : size); /* -1: none */
+    initial.has_response = size != UINT32_MAX;
+    initial.response = proto_read_bytes(&r, initial.has_response ? size : 0);
     if (!proto_reader_done(&r))
         return PROTO_EMALFORMED;
     *ret = initial;

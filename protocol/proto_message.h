@@ -75,6 +75,7 @@ enum proto_status proto_error_read(struct proto_span body, struct proto_error *r
 struct proto_sasl_initial {
     struct proto_span mechanism;
     struct proto_span response;
+    bool has_response; /* false: its length is -1, and the client waits for a challenge first */
 };
 enum proto_status proto_sasl_initial_read(struct proto_span body, struct proto_sasl_initial *ret);
 

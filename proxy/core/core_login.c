@@ -274,25 +274,37 @@ static void scram_refuse(struct core_session *s, struct core_actions *a)
     core_login_refuse(s, faults[fault].sqlstate, faults[fault].message, NULL, a);
 }
 
+static void challenge(struct core_actions *a, const char *text)
+{
+    struct proto_writer w = core_sink_writer(&a->client);
+    proto_write_auth_sasl_continue(&w, core_span(text));
+    core_sink_commit(&a->client, &w);
+}
+
 static void on_sasl_first(struct core_session *s, struct proto_span body, struct core_actions *a)
 {
     struct core_login *l = s->login;
-    struct proto_sasl_initial initial;
-    const bool read = proto_sasl_initial_read(body, &initial) == PROTO_OK;
-    l->scram.plus = read && l->scram.binding_size > 0 &&
-                    core_text_equal(initial.mechanism, "SCRAM-SHA-256-PLUS");
-    if (!read || (!l->scram.plus && !core_text_equal(initial.mechanism, "SCRAM-SHA-256"))) {
-        core_login_refuse(s, "08P01", "client selected an invalid SASL authentication mechanism",
-                          NULL, a);
+    struct proto_sasl_initial initial = {.response = body, .has_response = true};
+    if (!l->mechanism_chosen) {
+        const bool read = proto_sasl_initial_read(body, &initial) == PROTO_OK;
+        l->scram.plus = read && l->scram.binding_size > 0 &&
+                        core_text_equal(initial.mechanism, "SCRAM-SHA-256-PLUS");
+        if (!read || (!l->scram.plus && !core_text_equal(initial.mechanism, "SCRAM-SHA-256"))) {
+            core_login_refuse(s, "08P01",
+                              "client selected an invalid SASL authentication mechanism", NULL, a);
+            return;
+        }
+        l->mechanism_chosen = true;
+    }
+    if (!initial.has_response) {
+        challenge(a, ""); /* RFC 4422: a client may want to hear the server first */
         return;
     }
     if (proto_scram_first(&l->scram, initial.response, l->random) != PROTO_OK) {
         scram_refuse(s, a);
         return;
     }
-    struct proto_writer w = core_sink_writer(&a->client);
-    proto_write_auth_sasl_continue(&w, core_span(l->scram.server_first));
-    core_sink_commit(&a->client, &w);
+    challenge(a, l->scram.server_first);
     s->phase = CORE_SASL_FINAL;
 }
 

@@ -29,6 +29,7 @@ struct core_login {
     char *password; /* owned: sent in clear text, and right */
     uint8_t md5_salt[4];
     uint8_t random[PROTO_SCRAM_NONCE_SIZE];
+    bool mechanism_chosen; /* the client's first words of SCRAM come by themselves */
     struct proto_scram scram;
     struct core_block *overlay;   /* ParameterStatus messages that the settings caused */
     struct core_session *session; /* for the callback of proto_options_split() */

@@ -127,7 +127,7 @@ def test_nobody_else_may_say_where_he_comes_from(balanced):
     p = balanced()
     with Wire(p.port) as w:
         w.send(tcp4())
-        assert first_error(w.recv_all("E"))["C"] == "08P01"
+        assert w.recv() is None  # to whoever is not asked for it a header is a bad length
 
 
 def test_a_header_that_never_ends_is_waited_for_as_long_as_a_log_in(balanced):
@@ -171,4 +171,4 @@ def test_the_system_user_of_a_balancer_is_none_of_its_clients(hba, head, end):
 def test_it_is_off_unless_it_is_wanted(gear):
     with Wire(gear.port) as w:
         w.send(tcp4())
-        assert first_error(w.recv_all("E"))["C"] == "08P01"
+        assert w.recv() is None  # to whoever is not asked for it a header is a bad length

@@ -312,6 +312,19 @@ static void another_message_than_the_password_is_refused(void **state)
     story_expect(st, "client: R(10)\nclient: E(FATAL 08P01)\nclose client\n");
 }
 
+static void a_client_may_choose_first_and_begin_then(void **state)
+{
+    struct story *st = *state;
+    st->answer.auth = CORE_AUTH_SCRAM;
+    st->answer.secret = rfc_secret;
+    story_client_bytes(st, login_start, sizeof(login_start));
+    story_client_bytes(st, PACKET("p\0\0\0\x16SCRAM-SHA-256\0\xff\xff\xff\xff"));
+    send_sasl(st, NULL, "n,,n=,r=abc");
+    story_expect(st, "client: R(10)\nclient: R(11)\nclient: R(11)\n");
+    send_sasl(st, NULL, "c=biws,r=abc,p=x");
+    story_expect(st, "client: E(FATAL 08P01)\nclose client\n");
+}
+
 /* Who can read the file could log in with what is there, otherwise. */
 static void a_broken_scram_secret_is_no_password(void **state)
 {
@@ -344,6 +357,7 @@ int main(void)
         LOGIN(plus_is_not_taken_without_tls),
         LOGIN(a_client_that_leaves_at_the_password_gets_no_answer),
         LOGIN(another_message_than_the_password_is_refused),
+        LOGIN(a_client_may_choose_first_and_begin_then),
         LOGIN(a_broken_scram_secret_is_no_password),
     };
     return cmocka_run_group_tests_name("core_password", tests, NULL, NULL);

@@ -271,7 +271,9 @@ static void sasl_initial_gives_its_fields(void **state)
     assert_int_equal(PROTO_OK, proto_sasl_initial_read(SPAN("SCRAM-SHA-256\0\0\0\0\3abc"), &s));
     assert_span(s.mechanism, "SCRAM-SHA-256");
     assert_span(s.response, "abc");
+    assert_true(s.has_response);
     assert_int_equal(PROTO_OK, proto_sasl_initial_read(SPAN("X\0\xff\xff\xff\xff"), &s));
+    assert_false(s.has_response);
     assert_int_equal(s.response.size, 0);
 }
 
