@@ -109,14 +109,29 @@ static void span_copy(struct proto_span span, char *buf, size_t buf_size)
     buf[size] = '\0';
 }
 
+/* Is the result of what comes next not described? Then its reader has kept a description. */
+static bool is_undescribed(struct core_backend *b)
+{
+    for (uint32_t i = 0; i < core_expect_count(b); i++) {
+        const uint8_t kind = core_expect_at(b, i)->kind;
+        if (kind == CORE_EXPECT_DESCRIBE || kind == CORE_EXPECT_SYNC)
+            return false;
+        if (kind == CORE_EXPECT_EXECUTE)
+            return true;
+    }
+    return false;
+}
+
 /* "cached plan must not change result type": the connection knows the statement from before a table
- * changed, from another client perhaps. It is parsed again, on another connection. */
+ * changed, from another client perhaps. It is parsed again, on another connection. But who reads
+ * rows by an old description has to learn of it: asyncpg would decode them wrongly, and prepares
+ * anew when it is told. */
 static bool replan(struct core_backend *b, const char *sqlstate, const char *routine,
                    uint64_t now_ns, struct core_actions *a)
 {
     struct core_session *s = b->session;
     if (strcmp(sqlstate, "0A000") != 0 || strcmp(routine, "RevalidateCachedQuery") != 0 ||
-        s->group->database->pool_mode == CORE_POOL_SESSION)
+        s->group->database->pool_mode == CORE_POOL_SESSION || is_undescribed(b))
         return false;
     b->broken = true; /* it would fail there for the next client too */
     s->replan = true;

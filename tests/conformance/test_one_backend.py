@@ -8,7 +8,7 @@ import pytest
 from cluster import APP_PASSWORD, APP_USER, wait_until
 from proxy import Proxy
 from talk import DATABASE, USER
-from wire import Wire, bind, error_fields, execute, message, parse, query, sync, types
+from wire import Wire, bind, describe, error_fields, execute, message, parse, query, sync, types
 
 H = message("H")
 LISTEN = parse("", "listen chatter") + bind("", "") + execute()
@@ -303,3 +303,20 @@ def test_late_data_of_a_failed_extended_copy_pins_no_connection(lone):
         assert types(a.recv_all()) == "Z"
         assert values(b.run(query("select 'b'"))) == ["b"]
         assert values(a.run(query("select 'a'"))) == ["a"]
+
+
+# ---- 31: who keeps a description has to learn that it is no longer true ----
+
+def test_a_stale_plan_is_told_to_whom_no_description_comes(lone):
+    with login(lone) as w:
+        assert "E" not in types(w.run(query("drop table if exists retyped; create table retyped (a int); "
+                                            "insert into retyped values (65)")))
+        assert types(w.run(parse("st", "select * from retyped"), describe("S", "st"), sync())) == "1tTZ"
+        run = bind("", "st") + execute() + sync()
+        assert values(w.run(run)) == ["65"]
+        w.run(query("alter table retyped alter column a type text"))
+        for _ in range(2):
+            assert error_of(w.run(run))[0]["C"] == "0A000"
+        assert types(w.run(parse("again", "select * from retyped"), sync())) == "1Z"
+        assert values(w.run(bind("", "again") + execute() + sync())) == ["65"]
+        w.run(query("drop table retyped"))

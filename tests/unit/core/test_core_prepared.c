@@ -46,6 +46,23 @@ static void bind_on_another_backend_is_parsed_there_first(void **state)
     story_expect(st, "primary: B(sg) E S\nclient: 2 D(1) C(SELECT 1) Z(I)\nrelease primary\n");
 }
 
+static void a_stale_plan_is_told_to_whom_no_description_comes(void **state)
+{
+    struct story *st = *state;
+    st->topology.nodes_count = 1;
+    story_client(st, "P(a|SELECT 1) D(S|a) S");
+    story_server(st, 0, "1 t T(x) Z(I)");
+    st->log_size = 0;
+    story_client(st, "B(a) E S");
+    story_server(st, 0, "E(0A000|RevalidateCachedQuery) Z(I)");
+    story_expect(st, "primary: B(sg) E S\nclient: E(0A000) Z(I)\nrelease primary\n");
+    story_client(st,
+                 "B(a) D(P) E S"); /* this one sees what it gets: it is parsed again elsewhere */
+    story_server(st, 0, "E(0A000|RevalidateCachedQuery) Z(I)");
+    story_expect(st, "primary: B(sg) D(P) E S\nclose primary\n"
+                     "primary: P(sg|SELECT 1) B(sg) D(P) E S\n");
+}
+
 static void an_error_undoes_the_skipped_parse(void **state)
 {
     struct story *st = *state;
@@ -356,6 +373,7 @@ int main(void)
         STORY(a_second_named_parse_is_42P05),
         STORY(what_is_wrong_with_the_text_comes_before_the_name),
         STORY(bind_on_another_backend_is_parsed_there_first),
+        STORY(a_stale_plan_is_told_to_whom_no_description_comes),
         STORY(an_error_undoes_the_skipped_parse),
         STORY(a_name_that_a_skipped_batch_would_have_given_is_not_used_ahead),
         STORY(a_closed_name_may_be_given_again),
