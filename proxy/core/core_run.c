@@ -391,7 +391,8 @@ void core_pump(struct core_session *s, struct proto_span in, uint64_t now_ns,
     struct core_worker *w = s->worker;
     if (s->hold == NULL) {
         const size_t taken = run(s, in, now_ns, a);
-        core_block_append(w, &s->hold, core_span_skip(in, taken));
+        if (taken < in.size) /* there may be nothing at all */
+            core_block_append(w, &s->hold, core_span_skip(in, taken));
         return;
     }
     core_block_append(w, &s->hold, in);
