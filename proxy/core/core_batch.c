@@ -197,14 +197,13 @@ enum core_message core_message_check(uint8_t type, struct proto_span body)
 }
 
 /* A further statement of an extended batch. `half`: the one before it is not executed yet. */
-static void note_end(struct core_batch *batch, const struct router_class *c, bool first, bool half)
+static void note_end(struct core_batch *batch, const struct router_class *c, bool half)
 {
     if (batch->end == CORE_END_SEEN)
         batch->end = CORE_END_OTHER;
     else if (c->ends || c->rolls_back)
-        batch->end = !first && !half && batch->class.verdict == ROUTER_VERDICT_READ
-                         ? CORE_END_SEEN
-                         : CORE_END_OTHER;
+        batch->end =
+            !half && batch->class.verdict == ROUTER_VERDICT_READ ? CORE_END_SEEN : CORE_END_OTHER;
 }
 
 /* One message of an extended batch. False: the server, or we, will find an error in it. */
@@ -215,13 +214,14 @@ static bool scan_message(struct core_session *s, struct proto_header h, struct p
     struct proto_parse parse;
     struct proto_bind bind;
     struct proto_target target;
-    const bool half = batch->bound;
+    bool half = false;
     switch (h.type) {
     case 'P':
         if (proto_parse_read(body, &parse) != PROTO_OK || parse.name.size > CORE_NAME_SIZE_MAX)
             return false;
         batch->names = batch->names || parse.name.size > 0;
         batch->drops_unnamed = batch->drops_unnamed || parse.name.size == 0;
+        half = batch->bound;
         classify(s, batch, parse.text, &class, NULL);
         if (batch->messages == 0 && parse.name.size == 0) {
             s->parse_class = class;
@@ -238,6 +238,7 @@ static bool scan_message(struct core_session *s, struct proto_header h, struct p
             bind.portal.size > CORE_NAME_SIZE_MAX)
             return false;
         batch->names = batch->names || bind.statement.size > 0;
+        half = batch->bound;
         batch->needs_server = batch->binds = batch->bound = true;
         batch->opens = batch->opens || bind.portal.size > 0;
         if (!bound_class(s, names, bind.statement, true, batch, &class))
@@ -245,7 +246,8 @@ static bool scan_message(struct core_session *s, struct proto_header h, struct p
         break;
     case 'E':
         batch->needs_server = batch->executes = true;
-        batch->runs = (uint8_t)(batch->runs + (batch->end == CORE_END_SEEN && batch->runs < 2));
+        if (batch->end == CORE_END_SEEN && batch->runs < 2)
+            batch->runs++;
         batch->opens = batch->opens || body.size != 5 || body.base[0] != '\0';
         batch->continues = batch->continues || !batch->bound;
         batch->bound = false;
@@ -274,7 +276,8 @@ static bool scan_message(struct core_session *s, struct proto_header h, struct p
     default:
         return true;
     }
-    note_end(batch, &class, *first, half);
+    if (!*first)
+        note_end(batch, &class, half);
     merge(batch, &class, *first);
     batch->all_local = (*first || batch->all_local) && class.verdict == ROUTER_VERDICT_LOCAL;
     *first = false;

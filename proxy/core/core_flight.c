@@ -33,7 +33,7 @@ void core_flight_over(struct core_session *s, uint64_t now_ns, struct core_actio
             a->outcome_generation = b->generation;
         }
     }
-    if (b->is_replica && s->proves && !s->class.proven && !s->flight_failed)
+    if (!s->class.proven && b->is_replica && s->proves && !s->flight_failed)
         for (uint32_t i = 0; i < s->hashes_count; i++)
             router_cache_prove(w->cache, &s->hashes[i]);
     core_not_in_flight(s, b->node);

@@ -48,11 +48,12 @@ static bool count_one(struct core_group *g)
 void core_pin_ask(struct core_session *s)
 {
     s->pin_denied = false;
+    if (s->pin != ROUTER_REASON_NONE || (core_pins_of(s, &s->class) == 0 && !s->class.acts))
+        return;
     /* a session cannot stay on a replica: no write could follow */
     const bool on_replica = s->backend != NULL && s->backend->is_replica && core_is_bound(s);
-    const bool acts = on_replica && s->class.acts;
-    if (s->pin != ROUTER_REASON_NONE || (core_pins_of(s, &s->class) == 0 && !acts))
-        return;
+    if (core_pins_of(s, &s->class) == 0 && !on_replica)
+        return; /* it acts, on the primary */
     if (s->group->database->pool_mode == CORE_POOL_SESSION)
         return; /* it keeps its backend anyway: pool_size is the limit */
     if (on_replica && s->backend->status == 'E' && core_expect_count(s->backend) == 0) {

@@ -173,6 +173,20 @@ static bool is_behind(struct core_backend *b, const char *sqlstate)
     return false;
 }
 
+/* An error that another connection or node would not have met. True: it is replayed there. */
+static bool try_elsewhere(struct core_backend *b, const char *sqlstate, const char *routine,
+                          uint64_t now_ns, struct core_actions *a)
+{
+    struct core_session *s = b->session;
+    if (replan(b, sqlstate, routine, now_ns, a))
+        return true;
+    if (is_behind(b, sqlstate)) /* what the primary says counts */
+        return core_replay(s, ROUTER_NODE_NONE, ROUTER_REASON_LEARNED, now_ns, a);
+    /* a conflict with recovery; the second one where each waits for the other's pinned page */
+    const bool conflict = strcmp(sqlstate, "40001") == 0 || strcmp(sqlstate, "40P01") == 0;
+    return b->is_replica && conflict && core_replay(s, b->node, ROUTER_REASON_RETRY, now_ns, a);
+}
+
 /* What becomes of an error whose fields were read. */
 static enum core_verdict take_error(struct core_backend *b, const struct proto_error *error,
                                     const char *sqlstate, uint64_t now_ns, struct core_actions *a)
@@ -222,14 +236,7 @@ static enum core_verdict take_error(struct core_backend *b, const struct proto_e
             return CORE_VERDICT_STOP;
         }
     }
-    if (replan(b, sqlstate, routine, now_ns, a))
-        return CORE_VERDICT_STOP;
-    if (is_behind(b, sqlstate) &&
-        core_replay(s, ROUTER_NODE_NONE, ROUTER_REASON_LEARNED, now_ns, a))
-        return CORE_VERDICT_STOP; /* what the primary says counts */
-    /* a conflict with recovery; the second one where each waits for the other's pinned page */
-    const bool conflict = strcmp(sqlstate, "40001") == 0 || strcmp(sqlstate, "40P01") == 0;
-    if (b->is_replica && conflict && core_replay(s, b->node, ROUTER_REASON_RETRY, now_ns, a))
+    if (try_elsewhere(b, sqlstate, routine, now_ns, a))
         return CORE_VERDICT_STOP;
     s->error_seen = s->group_failed = s->flight_failed = true;
     s->rows_forwarded = true;

@@ -26,10 +26,11 @@ static bool own_deallocate(const struct core_session *s, const struct core_batch
 /* What can be learned from, if a replica refuses it: of all batches in flight. */
 static void remember_hashes(struct core_session *s, const struct core_batch *batch)
 {
-    const bool runs = batch->simple || (batch->executes && batch->hashes_count == 1);
+    const bool runs =
+        batch->class.proven || batch->simple || (batch->executes && batch->hashes_count == 1);
     if (s->backend == NULL || core_expect_count(s->backend) == 0) {
         s->hashes_count = 0;
-        s->proves = true;
+        s->proves = runs;
     }
     s->proves = s->proves && runs;
     s->parse_hash = s->hashes_count; /* an unnamed Parse's is the batch's first */

@@ -70,7 +70,8 @@ void core_start_batch(struct core_session *s, uint64_t now_ns)
         s->dirty_block = true;
         s->last_write_ns = ROUTER_NEVER_NS;
     }
-    s->dirty_for_good = s->dirty_for_good || (s->dirty_block && core_ends_inside(class));
+    if (s->dirty_block && core_ends_inside(class))
+        s->dirty_for_good = true;
     core_pin_take(s, class);
     if (s->group->database->pool_mode == CORE_POOL_SESSION && s->pin == ROUTER_REASON_NONE)
         core_pin_force(s, ROUTER_PIN_POOL);
@@ -96,11 +97,11 @@ void core_start_batch(struct core_session *s, uint64_t now_ns)
         harmless && (at_start || (s->movable && b->status != 'E' && !s->group_failed)) &&
         !class->writes && s->pin == ROUTER_REASON_NONE && !s->streaming && !goes_on;
     /* a view may hide a function that writes: no replica has refused it, as none has run it */
-    const bool unproven = !b->is_replica && !class->proven && class->verdict == ROUTER_VERDICT_READ;
-    s->unproven = unproven || (s->unproven && !first);
+    const bool unproven = !class->proven && !b->is_replica && class->verdict == ROUTER_VERDICT_READ;
     if (first) {
         assert(s->kept == NULL);
         s->flight_failed = false;
+        s->unproven = unproven;
         s->sent_ns = now_ns;
         s->forwarded = s->named_answered = 0;
         s->error_seen = false;
@@ -109,8 +110,9 @@ void core_start_batch(struct core_session *s, uint64_t now_ns)
         if (!s->in_flight)
             s->worker->loads[b->node].in_flight++;
         s->in_flight = true;
-    } else if (!can_replay) {
-        s->replayable = false;
+    } else {
+        s->replayable = s->replayable && can_replay;
+        s->unproven = s->unproven || unproven;
     }
     s->batch_unnamed_id = s->unnamed_id;
     s->lent_before = s->lent != NULL;

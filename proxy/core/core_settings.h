@@ -53,8 +53,7 @@ void core_settings_release(struct core_worker *w, struct core_settings *set);
 /* enum router_setting_flag bits of what is in force: the client's own, and the server's. */
 static inline uint8_t core_settings_flags(const struct core_session *s)
 {
-    const uint8_t own = s->settings != NULL ? s->settings->flags : 0;
-    return s->profile != NULL ? own | s->profile->flags : own;
+    return s->settings != NULL ? s->settings->flags | s->profile->flags : 0;
 }
 
 /* With one more, or another value of it, at the end: settings are made again in the order in which
