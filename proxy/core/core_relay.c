@@ -405,7 +405,8 @@ struct core_actions *core_server_data(struct core_backend *b, struct proto_span 
     const uint32_t owed = core_expect_count(b);
     if (b->hold == NULL) {
         const size_t taken = relay(b, in, now_ns, a);
-        core_block_append(w, &b->hold, core_span_skip(in, taken));
+        if (taken < in.size)
+            core_block_append(w, &b->hold, core_span_skip(in, taken));
     } else {
         core_block_append(w, &b->hold, in);
         const size_t taken = relay(b, core_block_span(b->hold), now_ns, a);
