@@ -41,6 +41,7 @@ sys.path.insert(0, os.path.dirname(__file__))
 from cluster import Cluster, as_user  # noqa: E402
 from proxy import Proxy, one  # noqa: E402
 from page import Page  # noqa: E402
+from pipeline import Pipeline  # noqa: E402
 from source import Suite  # noqa: E402
 
 MODES = ("direct", "once", "session", "transaction", "kept", "shuffled")
@@ -192,6 +193,7 @@ def make_parts(suite, mode, arguments):
     parts.append(Part(suite, "plpgsql", "src/pl/plpgsql/src", suite.tests("src/pl/plpgsql/src")))
     parts += [Part(suite, name, f"contrib/{name}", suite.tests(f"contrib/{name}"))
               for name in MODULES]
+    parts.append(Pipeline(suite))
     chosen = arguments.part or [part.name for part in parts]
     return [part for part in parts if part.name in chosen]
 
