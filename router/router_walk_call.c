@@ -101,6 +101,20 @@ static bool belongs_home(struct router_name name, enum router_function function)
            router_name_is(name, "pg_current_xact_id");
 }
 
+static void visit_advisory(struct walk *w, struct router_name name)
+{
+    struct router_finding *f = w->finding;
+    if (router_name_starts(name, "pg_advisory_unlock")) { /* leaves nothing behind */
+        f->by_node_type = true;
+        f->asks |= ROUTER_PIN_ADVISORY;
+        router_finding_add(f, ROUTER_VERDICT_SESSION, ROUTER_REASON_ADVISORY_LOCK);
+        return;
+    }
+    if (router_name_starts(name, "pg_try_"))
+        f->asks |= ROUTER_PIN_ADVISORY; /* it may not have got it */
+    pin(w, ROUTER_REASON_ADVISORY_LOCK);
+}
+
 void router_walk_called(struct walk *w, struct router_name name, bool foreign, uint32_t args)
 {
     struct router_finding *f = w->finding;
@@ -158,15 +172,7 @@ void router_walk_called(struct walk *w, struct router_name name, bool foreign, u
         pin(w, ROUTER_REASON_SETSEED);
         return;
     case ROUTER_FUNCTION_ADVISORY:
-        if (router_name_starts(name, "pg_advisory_unlock")) { /* leaves nothing behind */
-            f->by_node_type = true;
-            f->asks |= ROUTER_PIN_ADVISORY;
-            router_finding_add(f, ROUTER_VERDICT_SESSION, ROUTER_REASON_ADVISORY_LOCK);
-            return;
-        }
-        if (router_name_starts(name, "pg_try_"))
-            f->asks |= ROUTER_PIN_ADVISORY; /* it may not have got it */
-        pin(w, ROUTER_REASON_ADVISORY_LOCK);
+        visit_advisory(w, name);
         return;
     case ROUTER_FUNCTION_BACKUP:
         pin(w, ROUTER_REASON_BACKUP);
