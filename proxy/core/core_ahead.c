@@ -170,7 +170,8 @@ static void lose_block(struct core_session *s, uint64_t now_ns, struct core_acti
     else
         s->skipping = true;
     a->close_backend = CORE_CLOSE_NOW;
-    core_pump(s, (struct proto_span){0}, now_ns, a);
+    if (s->hold != NULL)
+        core_pump(s, (struct proto_span){0}, now_ns, a);
     a->backend = b;
 }
 
@@ -200,7 +201,8 @@ bool core_ahead_failed(struct core_backend *b, const struct proto_error *error,
     const bool setting = core_expect_head(b)->ahead != CORE_AHEAD_BEGIN;
     const bool cancelled = strcmp(sqlstate, "57014") == 0;
     const bool loses = loses_block(b);
-    const bool ends_session = loses && s->syncs > 1; /* pipelined behind it: skipped too */
+    /* pipelined behind it: skipped too */
+    const bool ends_session = loses && (s->syncs > 1 || (s->syncs == 1 && s->unsynced));
     if (setting && !cancelled && b->is_replica) {
         s->worker->counters.settings_refused++;
         s->settings_awaited = true;

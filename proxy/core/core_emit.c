@@ -328,12 +328,14 @@ static void emit_long_parse(struct core_session *s, struct proto_span in, struct
                                           .writes = true,
                                           .taints = true}};
     s->unsynced = true;
-    if (s->backend->is_replica) { /* in a READ ONLY block: no write could follow it */
+    const bool on_replica = s->backend->is_replica; /* in a READ ONLY block */
+    if (on_replica && s->backend->status != 'E') {  /* no write could follow it */
         core_provoke(s, a, CORE_OWN_PIN_ON_REPLICA, core_span(""));
         s->stream_drop = true;
         return;
     }
-    core_pin_force(s, ROUTER_PIN_LONG);
+    if (!on_replica) /* else the server refuses it in its failed block */
+        core_pin_force(s, ROUTER_PIN_LONG);
     s->backend->tainted = true;
     struct core_expect *e = core_expect_push(s->backend, CORE_EXPECT_PARSE, CORE_FORWARD);
     if (in.base[PROTO_HEADER_SIZE] == '\0') {

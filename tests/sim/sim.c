@@ -2,8 +2,8 @@
  *
  * sim: the loop. `sim SEED` replays one seed; without arguments a fixed set of seeds runs, with
  * `--seeds FIRST COUNT` others.
- * `sim --canary KIND` breaks the shell on purpose (swap, twice, stale): it succeeds when that is
- * seen.
+ * `sim --canary KIND` breaks the shell on purpose (swap, twice, stale, cancel): it succeeds when
+ * that is seen.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -172,16 +172,7 @@ static void server_to_core(struct sim_conn *c)
     memset(copy, 0xee, part);
     if (!c->open || c->core.session != NULL)
         return;
-    if (c->core.broken) {
-        if (c->pooled || c->resetting || c->draining)
-            sim_conn_free(c);
-    } else if (c->draining && core_backend_drained(&c->core)) {
-        c->draining = false;
-        sim_pool_put(c, true);
-    } else if (c->resetting && core_backend_idle(&c->core)) {
-        c->resetting = false;
-        c->pooled = true;
-    }
+    sim_unattended(c);
 }
 
 static void match(void)
@@ -312,12 +303,14 @@ static void one_step(void)
     sim.now_ns += 1 + sim_below(2000);
     sim.step++;
     if (conn->open) {
-        if (sim_chance(50) && sim_queue_size(&conn->in) > 0)
+        if (sim_chance(50) && (sim_queue_size(&conn->in) > 0 || conn->slow || conn->cancelled))
             sim_server_read(conn, piece(sim_queue_size(&conn->in)));
         else
             server_to_core(conn);
     }
-    const uint32_t what = sim_below(sim.quiet ? 40 : 41);
+    if (sim_chance(20))
+        sim_cancel_arrive(conn);
+    const uint32_t what = sim_below(sim.quiet ? 40 : 42);
     if (what < 10)
         sim_client_send(c);
     else if (what < 20)
@@ -334,6 +327,8 @@ static void one_step(void)
         refuse();
     else if (what < 40)
         leave(c);
+    else if (what < 41)
+        sim_cancel_ask(c);
     else if (sim.faults && sim_chance(sim.fault_percent))
         fault();
 }
@@ -395,6 +390,7 @@ static void start(uint64_t seed)
     sim.vanish = sim_chance(50);
     sim.refuse = sim_chance(30);
     sim.small_keep = sim_chance(20);
+    sim.cancels = sim_chance(40);
     sim.budget = 2 + sim_below(5);
     sim.clients_count = 2 + (int)sim_below(SIM_CLIENTS_MAX - 1);
     const struct core_limits limits = {.statement_max = SIM_STATEMENT_MAX,
@@ -481,13 +477,13 @@ static void run(uint64_t seed, uint64_t steps)
 
 static int run_canary(const char *kind)
 {
-    static const char *const kinds[] = {"", "swap", "twice", "stale"};
+    static const char *const kinds[] = {"", "swap", "twice", "stale", "cancel"};
     volatile uint64_t seed = 1;
     canary = true;
-    for (enum sim_break b = SIM_BREAK_SWAP; b <= SIM_BREAK_STALE; b++)
+    for (enum sim_break b = SIM_BREAK_SWAP; b <= SIM_BREAK_CANCEL; b++)
         if (strcmp(kind, kinds[b]) == 0)
             sim.broken = b;
-    for (; seed <= 100; seed++) {
+    for (; seed <= 1000; seed++) {
         if (setjmp(on_failure) != 0) {
             printf("the canary was seen at seed %lu\n", (unsigned long)seed);
             fflush(stdout);

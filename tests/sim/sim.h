@@ -193,6 +193,11 @@ struct sim_conn {
     bool read_only;
     bool skipping;
     bool copy_in, copy_extended, copy_bad;
+    bool slow;      /* a statement runs that is not over at once */
+    bool slow_over; /* ... now it is */
+    bool cancelled; /* ... as a cancel has arrived */
+    bool cancel_sent;
+    int cancel_for; /* the client that asked for it */
     struct sim_sql copy;
     struct sim_statement statements[64];
     struct sim_portal portals[SIM_PORTALS];
@@ -209,6 +214,7 @@ void sim_server_start(struct sim_conn *c, uint8_t node);
 /* Reads up to `size` bytes of what was sent to it and answers whole messages. */
 void sim_server_read(struct sim_conn *c, size_t size);
 void sim_server_die(struct sim_conn *c);
+void sim_server_copy_ends(struct sim_conn *c);
 
 /* ---- a client (sim_client.c) ---- */
 
@@ -227,6 +233,7 @@ struct sim_write {
     int statement_unit;
     uint32_t commits;
     bool refused;
+    bool any; /* nobody knows what has become of it */
 };
 
 struct sim_client {
@@ -242,7 +249,8 @@ struct sim_client {
     bool eventual;
     bool refusable; /* nothing in its script depends on what came before */
     bool wild;      /* its messages come in any order */
-    int window;     /* units that may be under way at once */
+    int cancels_asked, cancels_seen;
+    int window; /* units that may be under way at once */
     uint64_t waits_since;
     struct core_session core;
     struct sim_queue script;
@@ -252,6 +260,7 @@ struct sim_client {
     int units_sent;
     int units_done;
     int failed_until; /* its block was refused: nothing of it runs up to the end of this unit */
+    int adrift_until; /* its BEGIN was cancelled: what comes runs by itself up to this unit */
     bool has_rows;    /* of the unit that is being answered: it may not be refused any more */
     size_t script_pos;
     size_t expected_pos;
@@ -289,7 +298,7 @@ static inline int sim_executes(int number)
     return number % SIM_NAMES;
 }
 
-enum sim_break { SIM_INTACT, SIM_BREAK_SWAP, SIM_BREAK_TWICE, SIM_BREAK_STALE };
+enum sim_break { SIM_INTACT, SIM_BREAK_SWAP, SIM_BREAK_TWICE, SIM_BREAK_STALE, SIM_BREAK_CANCEL };
 
 struct sim {
     uint64_t seed;
@@ -300,6 +309,7 @@ struct sim {
     uint32_t fault_percent;
     bool vanish;
     bool refuse;
+    bool cancels;
     bool small_keep; /* most batches are too large to be replayed */
     bool quiet;      /* faults are over: everything must come to its end */
     enum sim_break broken;
@@ -329,6 +339,16 @@ struct sim_conn *sim_conn_find(uint8_t node);
 /* Back to the pool, after a reset where one is needed. */
 void sim_pool_put(struct sim_conn *c, bool client_gone);
 void sim_wait_remove(struct sim_client *c);
+/* Something came to a connection that serves nobody: what it is good for now. */
+void sim_unattended(struct sim_conn *c);
+
+/* ---- cancel requests (sim_cancel.c) ---- */
+
+void sim_cancel_ask(struct sim_client *c);
+void sim_cancel_send(struct sim_conn *c, int client);
+void sim_cancel_arrive(struct sim_conn *c);
+/* Does this statement take its time? */
+bool sim_cancel_is_slow(struct sim_conn *c, enum sim_kind kind);
 
 /* ---- chance, and what is wrong ---- */
 

@@ -13,7 +13,7 @@ void sim_client_start(struct sim_client *c, int index)
     c->index = index;
     c->open = true;
     c->eventual = sim_chance(15);
-    c->refusable = sim.refuse && sim_chance(50);
+    c->refusable = (sim.refuse || sim.cancels) && sim_chance(50);
     c->wild = !c->refusable && sim_chance(30);
     c->window = 1 + (sim_chance(40) ? (int)sim_below(5) : 0);
     if (sim_chance(30))
@@ -54,7 +54,7 @@ static void unit_done(struct sim_client *c)
     c->has_rows = false;
     for (int i = 0; i < c->numbers; i++) {
         const struct sim_write *w = &c->writes[i];
-        if (w->made && w->commit_unit == unit && !w->refused && w->commits != 1)
+        if (w->made && w->commit_unit == unit && !w->refused && !w->any && w->commits != 1)
             sim_fail("client %d was told that write s%d is done, and it is not", c->index, i);
     }
 }
@@ -71,15 +71,58 @@ static struct proto_span body_of(struct proto_span message)
     return (struct proto_span){message.base + PROTO_HEADER_SIZE, message.size - PROTO_HEADER_SIZE};
 }
 
-/* The proxy would not run it: only possible where the simulation refused it. */
-static void refused(struct sim_client *c)
+static bool is_state(struct proto_span sqlstate, const char *text)
+{
+    return memcmp(sqlstate.base, text, 5) == 0;
+}
+
+static bool is_cancel(const struct proto_error *e)
+{
+    return is_state(e->sqlstate, "57014") &&
+           (strcmp((const char *)e->message.base, "sim cancels") == 0 ||
+            strncmp((const char *)e->message.base, "canceling statement", 19) == 0);
+}
+
+static bool is_within(const struct sim_client *c, int unit, int last)
+{
+    return unit >= c->units_done && unit <= last;
+}
+
+static void set_adrift(struct sim_client *c, int last)
+{
+    for (int i = 0; i < c->numbers; i++)
+        c->writes[i].any = c->writes[i].any || is_within(c, c->writes[i].statement_unit, last);
+    c->adrift_until = last;
+}
+
+/* A message while it is. */
+static void adrift(struct sim_client *c, struct proto_span got)
+{
+    struct proto_error e;
+    if (got.base[0] == 'E' && proto_error_read(body_of(got), &e) == PROTO_OK && is_cancel(&e))
+        c->cancels_seen++;
+    if (got.base[0] != 'Z')
+        return;
+    c->adrift_until = c->units_done == c->adrift_until ? 0 : c->adrift_until;
+    c->expected_pos = c->units[c->units_done++].expected_end;
+    c->has_rows = false;
+}
+
+/* The proxy would not run it, or its client has cancelled what `runs`: only possible where the
+ * simulation refused it. */
+static void refused(struct sim_client *c, bool runs)
 {
     const struct sim_unit *unit = &c->units[c->units_done];
     const int last = unit->block_end > 0 ? unit->block_end : c->units_done;
-    if ((!unit->refusable && unit->block_end == 0) || c->has_rows)
+    if (runs && !unit->refusable && unit->block_end == 0 && unit[1].block_end > 0) {
+        set_adrift(c, unit[1].block_end);
+        return;
+    }
+    if ((!unit->refusable && unit->block_end == 0) || (c->has_rows && !runs))
         sim_fail("client %d: unit %d cannot have been refused", c->index, c->units_done);
     for (int i = 0; i < c->numbers; i++)
-        if (c->writes[i].statement_unit >= c->units_done && c->writes[i].statement_unit <= last)
+        if (is_within(c, c->writes[i].statement_unit, last) ||
+            is_within(c, c->writes[i].commit_unit, last))
             c->writes[i].refused = true;
     c->expected_pos = unit->expected_end - 6; /* its ReadyForQuery */
     c->failed_until = unit->block_end;
@@ -94,6 +137,7 @@ static void in_failed_block(struct sim_client *c, struct proto_span got)
     if (type == 'Z' && got.base[5] == (last ? 'I' : 'E')) {
         c->expected_pos = c->units[c->units_done].expected_end;
         c->failed_until = last ? 0 : c->failed_until;
+        c->has_rows = false;
         c->units_done++;
     } else if (type == 'E' && proto_error_read(body_of(got), &e) == PROTO_OK) {
         if (memcmp(e.sqlstate.base, "25P02", 5) != 0)
@@ -119,14 +163,20 @@ static bool on_error(struct sim_client *c, struct proto_span got, struct proto_s
     if (proto_error_read(body_of(got), &g) != PROTO_OK)
         sim_fail("client %d got a malformed error", c->index);
     if (is_fatal(got)) {
-        if (!sim.faults && !sim.refuse)
+        if (!sim.faults && !sim.refuse && c->cancels_asked == 0)
             sim_fail("client %d got a FATAL without any fault: %s %s", c->index, g.sqlstate.base,
                      g.message.base);
         c->lost = true;
         return true;
     }
     if (strcmp((const char *)g.message.base, "sim refuses") == 0) {
-        refused(c);
+        refused(c, false);
+        return true;
+    }
+    if (is_cancel(&g)) {
+        if (c->cancels_seen++ >= c->cancels_asked)
+            sim_fail("client %d was cancelled and has not asked for it", c->index);
+        refused(c, true);
         return true;
     }
     if (want.size == 0 || want.base[0] != 'E')
@@ -161,6 +211,10 @@ static void on_message(struct sim_client *c, struct proto_span got)
         return;
     if (!c->logged_in && type != 'E') {
         c->logged_in = type == 'Z';
+        return;
+    }
+    if (c->adrift_until > 0 && !is_fatal(got)) {
+        adrift(c, got);
         return;
     }
     if (c->failed_until > 0 && !is_fatal(got)) {
@@ -219,10 +273,12 @@ void sim_client_audit(const struct sim_client *c)
 {
     for (int i = 0; i < c->numbers; i++) {
         const struct sim_write *w = &c->writes[i];
+        if (w->any)
+            continue;
         if (w->made && w->commit_unit >= c->units_sent && w->commits > 0)
             sim_fail("write c%d.s%d was committed, and its client has not said so", c->index, i);
-        if (c->goodbye && !sim.faults && !sim.refuse && w->made && w->commit_unit >= 0 &&
-            w->commit_unit < c->units_sent && w->commits == 0)
+        if (c->goodbye && !sim.faults && !sim.refuse && c->cancels_asked == 0 && w->made &&
+            w->commit_unit >= 0 && w->commit_unit < c->units_sent && w->commits == 0)
             sim_fail("write c%d.s%d came before a goodbye and was not executed", c->index, i);
         if (w->made && (w->commit_unit < 0 || w->refused) && w->commits > 0)
             sim_fail("write c%d.s%d was executed, and the client was told that it failed", c->index,

@@ -81,7 +81,7 @@ static void check_settings(const struct sim_conn *c, struct sim_sql sql)
 {
     const struct sim_client *client = &sim.clients[sql.client];
     const struct sim_settings *must = &client->settings[sql.number];
-    if (client->lost)
+    if (client->lost || client->adrift_until > 0)
         return;
     if (strcmp(c->now.work_mem, must->work_mem) != 0 || strcmp(c->now.path, must->path) != 0 ||
         strcmp(c->now.application, must->application) != 0)

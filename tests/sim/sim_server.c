@@ -252,7 +252,7 @@ static void on_execute(struct sim_conn *c, struct proto_span body)
 
 /* ---- COPY IN ---- */
 
-static void copy_ends(struct sim_conn *c)
+void sim_server_copy_ends(struct sim_conn *c)
 {
     c->copy_in = false;
     if (!c->copy_extended)
@@ -268,22 +268,22 @@ static void on_copy_message(struct sim_conn *c, uint8_t type, struct proto_span 
     case 'd':
         if (body.size >= 3 && memcmp(body.base, "BAD", 3) == 0) {
             sim_run_error(c, c->copy_extended, "22P04", "bad data", "CopyReadLine");
-            copy_ends(c);
+            sim_server_copy_ends(c);
         }
         return;
     case 'c':
         c->pending[c->pending_count++] = c->copy;
         sim_reply_tag(&c->out, "COPY 1");
-        copy_ends(c);
+        sim_server_copy_ends(c);
         return;
     case 'f':
         sim_run_error(c, c->copy_extended, "57014", "COPY from stdin failed", "CopyGetData");
-        copy_ends(c);
+        sim_server_copy_ends(c);
         return;
     default:
         sim_run_error(c, c->copy_extended, "08P01", "unexpected message type during COPY",
                       "CopyGetData");
-        copy_ends(c);
+        sim_server_copy_ends(c);
         return;
     }
 }
@@ -332,6 +332,28 @@ static void on_message(struct sim_conn *c, uint8_t type, struct proto_span body)
     }
 }
 
+/* What a message runs; SIM_GARBAGE: nothing that could take its time. */
+static enum sim_kind runs(struct sim_conn *c, uint8_t type, struct proto_span body)
+{
+    struct proto_reader r = proto_reader_make(body);
+    const struct proto_span first = type == 'F' ? body : proto_read_string(&r);
+    if (c->copy_in || c->skipping || c->status == 'E')
+        return SIM_GARBAGE;
+    if (type == 'Q')
+        return sim_sql_read(first).kind;
+    const struct sim_portal *p = type == 'E' ? find_portal(c, first) : NULL;
+    return p != NULL ? p->sql.kind : SIM_GARBAGE;
+}
+
+/* The statement that this message is fails. */
+static void cancelled(struct sim_conn *c, uint8_t type)
+{
+    c->cancelled = false;
+    sim_run_error(c, type == 'E', "57014", "sim cancels", "ProcessInterrupts");
+    if (type == 'Q')
+        ready(c);
+}
+
 void sim_server_read(struct sim_conn *c, size_t size)
 {
     struct proto_header h = {0};
@@ -346,10 +368,19 @@ void sim_server_read(struct sim_conn *c, size_t size)
             return;
         if (status != PROTO_OK)
             sim_fail("a server got a message of a bad length");
+        const struct proto_span body = {.base = in.base + PROTO_HEADER_SIZE, .size = h.body_size};
+        if (c->slow && !c->closed_by_proxy && !sim_chance(10))
+            return;
+        c->slow_over = c->slow;
+        c->slow = false;
+        if (!c->cancelled && sim_cancel_is_slow(c, runs(c, h.type, body)))
+            return;
         if (!sim.quiet && sim_chance(3))
             sim_reply_error(&c->out, "NOTICE", "00000", "by the way", "sim");
-        on_message(c, h.type,
-                   (struct proto_span){.base = in.base + PROTO_HEADER_SIZE, .size = h.body_size});
+        if (c->cancelled)
+            cancelled(c, h.type);
+        else
+            on_message(c, h.type, body);
         sim_queue_drop(&c->got, PROTO_HEADER_SIZE + (size_t)h.body_size);
     }
 }

@@ -53,6 +53,20 @@ void sim_pool_put(struct sim_conn *c, bool client_gone)
     c->pooled = true;
 }
 
+void sim_unattended(struct sim_conn *c)
+{
+    if (c->core.broken) {
+        if (c->pooled || c->resetting || c->draining)
+            sim_conn_free(c);
+    } else if (c->draining && core_backend_drained(&c->core)) {
+        c->draining = false;
+        sim_pool_put(c, true);
+    } else if (c->resetting && core_backend_idle(&c->core)) {
+        c->resetting = false;
+        c->pooled = true;
+    }
+}
+
 /* Late data of a COPY that has failed is no request: a server ignores it. */
 static bool has_requests(const struct sim_queue *q)
 {
@@ -130,6 +144,8 @@ void sim_client_close(struct sim_client *c)
     else if (a->drain) {
         send_server(conn_of(b), &a->server);
         conn_of(b)->draining = true;
+        if (a->cancel_backend && sim.cancels)
+            sim_cancel_send(conn_of(b), c->index);
     }
     core_session_deinit(&c->core);
 }

@@ -210,8 +210,8 @@ static bool may_execute(const struct sim_model *m, int portal)
      * there keeps a read in front of it from being sent again */
     if (p->unsure || (!p->exists && (portal == 0 || !m->c->wild)))
         return false;
-    if (p->done && sim.database.until_write)
-        return false; /* its block moves: nobody asks for what is over */
+    if (p->started && sim.database.until_write)
+        return false; /* what its block moves for in the same batch ends it */
     return !p->started || (p->kind != SIM_SHOW && p->kind != SIM_SHOW_APPLICATION);
 }
 

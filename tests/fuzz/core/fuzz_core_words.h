@@ -8,6 +8,10 @@
 
 #include "proto_frame.h"
 
+#define ZEROS_100                                        \
+    "00000000000000000000000000000000000000000000000000" \
+    "00000000000000000000000000000000000000000000000000"
+
 #define BYTES(text)                                       \
     {                                                     \
         .base = (const uint8_t *)(text), sizeof(text) - 1 \
@@ -93,6 +97,18 @@ static const struct proto_span client_says[] = {
           "SET search_path = a\0\0\0"),
     BYTES("P\0\0\0\x19\0"
           "COPY t FROM STDIN\0\0\0"),
+    BYTES("B\0\0\0\x0dp\0\0\0\0\0\0\0\0"), /* a portal that has a name */
+    BYTES("B\0\0\0\x0eq\0x\0\0\0\0\0\0\0"),
+    BYTES("D\0\0\0\x07Pp\0"),
+    BYTES("E\0\0\0\x0ap\0\0\0\0\0"),
+    BYTES("E\0\0\0\x0aq\0\0\0\0\1"),
+    BYTES("E\0\0\0\x09\0\0\0\0\1"),
+    BYTES("C\0\0\0\x07Pp\0"),
+    BYTES("P\0\0\0\xd9\0SELECT '" ZEROS_100), /* in two pieces, too long to wait for */
+    BYTES(ZEROS_100 "'\0\0\0"),
+    BYTES("Q\0\0\0\x31ROLLBACK; BEGIN; SET search_path = a; COMMIT\0"),
+    BYTES("Q\0\0\0\x2bSET search_path = a; INSERT INTO t 1/0\0"),
+    BYTES("P\0\0\0\x15\0DEALLOCATE x;\0\0\0"),
 };
 
 static const struct proto_span servers_say[] = {

@@ -130,6 +130,23 @@ static void an_error_that_is_provoked_leaves_the_unnamed_statement_alone(void **
     story_expect(st, "primary: B() E S\n");
 }
 
+static void a_long_parse_in_a_failed_block_is_its_servers_to_refuse(void **state)
+{
+    struct story *st = *state;
+    char text[3000];
+    uint8_t bytes[3000];
+    (void)snprintf(text, sizeof(text), "P(|SELECT '%0*d') S", 2400, 0);
+    const size_t size = story_encode(true, text, bytes, sizeof(bytes));
+    story_client(st, "Q(BEGIN READ ONLY) Q(SELECT 1/0)");
+    story_server(st, 1, "1 2 C(BEGIN) E(22012) Z(E)");
+    story_client_bytes(st, bytes, 2200);
+    story_client_bytes(st, bytes + 2200, size - 2200);
+    st->log_size = 0;
+    story_server(st, 1, "E(25P02) Z(E)");
+    story_expect(st, "client: E(25P02) Z(E)\n");
+    assert_int_equal(st->session.pin, ROUTER_REASON_NONE);
+}
+
 static void a_long_unnamed_statement_outlives_a_parse_that_is_skipped(void **state)
 {
     struct story *st = *state;
@@ -166,6 +183,19 @@ static void a_long_unnamed_statement_that_a_query_of_ours_dropped_does_not_exist
                      "client: E(26000) Z(I)\n");
 }
 
+/* ---- a BEGIN of ours that fails ---- */
+
+/* What is behind it in the same flight is skipped too, and its client waits for it. */
+static void a_block_that_cannot_begin_ends_who_has_flushed_more_behind_it(void **state)
+{
+    struct story *st = *state;
+    story_client(st, "Q(BEGIN) Q(INSERT INTO t VALUES (1)) P(|SELECT 1) B() E H");
+    story_expect(st, "client: C(BEGIN) Z(T)\n"
+                     "primary: P(|BEGIN) B() E Q(INSERT INTO t VALUES (1)) P(|SELECT 1) B() E H\n");
+    story_server(st, 0, "E(57014)");
+    assert_non_null(strstr(st->log, "client: E(FATAL 57014)"));
+}
+
 /* ---- answered twice ---- */
 
 static void a_close_that_was_answered_is_not_answered_again_by_a_replay(void **state)
@@ -196,9 +226,11 @@ int main(void)
         STORY(what_a_string_sets_behind_the_end_of_a_failed_block_is_committed),
         STORY(a_commit_that_says_rollback_has_kept_nothing),
         STORY(an_error_that_is_provoked_leaves_the_unnamed_statement_alone),
+        STORY(a_long_parse_in_a_failed_block_is_its_servers_to_refuse),
         STORY(a_long_unnamed_statement_outlives_a_parse_that_is_skipped),
         STORY(two_batches_that_fail_leave_the_unnamed_statement_of_before),
         STORY(a_long_unnamed_statement_that_a_query_of_ours_dropped_does_not_exist),
+        STORY(a_block_that_cannot_begin_ends_who_has_flushed_more_behind_it),
         STORY(a_close_that_was_answered_is_not_answered_again_by_a_replay),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
