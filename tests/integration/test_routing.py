@@ -164,21 +164,6 @@ def test_a_read_only_block_takes_no_lock_on_a_replica(cluster, session):
         rows_of(session, "commit")
 
 
-@pytest.mark.invariant
-def test_what_a_chained_commit_kept_is_read_back(cluster, gear):
-    for replica in cluster.replicas:
-        replica.pause_replay()
-    try:
-        for value, chain in enumerate(("commit and chain", "commit; begin"), 77):
-            session = gear.connect()
-            for sql in ("begin", f"update t set v = {value} where id = 98", chain, "rollback"):
-                rows_of(session, sql)
-            assert one(session, "select v from t where id = 98") == value
-    finally:
-        for replica in cluster.replicas:
-            replica.resume_replay()
-
-
 def test_serializable_read_only_goes_to_the_primary(cluster, session):
     rows_of(session, "begin isolation level serializable read only")
     nodes = where(cluster, session, "select 1")
