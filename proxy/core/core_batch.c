@@ -252,7 +252,6 @@ static bool scan_message(struct core_session *s, struct proto_header h, struct p
         batch->continues = batch->continues || !batch->bound;
         batch->bound = false;
         batch->executes_unbound = batch->executes_unbound || !batch->binds;
-        batch->asks_portal = batch->asks_portal || !batch->binds;
         return true;
     case 'D':
     case 'C':
@@ -262,9 +261,10 @@ static bool scan_message(struct core_session *s, struct proto_header h, struct p
         if (h.type == 'C' && target.what == 'S' && target.name.size > 0)
             return true;
         batch->needs_server = true;
-        batch->asks_portal = batch->asks_portal || (target.what == 'P' && !batch->binds);
-        if (target.what != 'S' || h.type == 'C')
+        if (target.what != 'S' || h.type == 'C') {
+            batch->asks_portal = batch->asks_portal || !batch->binds;
             return true;
+        }
         if (!bound_class(s, names, target.name, false, batch, &class))
             return true;
         break;

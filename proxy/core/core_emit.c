@@ -217,13 +217,18 @@ static void emit_close(struct core_session *s, struct proto_span message, struct
     core_sink_append(&a->server, message);
 }
 
-static void emit_execute(struct core_session *s, struct proto_span body)
+/* An Execute of what the books are kept of. */
+static void emit_execute(struct core_session *s, struct proto_span message, struct core_actions *a)
 {
-    struct core_expect *e = core_expect_push(s->backend, CORE_EXPECT_EXECUTE, CORE_FORWARD);
+    struct core_expect *e = core_expect_at(s->backend, core_expect_count(s->backend) - 1);
     if (s->bound != NULL)
-        core_bound_executed(s, e, body);
+        core_bound_executed(s, e, core_span_skip(message, PROTO_HEADER_SIZE));
+    const struct router_changes *changes = e->changes;
     if (s->bound_deallocate != NULL)
         core_deallocate_executed(s);
+    core_sink_append(&a->server, message);
+    if (changes != NULL)
+        core_splice_behind(s, changes, a);
 }
 
 /* The batch may not run: the server is made to fail it. True: the message is replaced. */
@@ -304,8 +309,11 @@ static void emit_message(struct core_session *s, struct proto_header h, struct p
         return;
     case 'E':
         s->executed = true;
-        emit_execute(s, body);
-        break;
+        (void)core_expect_push(s->backend, CORE_EXPECT_EXECUTE, CORE_FORWARD);
+        if (s->bound == NULL && s->bound_deallocate == NULL)
+            break;
+        emit_execute(s, message, a);
+        return;
     case 'S':
         s->unsynced = s->executed = false;
         if (!s->copy_in) { /* a server ignores Sync while it copies in */

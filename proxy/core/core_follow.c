@@ -345,6 +345,9 @@ void core_follow_completed(struct core_backend *b, struct core_expect *e, struct
     case CORE_FOLLOW_NOTHING:
     case CORE_FOLLOW_ASKED:
         return;
+    case CORE_FOLLOW_RESTORED:
+        s->settings_off = false;
+        return;
     case CORE_FOLLOW_COMMIT:
         if (core_follow_pending(s))
             transaction_over(s, is_committed(body));

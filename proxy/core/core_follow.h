@@ -14,9 +14,10 @@ enum core_follow {
     CORE_FOLLOW_NOTHING,
     CORE_FOLLOW_COMMIT,
     CORE_FOLLOW_ROLLBACK,
-    CORE_FOLLOW_CHANGES, /* as e->changes says, statement by statement */
-    CORE_FOLLOW_UNREAD,  /* nobody read the text: the answer's tag has to do */
-    CORE_FOLLOW_ASKED,   /* a question of ours: core_unpin.c */
+    CORE_FOLLOW_CHANGES,  /* as e->changes says, statement by statement */
+    CORE_FOLLOW_UNREAD,   /* nobody read the text: the answer's tag has to do */
+    CORE_FOLLOW_ASKED,    /* a question of ours: core_unpin.c */
+    CORE_FOLLOW_RESTORED, /* what the client brought along is there again: core_splice.c */
 };
 /* A statement is about to be sent. *ret_changes is NULL or to be given to its expected reply. */
 enum core_follow core_follow_read(struct core_session *s, const struct router_class *class,

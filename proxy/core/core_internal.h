@@ -103,7 +103,7 @@ struct core_batch {
     bool needs_server;      /* false: only Sync, Flush and Close of statements */
     bool all_local;         /* every statement in it is one that we answer */
     bool executes_unbound;  /* an Execute comes before any Bind */
-    bool asks_portal;       /* ... or a Describe of a portal */
+    bool asks_portal;       /* ... or a Describe or Close of a portal */
     bool names;             /* a statement's name is in it */
     bool uses_unnamed;      /* the unnamed statement, as an earlier batch has made it */
     bool odd;               /* a message of it is malformed, or a name too long */
@@ -286,6 +286,9 @@ void core_deallocate_detach(struct core_session *s);
  * nothing to be put in; nothing was sent. */
 bool core_splice(struct core_session *s, struct router_changes *changes, struct proto_span text,
                  struct core_actions *a);
+/* Behind an Execute of such a statement: the settings that its RESET takes are made again. */
+void core_splice_behind(struct core_session *s, const struct router_changes *changes,
+                        struct core_actions *a);
 /* Is what the server answers now what was put in? */
 static inline bool core_splice_covers(const struct core_expect *e)
 {

@@ -138,7 +138,7 @@ static size_t dispose(struct core_session *s, struct proto_span in, const struct
     s->class = batch->class;
     s->batch_size = batch->size;
     s->odd = batch->odd;
-    s->asks_portal = batch->asks_portal;
+    s->asks_portal = batch->asks_portal || batch->executes_unbound;
     const bool empty = s->class.local == ROUTER_LOCAL_EMPTY;
     if (s->block == CORE_FAILED && (!batch->all_local || empty)) {
         const size_t answered = core_failed_answer(s, in, batch, now_ns, a);

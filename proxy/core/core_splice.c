@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "core_follow.h"
 #include "core_internal.h"
 #include "core_settings.h"
 
@@ -101,6 +102,39 @@ bool core_splice(struct core_session *s, struct router_changes *changes, struct 
     changes->spliced_at = end;
     changes->spliced_size = (uint32_t)settings.size;
     return true;
+}
+
+/* One more message of a kind that is swallowed. */
+static struct core_expect *expect(struct core_session *s, enum core_expect_kind kind)
+{
+    return core_expect_push(s->backend, kind, CORE_SWALLOW);
+}
+
+void core_splice_behind(struct core_session *s, const struct router_changes *changes,
+                        struct core_actions *a)
+{
+    const struct core_settings *start = s->profile->start;
+    const struct proto_span name = core_span("sg_reset"); /* the unnamed ones are the client's */
+    struct core_expect *last = NULL;
+    for (uint32_t i = 0; i < start->count; i++) {
+        if (changes->count == 0 || !in_run(changes, 0, changes->count - 1, &start->items[i]))
+            continue;
+        struct proto_writer w = core_sink_writer(&a->server);
+        proto_write_close(&w, 'S', name);
+        proto_write_parse(&w, name, core_span(start->items[i].text), core_span(""));
+        proto_write_bind_empty(&w, name, name);
+        proto_write_execute(&w, name, 0);
+        proto_write_close(&w, 'P', name);
+        core_sink_commit(&a->server, &w);
+        (void)expect(s, CORE_EXPECT_CLOSE);
+        (void)expect(s, CORE_EXPECT_PARSE);
+        (void)expect(s, CORE_EXPECT_BIND);
+        (void)expect(s, CORE_EXPECT_EXECUTE);
+        (void)expect(s, CORE_EXPECT_CLOSE);
+        last = core_expect_at(s->backend, core_expect_count(s->backend) - 2);
+    }
+    if (last != NULL)
+        last->follow = CORE_FOLLOW_RESTORED;
 }
 
 uint32_t core_splice_completed(struct core_session *s, const struct router_changes *changes,

@@ -259,3 +259,14 @@ script("many names at once", (26, 30),
        b"".join(C("S", f"n{i}") for i in range(120)) + S, B("", "n5") + S, cuts=False)
 script("a FunctionCall, then what was prepared before", (26, 32), P("st", "select 3") + S,
        function_call(1397, "-1"), B("", "st") + E() + S)
+
+# ---- RESET goes back to what the client brought along ----
+
+BROUGHT = {"parameters": {"datestyle": "German", "work_mem": "5MB"}}
+script("RESET in a batch", (38,), statement("reset datestyle") + statement(DATE) + S, Q(DATE),
+       Q("set datestyle = 'SQL'"), statement("reset all") + statement(DATE) +
+       statement("show work_mem") + S, Q(DATE), P("r", "set datestyle to default") +
+       B("po", "r") + E("po") + statement(DATE) + S, Q(DATE), Q("begin"),
+       statement("set datestyle = 'SQL'") + statement("reset datestyle") + statement("select 1/0") + S,
+       Q("rollback"), Q(DATE), Q("set datestyle = 'SQL'"),
+       statement("reset datestyle") + statement("select 1/0") + S, Q(DATE), **BROUGHT)

@@ -167,7 +167,7 @@ struct sim_portal {
     bool used;
     bool started;
     bool done;
-    char name[8];
+    char name[16];
     struct sim_sql sql;
     char value[SIM_VALUE_SIZE];
     char shown[SIM_VALUE_SIZE]; /* by its rows */
@@ -200,7 +200,7 @@ struct sim_conn {
     int cancel_for; /* the client that asked for it */
     struct sim_sql copy;
     struct sim_statement statements[64];
-    struct sim_portal portals[SIM_PORTALS];
+    struct sim_portal portals[SIM_PORTALS + 1]; /* one of the proxy's own */
     size_t errors;
     uint32_t batches; /* that have ended */
     struct sim_settings now, committed;

@@ -55,7 +55,7 @@ static void ready(struct sim_conn *c)
 
 static struct sim_portal *find_portal(struct sim_conn *c, struct proto_span name)
 {
-    for (int i = 0; i < SIM_PORTALS; i++)
+    for (int i = 0; i <= SIM_PORTALS; i++)
         if (c->portals[i].used && strlen(c->portals[i].name) == name.size &&
             memcmp(c->portals[i].name, name.base, name.size) == 0)
             return &c->portals[i];
@@ -180,7 +180,7 @@ static void on_bind(struct sim_conn *c, struct proto_span body)
         sim_run_error(c, true, "42P03", "cursor already exists", "CreatePortal");
         return;
     }
-    for (int i = 0; p == NULL && i < SIM_PORTALS; i++)
+    for (int i = 0; p == NULL && i <= SIM_PORTALS; i++)
         p = c->portals[i].used ? NULL : &c->portals[i];
     assert(p != NULL && portal.size < sizeof(p->name));
     *p = (struct sim_portal){.used = true, .sql = sql};

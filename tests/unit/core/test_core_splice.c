@@ -95,6 +95,18 @@ static void a_reset_at_the_end_is_mended(void **state)
     story_expect(st, "client: Z(I)\n");
 }
 
+/* In a batch what stands behind it is a statement of its own. */
+static void in_a_batch_they_are_made_behind_the_execute(void **state)
+{
+    struct story *st = begin(state);
+    story_client(st, "P(|RESET work_mem) B() E() P(|SELECT 1) B() E() S");
+    story_expect(st, "primary: P(|RESET work_mem) B() E C(Ssg_reset) P(sg_reset|SELECT m) "
+                     "B(sg_reset) E C(Psg_reset) P(|SELECT 1) B() E S\n");
+    story_server(st, 0, "1 2 C(RESET) 3 1 2 D(3MB) C(SELECT 1) 3 1 2 D(1) C(SELECT 1) Z(I)");
+    story_expect(st, "client: 1 2 C(RESET) 1 2 D(1) C(SELECT 1) Z(I)\n");
+    assert_false(st->session.settings_off);
+}
+
 static void fails_at(struct story *st, unsigned position, const char *expected)
 {
     uint8_t bytes[128] = {'E'};
@@ -141,6 +153,7 @@ int main(void)
         STORY(several_in_a_row_are_one),
         STORY(nothing_is_put_in_where_nothing_is_lost),
         STORY(a_reset_at_the_end_is_mended),
+        STORY(in_a_batch_they_are_made_behind_the_execute),
         STORY(the_position_in_an_error_is_the_clients),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
