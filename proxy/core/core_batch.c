@@ -295,6 +295,7 @@ static enum core_batch_status scan_simple(struct core_session *s, struct proto_h
         ret->class = (struct router_class){.verdict = ROUTER_VERDICT_WRITE,
                                            .reason = ROUTER_REASON_FUNCTION_CALL,
                                            .alone = true,
+                                           .home = true,
                                            .writes = true,
                                            .taints = true};
         return CORE_BATCH_WHOLE;

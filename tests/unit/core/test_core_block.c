@@ -152,6 +152,13 @@ static void what_is_not_just_reads_and_an_end_goes_to_the_primary(void **state)
     }
 }
 
+static void a_function_call_takes_its_read_only_block_to_the_primary(void **state)
+{
+    struct story *st = *state;
+    story_client(st, "Q(BEGIN READ ONLY) F()");
+    assert_non_null(strstr(st->log, "primary: P(|BEGIN READ ONLY) B() E"));
+}
+
 /* A standby would take the lock, and it would keep nobody out. */
 static void a_lock_in_a_read_only_block_is_the_primarys_or_fails(void **state)
 {
@@ -189,6 +196,7 @@ int main(void)
         STORY(a_read_and_the_end_of_its_block_in_one_batch_are_read_on_a_replica),
         STORY(such_a_block_is_run_on_the_primary_when_its_replica_refuses_it),
         STORY(what_is_not_just_reads_and_an_end_goes_to_the_primary),
+        STORY(a_function_call_takes_its_read_only_block_to_the_primary),
         STORY(a_lock_in_a_read_only_block_is_the_primarys_or_fails),
     };
     return cmocka_run_group_tests_name("core_block", tests, NULL, NULL);
