@@ -105,6 +105,10 @@ bool core_cancel_next(struct core_session *s, const struct core_batch *batch,
                       struct core_actions *a)
 {
     assert(s->cancelled && (s->backend == NULL || core_expect_count(s->backend) == 0));
+    if (batch->class.verdict == ROUTER_VERDICT_TRANSACTION) {
+        s->cancelled = false; /* quick, and what follows may rely on it: a BEGIN, a COMMIT */
+        return false;
+    }
     if (fails_here(s)) {
         fail(s, a);
         if (batch->flushes)
@@ -114,7 +118,7 @@ bool core_cancel_next(struct core_session *s, const struct core_batch *batch,
         return true;
     }
     const struct core_backend *b = s->backend;
-    s->cancel_denied = b->status != 'E' && batch->class.verdict != ROUTER_VERDICT_TRANSACTION;
+    s->cancel_denied = b->status != 'E';
     if (s->cancel_denied) {
         s->class =
             (struct router_class){.verdict = ROUTER_VERDICT_READ, .reason = batch->class.reason};

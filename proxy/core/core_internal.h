@@ -379,8 +379,8 @@ void core_fail_unsent(struct core_session *s, const struct proto_error_text *err
 /* ... with 57014, as its client asked while settings were sent ahead of it. */
 void core_cancel_unsent(struct core_session *s, uint64_t now_ns, struct core_actions *a);
 /* Its client asked while the batch at the front waited for something of ours, and now it is its
- * turn. True: it has failed. False: a server has to know that it fails (s->cancel_denied), or it is
- * the end of a block and goes on. */
+ * turn. True: it has failed. False: a server has to know that it fails (s->cancel_denied), or it
+ * begins or ends a block, and goes on. */
 bool core_cancel_next(struct core_session *s, const struct core_batch *batch,
                       struct core_actions *a);
 /* The same of what is too long to be planned. False: it goes on. */

@@ -168,6 +168,20 @@ static void the_end_of_a_block_is_not_cancelled(void **state)
     story_expect(st, "primary: Q(INSERT INTO t VALUES (2))\n");
 }
 
+/* What is pipelined behind it would be committed at once. */
+static void nor_is_its_beginning(void **state)
+{
+    struct story *st = *state;
+    story_client(st, "Q(LISTEN a)");
+    st->backends[0]->cancels = 1;
+    story_server(st, 0, "C(LISTEN) Z(I)");
+    st->log_size = 0;
+    story_client(st, "Q(BEGIN) Q(INSERT INTO t VALUES (1)) Q(ROLLBACK)");
+    cancel(st, CORE_CANCEL_NOTHING);
+    cancel_ends(st, 0, false);
+    story_expect(st, "primary: Q(BEGIN) Q(INSERT INTO t VALUES (1)) Q(ROLLBACK)\n");
+}
+
 /* ---- a replay ---- */
 
 static void a_cancel_that_is_lost_with_its_server_ends_the_repetition(void **state)
@@ -421,6 +435,7 @@ int main(void)
         STORY(a_second_cancel_is_for_what_waits_for_the_end_of_the_first),
         STORY(in_a_block_its_server_is_made_to_fail_it),
         STORY(the_end_of_a_block_is_not_cancelled),
+        STORY(nor_is_its_beginning),
         STORY(a_cancel_that_is_lost_with_its_server_ends_the_repetition),
         STORY(so_does_one_for_a_read_that_its_replica_refuses),
         STORY(one_of_query_timeout_says_so),
