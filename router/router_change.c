@@ -402,6 +402,12 @@ static bool add_statement(struct router_changes *c, const struct router_tree *tr
     if (router_name_is(type, "DiscardStmt"))
         return !router_name_is(router_tree_text(tree, node, "target"), "DISCARD_ALL") ||
                add(c, ROUTER_CHANGE_DISCARD_ALL, statement, "") != NULL;
+    if (router_name_is(type, "DeallocateStmt")) {
+        char name[NAME_SIZE_MAX];
+        const struct router_name written = router_tree_text(tree, node, "name");
+        return written.size == 0 || (router_tree_unescape(written, name, sizeof(name)) &&
+                                     add(c, ROUTER_CHANGE_DEALLOCATE, statement, name) != NULL);
+    }
     if (router_name_is(type, "SelectStmt") && router_change_select_known(tree, node))
         return add_select(c, tree, node, statement);
     return add_hidden(c, tree, node, statement);

@@ -24,6 +24,7 @@ enum router_change_kind {
     ROUTER_CHANGE_SAVEPOINT, /* name */
     ROUTER_CHANGE_RELEASE,
     ROUTER_CHANGE_ROLLBACK_TO,
+    ROUTER_CHANGE_DEALLOCATE, /* name, of a prepared statement; no rollback brings it back */
 };
 
 struct router_change {

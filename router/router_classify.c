@@ -111,6 +111,8 @@ static void settle_many(struct router_class *ret, struct router_detail *detail)
 static void settle_one(struct router_class *ret, const struct router_statement *s)
 {
     ret->alone = true;
+    if (ret->reason == ROUTER_REASON_DEALLOCATE) /* alone it needs no more than its name */
+        ret->names_prepared = ret->changes = false;
     ret->begin = s->begin;
     ret->local = s->local;
     ret->ends = s->ends;

@@ -84,7 +84,7 @@ struct router_class {
                       set_config, SAVEPOINT, COMMIT among others */
     bool moves_database; /* DROP, CREATE, or ALTER DATABASE ... RENAME or SET TABLESPACE is in it:
                             it wants nobody else to be connected to the database that it names */
-    bool names_prepared; /* EXECUTE x or PREPARE x is in it: router_prepared.h */
+    bool names_prepared; /* EXECUTE x, PREPARE x, or DEALLOCATE x among others: router_prepared.h */
     bool snapshot;       /* begin: with an isolation level above READ COMMITTED */
     bool declares;       /* begin: with any mode at all */
     bool sets_local;     /* exactly one SET LOCAL of a setting */

@@ -25,9 +25,11 @@ static void collect(const struct router_tree *tree, struct router_prepared *ret)
         const struct router_name node = router_tree_key(tree, i);
         char *name = ret->names[ret->count];
         if (!router_tree_is_node(tree, i) ||
-            (!router_name_is(node, "ExecuteStmt") && !router_name_is(node, "PrepareStmt")))
+            (!router_name_is(node, "ExecuteStmt") && !router_name_is(node, "PrepareStmt") &&
+             !router_name_is(node, "DeallocateStmt")))
             continue;
-        if (router_tree_unescape(router_tree_text(tree, i, "name"), name,
+        if (router_tree_text(tree, i, "name").size > 0 && /* not DEALLOCATE ALL */
+            router_tree_unescape(router_tree_text(tree, i, "name"), name,
                                  ROUTER_PREPARED_NAME_SIZE) &&
             !has(ret, name))
             ret->count++;

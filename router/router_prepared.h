@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: PostgreSQL
  *
  * router_prepared: which prepared statements a text names in SQL: EXECUTE x, also in EXPLAIN or
- * CREATE TABLE ... AS, and PREPARE x.
+ * CREATE TABLE ... AS, PREPARE x and DEALLOCATE x.
  *
  * Pure; any thread. Cold path: parses the text. Only for texts whose class has `names_prepared`.
  */

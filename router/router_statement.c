@@ -253,6 +253,7 @@ static void on_deallocate(struct context *c)
     c->s->forgets_statements = name.size == 0;
     c->s->releases = name.size == 0 ? ROUTER_PIN_PREPARE : 0;
     c->s->finding.asks |= ROUTER_PIN_PREPARE;
+    c->s->finding.names_prepared = c->s->finding.changes = name.size > 0;
     if (!router_tree_unescape(name, c->detail->deallocate, sizeof(c->detail->deallocate)))
         c->detail->deallocate[0] = '\0'; /* not PostgreSQL's: its names are shorter */
     decide(c, ROUTER_VERDICT_SESSION, ROUTER_REASON_DEALLOCATE);

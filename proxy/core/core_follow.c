@@ -208,6 +208,9 @@ static void apply(struct core_session *s, const struct router_changes *changes,
         if (found >= 0)
             savepoints_cut(s, (uint32_t)found);
         break;
+    case ROUTER_CHANGE_DEALLOCATE:
+        core_lend_forget(s, name);
+        break;
     case ROUTER_CHANGE_ROLLBACK_TO:
         roll_back_to(s, name, a);
         break;
@@ -295,6 +298,7 @@ static bool moves_salt(const struct core_session *s, const struct router_changes
                 return true;
             break;
         case ROUTER_CHANGE_SAVEPOINT:
+        case ROUTER_CHANGE_DEALLOCATE:
         case ROUTER_CHANGE_RELEASE:
             break;
         }

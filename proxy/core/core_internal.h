@@ -311,6 +311,8 @@ bool core_lend(struct core_session *s, struct proto_span text, struct core_actio
 void core_lend_back(struct core_session *s, struct core_actions *a);
 /* In front of a Parse: the server says so if SQL has given its name already. */
 void core_lend_ask(struct core_session *s, const struct proto_parse *parse, struct core_actions *a);
+/* SQL has dropped the statement of that name. */
+void core_lend_forget(struct core_session *s, const char *name);
 void core_lend_detach(struct core_session *s);
 
 /* ---- core_gone.c ---- */

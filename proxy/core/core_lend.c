@@ -92,6 +92,22 @@ void core_lend_ask(struct core_session *s, const struct proto_parse *parse, stru
     write_close(s, parse->name, a);
 }
 
+void core_lend_forget(struct core_session *s, const char *name)
+{
+    struct core_block *left = NULL;
+    struct core_stmt *stmt = core_names_remove(s, core_span(name));
+    if (stmt != NULL)
+        core_stmt_release(s->worker, stmt);
+    for (struct proto_span lent = core_block_span(s->lent); lent.size > 0;) {
+        const size_t size = strlen((const char *)lent.base) + 1;
+        if (strcmp((const char *)lent.base, name) != 0)
+            core_block_append(s->worker, &left, (struct proto_span){lent.base, size});
+        lent = core_span_skip(lent, size);
+    }
+    core_block_give(s->worker, &s->lent);
+    s->lent = left; /* a PREPARE of that name, which may follow, is not ours to close */
+}
+
 void core_lend_detach(struct core_session *s)
 {
     core_block_give(s->worker, &s->lent);

@@ -345,3 +345,9 @@ script("DEALLOCATE ALL behind which something failed", (28, 30), P("a", "select 
 script("an unnamed portal that was never bound", (27, 28), Q("begin"), E() + S, Q("rollback"),
        Q("begin"), D("P", "") + S, Q("rollback"), Q("begin"), C("P", "") + E() + S, Q("rollback"),
        Q("set datestyle = 'German'"), D("P", "") + S, E() + S)
+script("DEALLOCATE among other statements", (28, 30), P("a", "select 1") + S,
+       Q("deallocate a; select 2"), B("", "a") + E() + S, P("a", "select 3") + S,
+       Q("select 1/0; deallocate a"), B("", "a") + E() + S, Q("select 4; deallocate a; deallocate a"),
+       Q("execute a"), P("a", "select 5") + S,
+       Q("begin; execute a; deallocate a; prepare a as select 6; execute a; rollback"),
+       Q("execute a"), Q("deallocate a; deallocate all"), B("", "a") + E() + S)

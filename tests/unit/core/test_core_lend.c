@@ -128,6 +128,28 @@ static void a_name_that_sql_has_given_is_taken(void **state)
     assert_true(st->session.last_write_ns == st->now_ns && st->backends[0]->tainted);
 }
 
+static void deallocate_among_others_drops_it_for_good(void **state)
+{
+    struct story *st = begin(state);
+    story_client(st, "Q(DEALLOCATE a; PREPARE a AS SELECT 8)");
+    story_expect(st, "primary: C(Sa) P(a|SELECT 7) Q(DEALLOCATE a; PREPARE a AS SELECT 8)\n");
+    story_server(st, 0, "3 1 C(DEALLOCATE) C(PREPARE) Z(I)");
+    story_expect(st, "client: C(DEALLOCATE) C(PREPARE) Z(I)\nprimary: " QUESTION "\n");
+    assert_null(core_names_find(st->session.names, core_span("a")));
+    story_server(st, 0, "T(a) D(f|f|f|t|f) C(SELECT 1) Z(I)");
+    story_client(st, "Q(EXECUTE a)");
+    story_expect(st, "primary: Q(EXECUTE a)\n");
+}
+
+static void and_only_if_it_runs(void **state)
+{
+    struct story *st = begin(state);
+    story_client(st, "Q(SELECT 1/0; DEALLOCATE a)");
+    story_server(st, 0, "3 1 E(22012) Z(I)");
+    assert_non_null(core_names_find(st->session.names, core_span("a")));
+    story_server(st, 0, "3 " FREE);
+}
+
 static void what_it_runs_pins_as_if_it_were_written_out(void **state)
 {
     struct story *st = begin(state);
@@ -171,6 +193,8 @@ int main(void)
         STORY(an_extended_execute_finds_it_at_parse_and_at_bind),
         STORY(a_closed_one_is_lent_no_longer),
         STORY(a_name_that_sql_has_given_is_taken),
+        STORY(deallocate_among_others_drops_it_for_good),
+        STORY(and_only_if_it_runs),
         STORY(what_it_runs_pins_as_if_it_were_written_out),
         STORY(the_seventeenth_statement_of_a_batch_pins_too),
     };

@@ -82,7 +82,8 @@ static void statements_are_named_by_execute_and_prepare(void **state)
     expect_names("EXPLAIN (ANALYZE) EXECUTE a", "a ");
     expect_names("CREATE TEMP TABLE t AS EXECUTE a", "a ");
     expect_names("PREPARE p AS SELECT 1", "p ");
-    expect_names("DEALLOCATE p", "");
+    expect_names("DEALLOCATE p; SELECT 1", "p ");
+    expect_names("DEALLOCATE ALL", "");
     expect_names("SELECT 'EXECUTE a'", "");
 }
 
