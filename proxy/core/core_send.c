@@ -81,6 +81,10 @@ void core_start_batch(struct core_session *s, uint64_t now_ns)
     s->unpins = class->unpins;
     s->releases = class->alone && s->block == CORE_NO_BLOCK ? class->releases : 0;
     s->rolls_back = class->rolls_back;
+    if (class->changes || class->unread)
+        s->settings_hidden = false; /* behind a Flush: what it changes is reported along */
+    if (s->movable && (class->ends || class->rolls_back || class->has_transaction))
+        s->ending = true;
     if (class->forgets_statements || class->unpins || s->releases != 0 ||
         moves_settings(s, class) || (s->movable && s->loggable) ||
         (b->is_replica &&

@@ -125,7 +125,8 @@ struct sim_settings {
 /* What a statement does to them; `start`: what RESET goes back to. False: nothing. */
 bool sim_settings_apply(struct sim_settings *s, enum sim_kind kind, const char *value,
                         const char *start);
-void sim_settings_end(struct sim_settings *s); /* of a transaction */
+void sim_settings_end(struct sim_settings *s);                      /* of a transaction */
+void sim_reply_application(struct sim_queue *q, const char *value); /* ParameterStatus */
 
 enum { SIM_SAVEPOINTS = 8 };
 struct sim_savepoint {
@@ -202,7 +203,8 @@ struct sim_conn {
     struct sim_statement statements[64];
     struct sim_portal portals[SIM_PORTALS + 1]; /* one of the proxy's own */
     size_t errors;
-    uint32_t batches; /* that have ended */
+    char reported[SIM_VALUE_SIZE]; /* application_name, as it has told it last */
+    uint32_t batches;              /* that have ended */
     struct sim_settings now, committed;
     uint32_t locks;
     struct sim_savepoint savepoints[SIM_SAVEPOINTS];
@@ -270,6 +272,12 @@ struct sim_client {
     char application[SIM_VALUE_SIZE];
     struct sim_settings settings[SIM_STATEMENTS_MAX]; /* under which each must run */
     struct sim_write writes[SIM_STATEMENTS_MAX];
+    char told[SIM_VALUE_SIZE]; /* application_name by ParameterStatus */
+    struct sim_ready {
+        size_t position; /* in expected */
+        char application[SIM_VALUE_SIZE];
+    } readies[2 * SIM_STATEMENTS_MAX];
+    int readies_count;
     uint64_t last_commit_ns;              /* of any write of this client */
     uint64_t seen_ns;                     /* newest position of a replica that it has seen */
     uint64_t read_ns[SIM_STATEMENTS_MAX]; /* where the replica was when the statement ran there */

@@ -204,9 +204,34 @@ static void note_row(struct sim_client *c, struct proto_span message)
         c->seen_ns = c->read_ns[number];
 }
 
+static void note_parameter(struct sim_client *c, struct proto_span got)
+{
+    struct proto_parameter p;
+    if (proto_parameter_read(body_of(got), &p) == PROTO_OK && p.name.size == 16 &&
+        memcmp(p.name.base, "application_name", 16) == 0)
+        (void)snprintf(c->told, sizeof(c->told), "%.*s", (int)p.value.size,
+                       (const char *)p.value.base);
+}
+
+/* Whoever is ready has been told what its settings are. (A RESET to what it has brought along is
+ * mended by another message, and a server may die within.) */
+static void check_told(const struct sim_client *c)
+{
+    for (int i = 0; i < c->readies_count; i++) {
+        const char *application = c->readies[i].application;
+        if (c->readies[i].position != c->expected_pos || strcmp(application, c->told) == 0 ||
+            (sim.faults && strcmp(application, c->application) == 0))
+            continue;
+        sim_fail("client %d, unit %d: was told that its application_name is '%s', it is '%s'",
+                 c->index, c->units_done, c->told, application);
+    }
+}
+
 static void on_message(struct sim_client *c, struct proto_span got)
 {
     const uint8_t type = got.base[0];
+    if (type == 'S')
+        note_parameter(c, got);
     if (type == 'N' || type == 'S')
         return;
     if (!c->logged_in && type != 'E') {
@@ -244,6 +269,8 @@ static void on_message(struct sim_client *c, struct proto_span got)
                  got.size > 11 ? (const char *)got.base + 11 : (const char *)got.base + 5,
                  want.base[0], want.size,
                  want.size > 11 ? (const char *)want.base + 11 : (const char *)want.base + 5);
+    if (type == 'Z')
+        check_told(c);
     if (type == 'D')
         note_row(c, got);
     c->has_rows = c->has_rows || type == 'D' || type == 'C';

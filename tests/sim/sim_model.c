@@ -233,6 +233,13 @@ void sim_model_synced(struct sim_model *m)
         durable(m);
         ended(m, true);
     }
+    const struct sim_settings *before =
+        m->savepoints_count > 0 ? &m->savepoints[m->savepoints_count - 1].settings : &m->committed;
+    struct sim_ready *r = &m->c->readies[m->c->readies_count++];
+    assert(m->c->readies_count < 2 * SIM_STATEMENTS_MAX);
+    r->position = m->c->expected.size;
+    (void)snprintf(r->application, sizeof(r->application), "%s",
+                   (m->status == 'E' ? before : &m->now)->application);
     sim_reply_ready(&m->c->expected, m->status);
 }
 

@@ -43,12 +43,25 @@ static void value_of(struct sim_sql sql, char ret[SIM_VALUE_SIZE])
     (void)snprintf(ret, SIM_VALUE_SIZE, "c%d.s%d", sql.client, sql.number);
 }
 
+/* What has changed is told in front of a ReadyForQuery; what fails has gone back already. */
+static void report(struct sim_conn *c)
+{
+    const struct sim_settings *before =
+        c->savepoints_count > 0 ? &c->savepoints[c->savepoints_count - 1].settings : &c->committed;
+    const char *now = (c->status == 'E' ? before : &c->now)->application;
+    if (strcmp(now, c->reported) == 0)
+        return;
+    (void)snprintf(c->reported, sizeof(c->reported), "%s", now);
+    sim_reply_application(&c->out, now);
+}
+
 static void ready(struct sim_conn *c)
 {
     if (c->status == 'I') {
         sim_run_commit(c);
         sim_run_ended(c, true);
     }
+    report(c);
     sim_reply_ready(&c->out, c->status);
     c->batches++;
 }

@@ -256,6 +256,10 @@ struct sim_conn *sim_conn_find(uint8_t node)
         sim_server_start(c, node);
         sim.nodes[node].conns++;
         core_backend_init(&c->core, &sim.worker, node, node != 0, sim.now_ns, c);
+        struct sim_queue params = {0};
+        sim_reply_application(&params, "");
+        c->core.params = params.base;
+        c->core.params_size = (uint32_t)params.size;
         return c;
     }
     return NULL;

@@ -249,7 +249,8 @@ static void some_message(struct sim_model *m)
     } else if (what < 90) {
         describe(m, true, name);
     } else if (what < 93) {
-        if (portal > 0 || m->portals[0].exists)
+        if ((portal > 0 || m->portals[0].exists) &&
+            !(m->portals[portal].started && sim.database.until_write))
             describe(m, false, portal);
     } else if (what < 97) {
         close_target(m, sim_chance(50), sim_chance(50) ? 0 : 1);

@@ -300,6 +300,18 @@ void sim_reply_ready(struct sim_queue *q, uint8_t status)
     sim_queue_add(q, message, sizeof(message));
 }
 
+static void write_application(struct proto_writer *w, const void *arg)
+{
+    const char *value = arg;
+    proto_write_parameter_status(w, (struct proto_span){(const uint8_t *)"application_name", 16},
+                                 (struct proto_span){(const uint8_t *)value, strlen(value)});
+}
+
+void sim_reply_application(struct sim_queue *q, const char *value)
+{
+    write_with(q, write_application, value);
+}
+
 void sim_reply_plain(struct sim_queue *q, char type)
 {
     const uint8_t message[] = {(uint8_t)type, 0, 0, 0, 4};

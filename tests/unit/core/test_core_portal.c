@@ -5,6 +5,7 @@
  */
 #include <stdio.h>
 
+#include "core_settings.h"
 #include "core_story.h"
 
 static void a_setting_by_a_portal_that_has_a_name_is_followed(void **state)
@@ -183,6 +184,39 @@ static void a_long_unnamed_statement_that_a_query_of_ours_dropped_does_not_exist
                      "client: E(26000) Z(I)\n");
 }
 
+/* ---- behind a Flush ---- */
+
+/* Its settings flew ahead of what was flushed: what is reported of them is not for the client. */
+static void what_a_later_batch_sets_is_reported_though_settings_flew_ahead(void **state)
+{
+    struct story *st = *state;
+    story_client(st, "Q(SET work_mem = '1MB')");
+    story_server(st, 0, "C(SET) Z(I)");
+    story_replicate(st);
+    st->session.last_write_ns = ROUTER_NEVER_NS; /* to the primary, which another has used */
+    st->backends[0]->settings_hash = CORE_SETTINGS_UNKNOWN;
+    story_client(st, "P(|SELECT 1) B() E H");
+    story_server(st, 0, "1 2 C(RESET) 1 2 C(SET) 1 2 C(BEGIN) 1 2 C(COMMIT) 1 2 D(1) C(SELECT 1)");
+    story_client(st, "P(|SET application_name = 'x') B() E S");
+    st->log_size = 0;
+    story_server(st, 0, "1 2 C(SET) S(application_name|x) Z(I)");
+    story_expect(st, "client: 1 2 C(SET) S Z(I)\nrelease primary\n");
+}
+
+static void
+a_block_that_ended_behind_a_flush_does_not_begin_again_when_its_replica_dies(void **state)
+{
+    struct story *st = *state;
+    st->database.until_write = true;
+    story_client(st, "Q(BEGIN) Q(SELECT 1)");
+    story_server(st, 1, "1 2 C(BEGIN) T(a) D(1) C(SELECT 1) Z(T)");
+    story_client(st, "P(|COMMIT) B() E H");
+    story_server(st, 1, "1 2 C(COMMIT)");
+    st->log_size = 0;
+    story_server_dies(st, 1);
+    assert_non_null(strstr(st->log, "client: E(FATAL 08006)"));
+}
+
 /* ---- a BEGIN of ours that fails ---- */
 
 /* What is behind it in the same flight is skipped too, and its client waits for it. */
@@ -230,6 +264,8 @@ int main(void)
         STORY(a_long_unnamed_statement_outlives_a_parse_that_is_skipped),
         STORY(two_batches_that_fail_leave_the_unnamed_statement_of_before),
         STORY(a_long_unnamed_statement_that_a_query_of_ours_dropped_does_not_exist),
+        STORY(what_a_later_batch_sets_is_reported_though_settings_flew_ahead),
+        STORY(a_block_that_ended_behind_a_flush_does_not_begin_again_when_its_replica_dies),
         STORY(a_block_that_cannot_begin_ends_who_has_flushed_more_behind_it),
         STORY(a_close_that_was_answered_is_not_answered_again_by_a_replay),
     };
