@@ -306,9 +306,9 @@ def test_shutdown_wait_for_clients_waits(proxy):
 
 
 def test_pause_holds_statements_and_resume_lets_them_go(gear):
+    c = gear.connect()  # the first of all has to learn from a server what to say to a client
     gear.admin("PAUSE app")
     results = []
-    c = gear.connect()
     thread = threading.Thread(target=lambda: results.append(one(c, "select 9")))
     thread.start()
     time.sleep(0.4)
