@@ -36,16 +36,19 @@ struct router_change {
     uint32_t text;      /* a statement that sets it again, comments and extra blanks left out */
 };
 
-enum { ROUTER_CHANGES_MAX = 64, ROUTER_CHANGE_TEXT_MAX = 4096 };
+enum { ROUTER_SPLICES_MAX = 8, ROUTER_CHANGES_MAX = 64, ROUTER_CHANGE_TEXT_MAX = 4096 };
 
 struct router_changes {
     uint32_t count;
     uint32_t texts_size;
     uint32_t texts_room;
     char *texts;
-    /* for whoever sends the text: statements that he put into it, by their number and place in what
-     * was sent; count 0: none */
-    uint32_t spliced_from, spliced_count, spliced_at, spliced_size;
+    /* for whoever sends the text: statements that he put into it, in the order of what was sent */
+    uint32_t splices_count;
+    struct router_splice {
+        uint32_t from, count; /* statements, as the server counts them */
+        uint32_t at, size;    /* characters, as the server counts them */
+    } splices[ROUTER_SPLICES_MAX];
     struct router_change items[ROUTER_CHANGES_MAX];
 };
 

@@ -292,8 +292,10 @@ void core_splice_behind(struct core_session *s, const struct router_changes *cha
 /* Is what the server answers now what was put in? */
 static inline bool core_splice_covers(const struct core_expect *e)
 {
-    return e->changes != NULL &&
-           e->completed - e->changes->spliced_from < e->changes->spliced_count;
+    for (uint32_t i = 0; e->changes != NULL && i < e->changes->splices_count; i++)
+        if (e->completed - e->changes->splices[i].from < e->changes->splices[i].count)
+            return true;
+    return false;
 }
 /* Its nth statement has completed. Which one of the client's is that? UINT32_MAX: none. */
 uint32_t core_splice_completed(struct core_session *s, const struct router_changes *changes,

@@ -275,7 +275,7 @@ enum core_verdict core_relay_error(struct core_backend *b, struct proto_span bod
         core_count_error(b->session, sqlstate);
     const struct core_expect *e = core_expect_head(b);
     if (v == CORE_VERDICT_FORWARD && e != NULL && e->changes != NULL &&
-        e->changes->spliced_count > 0 && core_splice_error(e->changes, body, a))
+        e->changes->splices_count > 0 && core_splice_error(e->changes, body, a))
         v = CORE_VERDICT_SWALLOW;
     return v;
 }

@@ -6,7 +6,7 @@
  * string: what they answer is dropped, and the position in an error is the client's.
  *
  * Not done for a RESET at the end (it is mended before its ReadyForQuery: core_preflight_alone()),
- * for a second one behind other statements, and where letters beyond ASCII make positions unsure.
+ * and where letters beyond ASCII and UTF-8 make positions unsure.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,6 +21,44 @@ static bool is_ascii(struct proto_span text)
     for (size_t i = 0; i < text.size; i++)
         all |= text.base[i];
     return all < 0x80;
+}
+
+/* What the welcome said of a parameter; false: something else. */
+static bool was_told(const struct core_session *s, const char *name, const char *value)
+{
+    struct proto_span in = {.base = s->profile->welcome, .size = s->profile->welcome_size};
+    struct proto_header h;
+    struct proto_parameter p;
+    while (proto_header_peek(in, UINT32_MAX - 4, &h) == PROTO_OK) {
+        const struct proto_span body = {in.base + PROTO_HEADER_SIZE, h.body_size};
+        if (proto_parameter_read(body, &p) == PROTO_OK && p.name.size == strlen(name) &&
+            memcmp(p.name.base, name, p.name.size) == 0)
+            return p.value.size == strlen(value) && memcmp(p.value.base, value, p.value.size) == 0;
+        in = core_span_skip(in, PROTO_HEADER_SIZE + (size_t)h.body_size);
+    }
+    return false;
+}
+
+/* Can its characters be counted as the server will? */
+static bool is_countable(struct core_session *s, struct proto_span text)
+{
+    if (is_ascii(text))
+        return true;
+    struct core_settings *same = core_settings_common(s->worker, s->settings, s->profile->start);
+    const bool unchanged = core_settings_has(s->settings, "client_encoding") ==
+                           core_settings_has(same, "client_encoding");
+    core_settings_release(s->worker, same);
+    return unchanged && was_told(s, "client_encoding", "UTF8") &&
+           was_told(s, "server_encoding", "UTF8");
+}
+
+/* Of UTF-8. */
+static uint32_t characters(struct proto_span text)
+{
+    uint32_t count = 0;
+    for (size_t i = 0; i < text.size; i++)
+        count += (text.base[i] & 0xc0) != 0x80;
+    return count;
 }
 
 static bool resets(const struct router_changes *changes, uint32_t nth,
@@ -50,57 +88,84 @@ static bool in_run(const struct router_changes *changes, uint32_t first, uint32_
     return false;
 }
 
-/* What goes behind the RESETs [first, last]. */
-static struct core_block *settings_of(struct core_session *s, struct router_changes *changes,
-                                      uint32_t first, uint32_t last)
+/* What goes behind the RESETs [first, last], and how many statements that is. */
+static struct core_block *settings_of(struct core_session *s, const struct router_changes *changes,
+                                      uint32_t first, uint32_t last, uint32_t *ret_count)
 {
     const struct core_settings *start = s->profile->start;
     struct core_block *block = NULL;
-    changes->spliced_count = 0;
+    *ret_count = 0;
     for (uint32_t i = 0; i < start->count; i++) {
         if (!in_run(changes, first, last, &start->items[i]))
             continue;
         core_block_append(s->worker, &block, core_span(";"));
         core_block_append(s->worker, &block, core_span(start->items[i].text));
-        changes->spliced_count++;
+        (*ret_count)++;
     }
     return block;
+}
+
+/* The next RESETs that stand together and are not the string's last: [*first, *last]. */
+static bool next_run(const struct router_changes *changes, const struct core_settings *start,
+                     uint32_t *first, uint32_t *last)
+{
+    while (*first < changes->count && !resets_any(changes, *first, start))
+        (*first)++;
+    if (*first == changes->count)
+        return false;
+    *last = *first;
+    while (*last + 1 < changes->count && resets_any(changes, *last + 1, start) &&
+           changes->items[*last + 1].statement == changes->items[*last].statement + 1)
+        (*last)++;
+    return changes->items[*last].end != 0;
+}
+
+/* The string with the settings in it, NUL and all; NULL: there is nothing to be put in. */
+static struct core_block *spliced(struct core_session *s, struct router_changes *changes,
+                                  struct proto_span text)
+{
+    const struct core_settings *start = s->profile->start;
+    struct core_block *all = NULL;
+    uint32_t first = 0, last = 0, pos = 0, statements = 0, size = 0;
+    while (changes->splices_count < ROUTER_SPLICES_MAX && next_run(changes, start, &first, &last)) {
+        struct router_splice *splice = &changes->splices[changes->splices_count++];
+        const uint32_t end = changes->items[last].end;
+        struct core_block *block = settings_of(s, changes, first, last, &splice->count);
+        const struct proto_span settings = core_block_span(block);
+        core_block_append(s->worker, &all, (struct proto_span){text.base + pos, end - pos});
+        core_block_append(s->worker, &all, settings);
+        splice->from = changes->items[last].statement + 1 + statements;
+        splice->at = characters((struct proto_span){text.base, end}) + size;
+        splice->size = (uint32_t)settings.size;
+        core_block_give(s->worker, &block);
+        statements += splice->count;
+        size += splice->size;
+        pos = end;
+        first = last + 1;
+    }
+    if (all != NULL)
+        core_block_append(s->worker, &all,
+                          (struct proto_span){text.base + pos, text.size + 1 - pos});
+    return all;
 }
 
 bool core_splice(struct core_session *s, struct router_changes *changes, struct proto_span text,
                  struct core_actions *a)
 {
     const struct core_settings *start = s->profile->start;
-    uint32_t first = 0;
     if (start->count == 0 || (start->flags & ROUTER_SETTING_WIDE) != 0 || s->class.alone ||
-        !is_ascii(text))
+        !is_countable(s, text))
         return false;
-    while (first < changes->count && !resets_any(changes, first, start))
-        first++;
-    if (first == changes->count)
+    struct core_block *block = spliced(s, changes, text);
+    if (block == NULL)
         return false;
-    uint32_t last = first;
-    while (last + 1 < changes->count && resets_any(changes, last + 1, start) &&
-           changes->items[last + 1].statement == changes->items[last].statement + 1)
-        last++;
-    const uint32_t end = changes->items[last].end;
-    if (end == 0)
-        return false; /* the string ends with it */
-    struct core_block *block = settings_of(s, changes, first, last);
-    const struct proto_span settings = core_block_span(block);
     uint8_t head[PROTO_HEADER_SIZE] = {'Q'};
-    proto_store_u32(head + 1, (uint32_t)(4 + text.size + settings.size + 1));
+    proto_store_u32(head + 1, (uint32_t)(4 + core_block_span(block).size));
     struct proto_writer w = core_sink_writer(&a->server);
     proto_write_raw(&w, (struct proto_span){head, sizeof(head)});
     core_sink_commit(&a->server, &w);
-    core_sink_append(&a->server, (struct proto_span){text.base, end});
-    core_sink_append(&a->server,
-                     settings); /* a block that is given back stays until the next step */
+    core_sink_append(&a->server, core_block_span(block)); /* it stays until the next step */
     core_block_give(s->worker, &block);
-    core_sink_append(&a->server, (struct proto_span){text.base + end, text.size + 1 - end});
-    changes->spliced_from = changes->items[last].statement + 1;
-    changes->spliced_at = end;
-    changes->spliced_size = (uint32_t)settings.size;
     return true;
 }
 
@@ -140,13 +205,18 @@ void core_splice_behind(struct core_session *s, const struct router_changes *cha
 uint32_t core_splice_completed(struct core_session *s, const struct router_changes *changes,
                                uint32_t statement)
 {
-    const uint32_t from = changes->spliced_from;
-    const uint32_t count = changes->spliced_count;
-    if (count == 0 || statement < from)
-        return statement;
-    if (statement == from + count - 1)
-        s->settings_off = false; /* the server has them again */
-    return statement < from + count ? UINT32_MAX : statement - count;
+    uint32_t ours = 0;
+    for (uint32_t i = 0; i < changes->splices_count; i++) {
+        const struct router_splice *splice = &changes->splices[i];
+        if (statement < splice->from)
+            break;
+        if (statement == splice->from + splice->count - 1)
+            s->settings_off = false; /* the server has them again */
+        if (statement < splice->from + splice->count)
+            return UINT32_MAX;
+        ours += splice->count;
+    }
+    return statement - ours;
 }
 
 /* The value of field P, with its NUL; size 0: there is none. */
@@ -166,16 +236,21 @@ bool core_splice_error(const struct router_changes *changes, struct proto_span b
 {
     const struct proto_span old = position_of(body);
     const unsigned long at = old.size > 0 ? strtoul((const char *)old.base, NULL, 10) : 0;
-    if (at <= changes->spliced_at)
+    if (at <= changes->splices[0].at)
         return false; /* there is none, or it is in front of what was put in */
     char new[24] = "";
-    const bool ours = at <= changes->spliced_at + changes->spliced_size;
+    unsigned long shift = 0;
+    bool ours = false;
+    for (uint32_t i = 0; i < changes->splices_count && at > changes->splices[i].at; i++) {
+        ours = at <= changes->splices[i].at + (unsigned long)changes->splices[i].size;
+        shift += changes->splices[i].size;
+    }
     size_t before = (size_t)(old.base - body.base);
     int size = 0;
     if (ours)
         before--; /* nothing of the client's is wrong: without a position */
     else
-        size = 1 + snprintf(new, sizeof(new), "%lu", at - changes->spliced_size);
+        size = 1 + snprintf(new, sizeof(new), "%lu", at - shift);
     const struct proto_span rest = core_span_skip(body, (size_t)(old.base - body.base) + old.size);
     uint8_t head[PROTO_HEADER_SIZE] = {'E'};
     proto_store_u32(head + 1, (uint32_t)(4 + before + (size_t)size + rest.size));

@@ -270,3 +270,8 @@ script("RESET in a batch", (38,), statement("reset datestyle") + statement(DATE)
        statement("set datestyle = 'SQL'") + statement("reset datestyle") + statement("select 1/0") + S,
        Q("rollback"), Q(DATE), Q("set datestyle = 'SQL'"),
        statement("reset datestyle") + statement("select 1/0") + S, Q(DATE), **BROUGHT)
+script("RESET twice in a string, with letters beyond ASCII", (16, 38),
+       Q(f"reset work_mem; show work_mem; set datestyle = 'SQL'; reset datestyle; {DATE}; select nowhere"),
+       Q(DATE), Q(f"select 'äöü'; reset datestyle; {DATE}; select 'ß', nowhere"),
+       Q(f"reset datestyle; select 'ä'; reset all; {DATE}; select 'ß'; reset datestyle; {DATE}"),
+       Q(f"reset datestyle; select 'ä'; select 1/0; reset all; {DATE}"), Q(DATE), **BROUGHT)

@@ -64,6 +64,21 @@ static void several_in_a_row_are_one(void **state)
     story_expect(st, "client: C(RESET) C(RESET) T D(2) C(SELECT 1) Z(I)\n");
 }
 
+static void a_second_one_further_on_too(void **state)
+{
+    struct story *st = begin(state);
+    story_client(st, "Q(RESET role; SELECT 1; RESET ALL; S 2)");
+    story_server(st, 0, "E(42601) Z(I)");
+    st->log_size = 0;
+    story_client(st, "Q(RESET role; SELECT 1; RESET work_mem; SELECT 2)");
+    story_expect(st, "primary: Q(RESET role;SELECT r; SELECT 1; RESET work_mem;SELECT m; SELE)\n");
+    story_server(st, 0,
+                 "C(RESET) T(r) D() C(SELECT 1) T(a) D(1) C(SELECT 1) C(RESET) T(m) D() "
+                 "C(SELECT 1) T(a) D(2) C(SELECT 1) Z(I)");
+    story_expect(st, "client: C(RESET) T D(1) C(SELECT 1) C(RESET) T D(2) C(SELECT 1) Z(I)\n");
+    assert_false(st->session.settings_off);
+}
+
 static void nothing_is_put_in_where_nothing_is_lost(void **state)
 {
     static const char *const texts[] = {
@@ -151,6 +166,7 @@ int main(void)
         STORY(what_stands_behind_a_reset_sees_what_was_brought_along),
         STORY(what_is_set_behind_it_counts),
         STORY(several_in_a_row_are_one),
+        STORY(a_second_one_further_on_too),
         STORY(nothing_is_put_in_where_nothing_is_lost),
         STORY(a_reset_at_the_end_is_mended),
         STORY(in_a_batch_they_are_made_behind_the_execute),
