@@ -2,8 +2,8 @@
  *
  * sim: the loop. `sim SEED` replays one seed; without arguments a fixed set of seeds runs, with
  * `--seeds FIRST COUNT` others.
- * `sim --canary KIND` breaks the shell on purpose (swap, twice, stale, cancel): it succeeds when
- * that is seen.
+ * `sim --canary KIND` breaks the shell on purpose (swap, twice, stale, cancel, told, settings): it
+ * succeeds when that is seen.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -477,10 +477,10 @@ static void run(uint64_t seed, uint64_t steps)
 
 static int run_canary(const char *kind)
 {
-    static const char *const kinds[] = {"", "swap", "twice", "stale", "cancel"};
+    static const char *const kinds[] = {"", "swap", "twice", "stale", "cancel", "told", "settings"};
     volatile uint64_t seed = 1;
     canary = true;
-    for (enum sim_break b = SIM_BREAK_SWAP; b <= SIM_BREAK_CANCEL; b++)
+    for (enum sim_break b = SIM_BREAK_SWAP; b < SIM_BREAKS; b++)
         if (strcmp(kind, kinds[b]) == 0)
             sim.broken = b;
     for (; seed <= 1000; seed++) {

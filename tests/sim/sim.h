@@ -306,7 +306,16 @@ static inline int sim_executes(int number)
     return number % SIM_NAMES;
 }
 
-enum sim_break { SIM_INTACT, SIM_BREAK_SWAP, SIM_BREAK_TWICE, SIM_BREAK_STALE, SIM_BREAK_CANCEL };
+enum sim_break {
+    SIM_INTACT,
+    SIM_BREAK_SWAP,
+    SIM_BREAK_TWICE,
+    SIM_BREAK_STALE,
+    SIM_BREAK_CANCEL,   /* a connection is used again before its cancel has come */
+    SIM_BREAK_TOLD,     /* a ParameterStatus is lost */
+    SIM_BREAK_SETTINGS, /* settings that are made again are not */
+    SIM_BREAKS
+};
 
 struct sim {
     uint64_t seed;

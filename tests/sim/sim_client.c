@@ -207,6 +207,8 @@ static void note_row(struct sim_client *c, struct proto_span message)
 static void note_parameter(struct sim_client *c, struct proto_span got)
 {
     struct proto_parameter p;
+    if (sim.broken == SIM_BREAK_TOLD && sim_chance(5))
+        return;
     if (proto_parameter_read(body_of(got), &p) == PROTO_OK && p.name.size == 16 &&
         memcmp(p.name.base, "application_name", 16) == 0)
         (void)snprintf(c->told, sizeof(c->told), "%.*s", (int)p.value.size,

@@ -192,7 +192,8 @@ bool sim_run_settings(struct sim_conn *c, struct proto_span text, bool extended)
         sim_run_error(c, true, "42704", "unrecognized configuration parameter", "GUC");
         return false;
     }
-    apply_settings(c, text);
+    if (sim.broken != SIM_BREAK_SETTINGS || !sim_chance(10))
+        apply_settings(c, text);
     return true;
 }
 
