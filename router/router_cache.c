@@ -147,6 +147,7 @@ void router_cache_learn(struct router_cache *cache, const struct router_hash *ha
     class.reason = ROUTER_REASON_LEARNED;
     class.writes = true;
     class.proven = false;
+    class.home = true;
     class.taints = true;
     store(cache, hash, &class);
 }

@@ -163,7 +163,7 @@ static void lose_block(struct core_session *s, uint64_t now_ns, struct core_acti
     const bool synced = s->syncs > 0;
     forget_batch(s, now_ns);
     core_block_give(s->worker, &s->log_pending);
-    s->movable = s->portal_open = false;
+    s->movable = s->movable_once = s->portal_open = false;
     s->block = CORE_FAILED;
     if (synced)
         core_ready_write(s, a);

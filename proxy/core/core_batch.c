@@ -206,6 +206,16 @@ static void note_end(struct core_batch *batch, const struct router_class *c, boo
             !half && batch->class.verdict == ROUTER_VERDICT_READ ? CORE_END_SEEN : CORE_END_OTHER;
 }
 
+static void merge_next(struct core_batch *batch, const struct router_class *c, bool *first,
+                       bool half)
+{
+    if (!*first)
+        note_end(batch, c, half);
+    merge(batch, c, *first);
+    batch->all_local = (*first || batch->all_local) && c->verdict == ROUTER_VERDICT_LOCAL;
+    *first = false;
+}
+
 /* One message of an extended batch. False: the server, or we, will find an error in it. */
 static bool scan_message(struct core_session *s, struct proto_header h, struct proto_span body,
                          struct batch_names *names, struct core_batch *batch, bool *first)
@@ -276,11 +286,7 @@ static bool scan_message(struct core_session *s, struct proto_header h, struct p
     default:
         return true;
     }
-    if (!*first)
-        note_end(batch, &class, half);
-    merge(batch, &class, *first);
-    batch->all_local = (*first || batch->all_local) && class.verdict == ROUTER_VERDICT_LOCAL;
-    *first = false;
+    merge_next(batch, &class, first, half);
     return true;
 }
 

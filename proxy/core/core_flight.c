@@ -40,6 +40,8 @@ void core_flight_over(struct core_session *s, uint64_t now_ns, struct core_actio
     core_block_give(w, &s->kept);
     s->replayable = s->retried = s->replay_on_primary = s->barrier = s->replan = false;
     s->refused = false;
+    if (s->movable_once) /* it has shown something of this replica, though no Sync came yet */
+        s->movable = s->movable_once = s->portal_open = false;
     s->names_in_flight = s->unnamed_in_flight = s->unnamed_used = s->rows_forwarded =
         s->salt_unique = false;
     s->kept_run = 0;

@@ -59,8 +59,8 @@ bool core_move_needed(const struct core_session *s, const struct core_batch *bat
 bool core_may_defer(const struct core_session *s)
 {
     struct core_backend *b = s->backend;
-    if (!s->movable || s->block != CORE_OPEN || b->status == 'E' || s->group_failed ||
-        s->emitting || s->ending || s->pin != ROUTER_REASON_NONE)
+    if (!s->movable || s->movable_once || s->block != CORE_OPEN || b->status == 'E' ||
+        s->group_failed || s->emitting || s->ending || s->pin != ROUTER_REASON_NONE)
         return false;
     const struct core_expect *e = core_expect_head(b);
     return e == NULL || (e->kind == CORE_EXPECT_SYNC && e->action == CORE_SWALLOW &&
@@ -71,7 +71,7 @@ void core_move_defer(struct core_session *s)
 {
     assert(s->movable && s->block == CORE_OPEN && s->begin_text != NULL);
     s->block = CORE_DEFERRED;
-    s->movable = s->portal_open = s->ending = false;
+    s->movable = s->movable_once = s->portal_open = s->ending = false;
     core_block_give(s->worker, &s->log_pending);
 }
 
@@ -120,6 +120,11 @@ void core_move_sent(struct core_session *s, struct proto_span text)
 void core_move_ready(struct core_session *s)
 {
     s->ending = false;
+    if (s->movable_once) { /* what it has shown is of this replica */
+        if (s->movable)
+            s->replayable = false;
+        s->movable = s->movable_once = s->portal_open = false;
+    }
     if (s->backend->status == 'I') {
         core_move_over(s);
         return;
@@ -136,7 +141,7 @@ void core_move_ready(struct core_session *s)
 
 void core_move_over(struct core_session *s)
 {
-    s->movable = s->stays = s->loggable = s->portal_open = s->ending = false;
+    s->movable = s->movable_once = s->stays = s->loggable = s->portal_open = s->ending = false;
     core_block_give(s->worker, &s->begin_text);
     core_block_give(s->worker, &s->block_log);
     core_block_give(s->worker, &s->log_pending);

@@ -23,7 +23,7 @@ void core_learn(struct core_session *s)
             continue;
         u->class.verdict = ROUTER_VERDICT_WRITE;
         u->class.reason = ROUTER_REASON_LEARNED;
-        u->class.writes = u->class.taints = true;
+        u->class.writes = u->class.taints = u->class.home = true;
     }
     w->counters.learned++;
 }

@@ -84,7 +84,7 @@ static bool take_place(struct core_session *s, const struct core_batch *batch, u
                        struct core_actions *a)
 {
     s->loggable = s->group->database->until_write && core_move_logs(s, batch);
-    if (s->movable && s->block == CORE_OPEN && s->backend != NULL) {
+    if (s->movable && !s->movable_once && s->block == CORE_OPEN && s->backend != NULL) {
         const bool prepares = core_move_prepares(s, batch);
         if (prepares)
             s->class.verdict = ROUTER_VERDICT_READ; /* it is not run here */
@@ -213,7 +213,7 @@ static size_t too_long(struct core_session *s, struct proto_span in, uint64_t no
         s->streaming = false;
         return 0;
     }
-    if (s->movable && s->block == CORE_OPEN && s->backend != NULL) {
+    if (s->movable && !s->movable_once && s->block == CORE_OPEN && s->backend != NULL) {
         s->streaming = is_idle(s);
         if (!s->streaming)
             return 0;

@@ -45,6 +45,22 @@ static bool moves_settings(const struct core_session *s, const struct router_cla
     return pending && (class->ends || class->rolls_back || class->has_transaction || class->unread);
 }
 
+/* The block may be taken back: one that declared nothing until it writes, one that is READ ONLY
+ * until its first answer. */
+static void begin_on_replica(struct core_session *s)
+{
+    s->movable_once = !core_move_eligible(s);
+    s->movable = !s->movable_once || s->class.verdict == ROUTER_VERDICT_READ;
+}
+
+static void note_write(struct core_session *s)
+{
+    if (!s->dirty_block)
+        s->last_write_before_ns = s->last_write_ns;
+    s->dirty_block = true;
+    s->last_write_ns = ROUTER_NEVER_NS;
+}
+
 /* What a batch changes about the session, at the moment its first byte leaves. */
 void core_start_batch(struct core_session *s, uint64_t now_ns)
 {
@@ -56,20 +72,17 @@ void core_start_batch(struct core_session *s, uint64_t now_ns)
     assert(!b->is_replica || class->verdict == ROUTER_VERDICT_READ ||
            class->verdict == ROUTER_VERDICT_LOCAL || read_only_block || core_is_bound(s) ||
            s->loggable);
-    assert(!b->is_replica || !s->movable || class->verdict == ROUTER_VERDICT_READ ||
-           class->verdict == ROUTER_VERDICT_LOCAL || class->verdict == ROUTER_VERDICT_TRANSACTION ||
+    assert(!b->is_replica || !s->movable || s->movable_once ||
+           class->verdict == ROUTER_VERDICT_READ || class->verdict == ROUTER_VERDICT_LOCAL ||
+           class->verdict == ROUTER_VERDICT_TRANSACTION ||
            class->reason == ROUTER_REASON_DEALLOCATE || b->status == 'E');
-    if (b->is_replica && s->block == CORE_DEFERRED && core_move_eligible(s))
-        s->movable = true;
+    if (b->is_replica && s->block == CORE_DEFERRED)
+        begin_on_replica(s);
     const bool first = core_expect_count(b) == 0;
     /* what a replica refuses, writes; what nobody can read may */
     const bool misread = (core_settings_flags(s) & ROUTER_SETTING_LEXER) != 0; /* warm path */
-    if ((class->writes || s->refused || misread) && !b->is_replica) {
-        if (!s->dirty_block)
-            s->last_write_before_ns = s->last_write_ns;
-        s->dirty_block = true;
-        s->last_write_ns = ROUTER_NEVER_NS;
-    }
+    if ((class->writes || s->refused || misread) && !b->is_replica)
+        note_write(s);
     if (s->dirty_block && core_ends_inside(class))
         s->dirty_for_good = true;
     core_pin_take(s, class);

@@ -256,6 +256,7 @@ struct core_session {
     bool preflight;       /* settings are being sent; the batch follows */
     bool preflight_alone; /* ... no batch does: the client reset what it had brought along */
     bool movable;         /* the block is open on a replica and has not written: core_move.c */
+    bool movable_once;    /* ... but only until its first answer: it was declared READ ONLY */
     bool stays;           /* the block begins on the primary, or has moved there */
     bool ending;          /* its end was sent, and no ReadyForQuery has come since */
     bool portal_open;     /* the unnamed portal of a movable block may have been left half read */

@@ -173,7 +173,7 @@ void core_stmts_learn(struct core_stmts *t, const struct router_hash *hash)
             if (stmt->hash.low == hash->low && stmt->hash.high == hash->high) {
                 stmt->class.verdict = ROUTER_VERDICT_WRITE;
                 stmt->class.reason = ROUTER_REASON_LEARNED;
-                stmt->class.writes = stmt->class.taints = true;
+                stmt->class.writes = stmt->class.taints = stmt->class.home = true;
             }
 }
 

@@ -164,6 +164,13 @@ def test_a_read_only_block_takes_no_lock_on_a_replica(cluster, session):
         rows_of(session, "commit")
 
 
+def test_an_unlogged_table_is_read_in_a_read_only_block(session):
+    for _ in range(2):
+        rows_of(session, "begin read only")
+        assert one(session, "select count(*) + 7 from scratch") >= 7
+        rows_of(session, "commit")
+
+
 def test_serializable_read_only_goes_to_the_primary(cluster, session):
     rows_of(session, "begin isolation level serializable read only")
     nodes = where(cluster, session, "select 1")

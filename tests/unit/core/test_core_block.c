@@ -159,6 +159,49 @@ static void a_function_call_takes_its_read_only_block_to_the_primary(void **stat
     assert_non_null(strstr(st->log, "primary: P(|BEGIN READ ONLY) B() E"));
 }
 
+/* An unlogged table: the primary has it, in a READ ONLY block too. */
+static void a_read_only_block_is_taken_elsewhere_by_what_its_replica_refuses_first(void **state)
+{
+    struct story *st = *state;
+    st->database.until_write = false;
+    story_client(st, "Q(BEGIN READ ONLY) Q(SELECT 1)");
+    st->log_size = 0;
+    story_server(st, 1, "1 2 C(BEGIN) E(0A000|get_relation_info) Z(E)");
+    story_expect(st, "close replica\nprimary: P(|BEGIN READ ONLY) B() E Q(SELECT 1)\n");
+    story_server(st, 0, "1 2 C(BEGIN) T(a) D(1) C(SELECT 1) Z(T)");
+    story_client(st, "Q(COMMIT)");
+    story_server(st, 0, "C(COMMIT) Z(I)");
+    st->log_size = 0;
+    st->session.last_write_ns = 0;
+    story_client(st, "Q(BEGIN READ ONLY) Q(SELECT 1)"); /* learned: it goes there at once */
+    assert_non_null(strstr(st->log, "primary: P(|BEGIN READ ONLY)"));
+}
+
+static void a_read_only_block_that_has_answered_stays_where_it_is(void **state)
+{
+    struct story *st = *state;
+    st->database.until_write = false;
+    story_client(st, "Q(BEGIN READ ONLY) Q(SELECT 1) Q(SELECT 2)");
+    story_server(st, 1, "1 2 C(BEGIN) T(a) D(1) C(SELECT 1) Z(T)");
+    st->log_size = 0;
+    story_server(st, 1, "E(0A000|get_relation_info) Z(E)");
+    story_expect(st, "client: E(0A000) Z(E)\n");
+    story_client(st, "Q(ROLLBACK)");
+    story_server(st, 1, "C(ROLLBACK) Z(I)");
+    st->log_size = 0;
+    story_read_on_replica(st);
+}
+
+static void a_read_only_block_begins_elsewhere_when_its_replica_dies_first(void **state)
+{
+    struct story *st = *state;
+    st->database.until_write = false;
+    story_client(st, "Q(BEGIN READ ONLY) Q(SELECT 1)");
+    st->log_size = 0;
+    story_server_dies(st, 1);
+    story_expect(st, "close replica\nprimary: P(|BEGIN READ ONLY) B() E Q(SELECT 1)\n");
+}
+
 /* A standby would take the lock, and it would keep nobody out. */
 static void a_lock_in_a_read_only_block_is_the_primarys_or_fails(void **state)
 {
@@ -197,6 +240,9 @@ int main(void)
         STORY(such_a_block_is_run_on_the_primary_when_its_replica_refuses_it),
         STORY(what_is_not_just_reads_and_an_end_goes_to_the_primary),
         STORY(a_function_call_takes_its_read_only_block_to_the_primary),
+        STORY(a_read_only_block_is_taken_elsewhere_by_what_its_replica_refuses_first),
+        STORY(a_read_only_block_that_has_answered_stays_where_it_is),
+        STORY(a_read_only_block_begins_elsewhere_when_its_replica_dies_first),
         STORY(a_lock_in_a_read_only_block_is_the_primarys_or_fails),
     };
     return cmocka_run_group_tests_name("core_block", tests, NULL, NULL);
