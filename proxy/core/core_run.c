@@ -291,6 +291,8 @@ static size_t next(struct core_session *s, struct proto_span in, uint64_t now_ns
     const uint8_t type = in.base[0];
     if (s->copy_in)
         return copy_message(s, in, a);
+    if (s->backend != NULL && s->backend->body_left > 0 && core_expect_count(s->backend) == 0)
+        return 0; /* a notice is half-way: nothing of ours may come between */
     if (type == 'X') {
         s->said_goodbye = true;
         if (is_answering(s))

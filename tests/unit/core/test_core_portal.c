@@ -184,6 +184,23 @@ static void a_long_unnamed_statement_that_a_query_of_ours_dropped_does_not_exist
                      "client: E(26000) Z(I)\n");
 }
 
+/* ---- bytes of a server half-way ---- */
+
+static void an_answer_of_ours_waits_for_the_rest_of_a_notice(void **state)
+{
+    struct story *st = *state;
+    uint8_t notice[64];
+    (void)story_encode(false, "N", notice, sizeof(notice));
+    st->nobody_drains = true;
+    story_client(st, "Q(INSERT INTO t VALUES (1))");
+    story_server(st, 0, "C(INSERT 0 1) Z(I)");
+    story_server_bytes(st, 0, notice, 10);
+    st->log_size = 0;
+    st->session.cancelled = true;
+    story_client(st, "Q(SELECT 2)");
+    story_expect(st, "");
+}
+
 /* ---- behind a Flush ---- */
 
 /* Its settings flew ahead of what was flushed: what is reported of them is not for the client. */
@@ -264,6 +281,7 @@ int main(void)
         STORY(a_long_unnamed_statement_outlives_a_parse_that_is_skipped),
         STORY(two_batches_that_fail_leave_the_unnamed_statement_of_before),
         STORY(a_long_unnamed_statement_that_a_query_of_ours_dropped_does_not_exist),
+        STORY(an_answer_of_ours_waits_for_the_rest_of_a_notice),
         STORY(what_a_later_batch_sets_is_reported_though_settings_flew_ahead),
         STORY(a_block_that_ended_behind_a_flush_does_not_begin_again_when_its_replica_dies),
         STORY(a_block_that_cannot_begin_ends_who_has_flushed_more_behind_it),
