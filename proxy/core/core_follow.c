@@ -312,6 +312,8 @@ void core_follow_sent(struct core_session *s, struct core_expect *e, enum core_f
     assert(e->changes == NULL);
     e->follow = (uint8_t)follow;
     e->changes = changes;
+    if (follow == CORE_FOLLOW_CHANGES || follow == CORE_FOLLOW_UNREAD)
+        s->settings_hidden = false; /* behind a Flush: what it changes is reported along */
     const bool moves = changes != NULL ? moves_salt(s, changes) : core_follow_pending(s);
     if (!moves)
         return;

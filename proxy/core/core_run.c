@@ -120,8 +120,12 @@ static size_t dispose_attached(struct core_session *s, struct proto_span in,
                      (batch->uses_unnamed && s->unnamed_in_flight) ||
                      (batch->drops_unnamed && s->unnamed_used && s->replayable)))
         return 0;
-    if (s->cancelled && owed == 0 && batch->needs_server && core_cancel_next(s, batch, a))
-        return batch->size;
+    if (s->cancelled && owed == 0 && batch->needs_server) {
+        if (s->backend->body_left > 0)
+            return 0; /* a notice is half-way: nothing of ours may come between */
+        if (core_cancel_next(s, batch, a))
+            return batch->size;
+    }
     s->cancelled = false;
     if (batch->executes)
         core_route_attached(s, &s->class, now_ns);
@@ -141,6 +145,8 @@ static size_t dispose(struct core_session *s, struct proto_span in, const struct
     s->asks_portal = batch->asks_portal || batch->executes_unbound;
     const bool empty = s->class.local == ROUTER_LOCAL_EMPTY;
     if (s->block == CORE_FAILED && (!batch->all_local || empty)) {
+        if (is_answering(s))
+            return 0;
         const size_t answered = core_failed_answer(s, in, batch, now_ns, a);
         if (answered > 0)
             return answered;
@@ -193,6 +199,8 @@ static size_t dispose(struct core_session *s, struct proto_span in, const struct
 static size_t too_long(struct core_session *s, struct proto_span in, uint64_t now_ns,
                        struct core_actions *a)
 {
+    if ((s->block == CORE_FAILED || s->cancelled) && is_answering(s))
+        return 0;
     if (s->block == CORE_FAILED) {
         s->cancelled = false;
         core_failed_long(s, in, a);
@@ -291,8 +299,6 @@ static size_t next(struct core_session *s, struct proto_span in, uint64_t now_ns
     const uint8_t type = in.base[0];
     if (s->copy_in)
         return copy_message(s, in, a);
-    if (s->backend != NULL && s->backend->body_left > 0 && core_expect_count(s->backend) == 0)
-        return 0; /* a notice is half-way: nothing of ours may come between */
     if (type == 'X') {
         s->said_goodbye = true;
         if (is_answering(s))

@@ -94,15 +94,14 @@ void core_start_batch(struct core_session *s, uint64_t now_ns)
     s->unpins = class->unpins;
     s->releases = class->alone && s->block == CORE_NO_BLOCK ? class->releases : 0;
     s->rolls_back = class->rolls_back;
-    if (class->changes || class->unread)
-        s->settings_hidden = false; /* behind a Flush: what it changes is reported along */
-    if (s->movable && (class->ends || class->rolls_back || class->has_transaction))
-        s->ending = true;
     if (class->forgets_statements || class->unpins || s->releases != 0 ||
         moves_settings(s, class) || (s->movable && s->loggable) ||
         (b->is_replica &&
-         (class->ends || class->rolls_back || class->has_transaction || s->streaming)))
+         (class->ends || class->rolls_back || class->has_transaction || s->streaming))) {
         s->barrier = true;
+        s->ending = s->ending || (s->movable && (class->ends || class->rolls_back ||
+                                                 class->has_transaction || s->streaming));
+    }
     const bool at_start = s->block == CORE_NO_BLOCK && b->status == 'I';
     /* LOCAL: a Sync or an empty text behind others, which changes nothing either. What was
      * executed and answered without its Sync would be missing elsewhere, but in a block. */
