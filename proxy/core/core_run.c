@@ -31,8 +31,9 @@ static void remember_hashes(struct core_session *s, const struct core_batch *bat
     if (s->backend == NULL || core_expect_count(s->backend) == 0) {
         s->hashes_count = 0;
         s->proves = runs;
+    } else {
+        s->proves = s->proves && runs;
     }
-    s->proves = s->proves && runs;
     s->parse_hash = s->hashes_count; /* an unnamed Parse's is the batch's first */
     for (uint32_t i = 0; i < batch->hashes_count && s->hashes_count < CORE_HASHES_MAX; i++)
         s->hashes[s->hashes_count++] = batch->hashes[i];

@@ -53,6 +53,13 @@ static void begin_on_replica(struct core_session *s)
     s->movable = !s->movable_once || s->class.verdict == ROUTER_VERDICT_READ;
 }
 
+static bool in_read_only_block(const struct core_session *s)
+{
+    return s->block == CORE_OPEN || s->begin == ROUTER_BEGIN_READ_ONLY ||
+           (s->settings->flags & ROUTER_SETTING_READ_ONLY) != 0 ||
+           s->class.begin == ROUTER_BEGIN_READ_ONLY;
+}
+
 static void note_write(struct core_session *s)
 {
     if (!s->dirty_block)
@@ -66,11 +73,8 @@ void core_start_batch(struct core_session *s, uint64_t now_ns)
 {
     struct core_backend *b = s->backend;
     const struct router_class *class = &s->class;
-    const bool read_only_block = s->block == CORE_OPEN || s->begin == ROUTER_BEGIN_READ_ONLY ||
-                                 (s->settings->flags & ROUTER_SETTING_READ_ONLY) != 0 ||
-                                 class->begin == ROUTER_BEGIN_READ_ONLY;
     assert(!b->is_replica || class->verdict == ROUTER_VERDICT_READ ||
-           class->verdict == ROUTER_VERDICT_LOCAL || read_only_block || core_is_bound(s) ||
+           class->verdict == ROUTER_VERDICT_LOCAL || in_read_only_block(s) || core_is_bound(s) ||
            s->loggable);
     assert(!b->is_replica || !s->movable || s->movable_once ||
            class->verdict == ROUTER_VERDICT_READ || class->verdict == ROUTER_VERDICT_LOCAL ||
@@ -80,7 +84,8 @@ void core_start_batch(struct core_session *s, uint64_t now_ns)
         begin_on_replica(s);
     const bool first = core_expect_count(b) == 0;
     /* what a replica refuses, writes; what nobody can read may */
-    const bool misread = (core_settings_flags(s) & ROUTER_SETTING_LEXER) != 0; /* warm path */
+    const bool misread =
+        ((s->settings->flags | s->profile->flags) & ROUTER_SETTING_LEXER) != 0; /* warm path */
     if ((class->writes || s->refused || misread) && !b->is_replica)
         note_write(s);
     if (s->dirty_block && core_ends_inside(class))
