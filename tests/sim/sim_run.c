@@ -188,7 +188,7 @@ bool sim_run_settings(struct sim_conn *c, struct proto_span text, bool extended)
 {
     const bool bears_it =
         !sim.clients[c->owner].wild; /* what is sent ahead can be sent elsewhere */
-    if (extended && c->node != 0 && !sim.quiet && bears_it && sim_chance(3)) {
+    if (extended && c->node != 0 && !sim.quiet && bears_it && c->status == 'I' && sim_chance(3)) {
         sim_run_error(c, true, "42704", "unrecognized configuration parameter", "GUC");
         return false;
     }
