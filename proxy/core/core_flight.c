@@ -45,7 +45,8 @@ void core_flight_over(struct core_session *s, uint64_t now_ns, struct core_actio
     s->names_in_flight = s->unnamed_in_flight = s->unnamed_used = s->rows_forwarded =
         s->salt_unique = false;
     s->kept_run = 0;
-    s->replay_swallow = s->named_replayed = 0;
+    /* replay_swallow goes with its ReadyForQuery: behind a Flush more of it may be to come */
+    s->named_replayed = 0;
     s->timed_out = false;
     s->avoid_node = ROUTER_NODE_NONE;
     a->settle = true;
