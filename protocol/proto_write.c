@@ -336,6 +336,7 @@ void proto_write_error(struct proto_writer *w, const struct proto_error_text *e)
     put_field(w, 'M', e->message);
     put_field(w, 'D', e->detail);
     put_field(w, 'H', e->hint);
+    put_field(w, 'R', e->routine);
     put_u8(w, 0);
     end(w, start);
 }

@@ -82,6 +82,7 @@ struct proto_error_text {
     const char *message;
     const char *detail;
     const char *hint;
+    const char *routine; /* by which clients tell apart what has one SQLSTATE */
 };
 void proto_write_error(struct proto_writer *w, const struct proto_error_text *e);
 

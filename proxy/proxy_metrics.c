@@ -139,6 +139,8 @@ static void write_workers(struct metrics *m, const struct stats_worker *w)
          "Statements that a replica refused as writes."},
         {"switchgear_parses_injected", METRICS_COUNTER, w->parses_injected,
          "Prepared statements parsed on a server connection that lacked them."},
+        {"switchgear_shapes_asked", METRICS_COUNTER, w->shapes_asked,
+         "Questions to servers what a prepared statement takes and gives there."},
         {"switchgear_preflights", METRICS_COUNTER, w->preflights,
          "Times that settings were sent ahead of a statement."},
         {"switchgear_pins_asked", METRICS_COUNTER, w->pins_asked,

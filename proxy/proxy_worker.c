@@ -170,6 +170,7 @@ static void publish_core_counters(struct worker *w)
     shared_set(&to->misroutes, from->misroutes);
     shared_set(&to->batches, from->batches);
     shared_set(&to->parses_injected, from->parses_injected);
+    shared_set(&to->shapes_asked, from->shapes_asked);
     shared_set(&to->preflights, from->preflights);
     shared_set(&to->pins_asked, from->pins_asked);
     shared_set(&to->begins_deferred, from->begins_deferred);

@@ -8,6 +8,7 @@
 #include "core_follow.h"
 #include "core_internal.h"
 #include "core_pin.h"
+#include "core_shape.h"
 #include "core_stmt.h"
 
 /* True: the message has been sent. */
@@ -70,6 +71,8 @@ static bool reserved(struct proto_span name)
 /* What a Bind or a Describe is about. */
 struct meant {
     struct core_stmt *stmt; /* of a name that is known */
+    struct core_stmt *sent; /* ... as it is parsed under the settings of now */
+    uint64_t *shape;        /* ... what its client knows of it: core_shape.h */
     struct proto_span name; /* by which the server knows it */
 };
 
@@ -81,11 +84,11 @@ static bool ensure_statement(struct core_session *s, struct proto_span name, str
     *ret = (struct meant){.name = name};
     if (name.size == 0)
         return core_ensure_unnamed(s, a);
-    ret->stmt = core_names_find(s->names, name);
+    ret->stmt = core_names_find_shape(s->names, name, &ret->shape);
     if (ret->stmt != NULL) {
-        struct core_stmt *stmt = core_stmt_under(s, ret->stmt);
-        core_ensure_named(s, a, stmt);
-        ret->name = (struct proto_span){.base = (const uint8_t *)stmt->server_name,
+        ret->sent = core_stmt_under(s, ret->stmt);
+        core_ensure_named(s, a, ret->sent);
+        ret->name = (struct proto_span){.base = (const uint8_t *)ret->sent->server_name,
                                         .size = CORE_SERVER_NAME_SIZE};
     } else if (reserved(name)) { /* nobody reaches our own names by guessing them */
         core_provoke(s, a, CORE_OWN_NO_STATEMENT, name);
@@ -143,15 +146,21 @@ static bool follow_bind(struct core_session *s, const struct proto_bind *bind,
     return true;
 }
 
+/* `next_type`: of the message behind it; 0: it is not here yet. */
 static void emit_bind(struct core_session *s, struct proto_span prefix, uint32_t body_size,
-                      struct core_actions *a)
+                      uint8_t next_type, struct core_actions *a)
 {
     struct proto_bind bind;
     const enum proto_status status = proto_bind_peek(prefix, &bind);
     assert(status == PROTO_OK);
     struct meant meant;
+    const bool good = ensure_statement(s, bind.statement, a, &meant) &&
+                      (meant.stmt == NULL ||
+                       core_shape_at_bind(s, &bind, *meant.shape, meant.sent, next_type, a));
+    if (s->shape != CORE_SHAPE_NONE)
+        return;
     s->executed = true;
-    if (!ensure_statement(s, bind.statement, a, &meant) || !follow_bind(s, &bind, meant.stmt, a)) {
+    if (!good || !follow_bind(s, &bind, meant.stmt, a)) {
         s->stream_drop = true;
         return;
     }
@@ -175,6 +184,8 @@ static void emit_describe(struct core_session *s, struct proto_span message, str
 {
     if (message.base[PROTO_HEADER_SIZE] == 'P') { /* a portal's name is the client's own */
         (void)core_expect_push(s->backend, CORE_EXPECT_DESCRIBE, CORE_FORWARD);
+        if (s->shape_name != NULL)
+            core_shape_expect_portal(s, message);
         core_sink_append(&a->server, message);
         return;
     }
@@ -184,6 +195,8 @@ static void emit_describe(struct core_session *s, struct proto_span message, str
     if (!ensure_statement(s, target.name, a, &meant))
         return;
     (void)core_expect_push(s->backend, CORE_EXPECT_DESCRIBE, CORE_FORWARD);
+    if (meant.stmt != NULL && core_shape_is_new(*meant.shape, *core_lru_shape(s->backend), true))
+        core_shape_expect(s, meant.sent, target.name);
     struct proto_writer w = core_sink_writer(&a->server);
     proto_write_describe(&w, target.what, meant.name);
     core_sink_commit(&a->server, &w);
@@ -269,9 +282,9 @@ static bool emit_odd(struct core_session *s, struct proto_header h, struct proto
     return true;
 }
 
-/* One whole message. */
+/* One whole message; what came behind it goes up to `end`. */
 static void emit_message(struct core_session *s, struct proto_header h, struct proto_span message,
-                         struct core_actions *a)
+                         const uint8_t *end, struct core_actions *a)
 {
     const struct proto_span body = core_span_skip(message, PROTO_HEADER_SIZE);
     struct proto_parse parse;
@@ -298,7 +311,8 @@ static void emit_message(struct core_session *s, struct proto_header h, struct p
             core_emit_parse_named(s, &parse, a);
         return;
     case 'B':
-        emit_bind(s, body, h.body_size, a);
+        emit_bind(s, body, h.body_size,
+                  message.base + message.size < end ? message.base[message.size] : 0, a);
         s->stream_drop = false;
         return;
     case 'D':
@@ -388,7 +402,9 @@ static bool emit_long(struct core_session *s, struct proto_header h, struct prot
     s->stream_drop = false;
     if (h.type == 'B') {
         s->unsynced = true;
-        emit_bind(s, prefix, h.body_size, a);
+        emit_bind(s, prefix, h.body_size, 0, a);
+        if (s->shape != CORE_SHAPE_NONE)
+            return false;
     } else if (h.type == 'Q' || h.type == 'F') {
         emit_query(s, in, behind_ours, a);
     } else {
@@ -430,6 +446,8 @@ static void flush(struct core_session *s, uint8_t last_type, struct core_actions
 size_t core_emit(struct core_session *s, struct proto_span in, struct core_actions *a)
 {
     assert(s->emitting && s->backend != NULL);
+    if (s->shape == CORE_SHAPE_ASKED)
+        return 0;
     size_t pos = 0;
     uint8_t last_type = 0;
     if (s->lent_before) {
@@ -456,8 +474,11 @@ size_t core_emit(struct core_session *s, struct proto_span in, struct core_actio
             }
             break;
         }
-        emit_message(s, h, (struct proto_span){.base = rest.base, .size = size}, a);
+        emit_message(s, h, (struct proto_span){.base = rest.base, .size = size}, in.base + in.size,
+                     a);
         core_expect_fakes(s->backend, a);
+        if (s->shape != CORE_SHAPE_NONE)
+            break; /* the same message again, when the answer is here */
         pos += size;
         last_type = h.type;
         if (s->streaming && ends_batch(h.type)) {

@@ -6,6 +6,7 @@
 
 #include "core_begin.h"
 #include "core_internal.h"
+#include "core_shape.h"
 #include "core_stmt.h"
 
 void core_not_in_flight(struct core_session *s, uint8_t node)
@@ -59,6 +60,7 @@ void core_forget_flight(struct core_session *s)
     s->names_in_flight = s->unnamed_in_flight = s->unnamed_used = s->rows_forwarded = false;
     s->barrier = s->error_seen = s->preflight_alone = s->salt_unique = s->group_failed = false;
     s->ready_held = s->settings_fly = s->settings_hidden = false;
+    core_shape_forget(s);
     s->batch_left = s->kept_run = 0;
 }
 
@@ -108,11 +110,14 @@ void core_replay_ends(struct core_session *s)
     s->avoid_node = ROUTER_NODE_NONE;
 }
 
-/* Nothing that counts of the oldest batch was forwarded, and all of what is in flight is kept. */
+/* Nothing that counts of the oldest batch was forwarded, and all of what is in flight is kept. What
+ * waits for a description is still in front of what came since. */
 static bool is_whole(const struct core_session *s)
 {
-    return s->replayable && !s->rows_forwarded && s->phase == CORE_QUERY && !s->emitting &&
-           s->stream_left == 0 && s->kept != NULL && s->backend->body_left == 0;
+    const bool stopped = s->shape != CORE_SHAPE_NONE && !s->streaming;
+    const bool kept = stopped || (s->kept != NULL && !s->emitting);
+    return kept && s->replayable && !s->rows_forwarded && s->phase == CORE_QUERY &&
+           s->stream_left == 0 && s->backend->body_left == 0;
 }
 
 bool core_may_replay(const struct core_session *s)

@@ -48,6 +48,8 @@ static const struct own_error {
         {"0A000", "this statement would act on a replica instead of the primary", NULL,
          "Run it first in its READ ONLY transaction, or in one that is not READ ONLY."},
     [CORE_OWN_CANCELLED] = {"57014", "canceling statement due to user request", NULL, NULL},
+    /* PostgreSQL's own: drivers know it by this, and by the function that it comes from */
+    [CORE_OWN_OTHER_SHAPE] = {"0A000", "cached plan must not change result type", NULL, NULL},
     [CORE_OWN_QUERY_TIMEOUT] = {"57014", "canceling statement due to query_timeout", NULL, NULL},
     [CORE_OWN_NO_BLOCKS] = {"0A000", "transaction blocks not allowed in statement pooling mode",
                             NULL,
@@ -61,7 +63,11 @@ void core_own_error_write(struct core_session *s, enum core_own_error error, con
     const struct own_error *own = &own_errors[error];
     char message[CORE_NAME_SIZE_MAX + 128];
     struct proto_error_text text = {
-        .severity = "ERROR", .sqlstate = own->sqlstate, .message = own->message, .hint = own->hint};
+        .severity = "ERROR",
+        .sqlstate = own->sqlstate,
+        .message = own->message,
+        .hint = own->hint,
+        .routine = error == CORE_OWN_OTHER_SHAPE ? "RevalidateCachedQuery" : NULL};
     if (own->rest != NULL) {
         (void)snprintf(message, sizeof(message), "%s\"%s\"%s", own->message, name, own->rest);
         text.message = message;
@@ -181,13 +187,18 @@ void core_refuse_parse(struct core_session *s, struct core_actions *a,
 
 void core_ensure_named(struct core_session *s, struct core_actions *a, struct core_stmt *stmt)
 {
-    const bool has_it = core_lru_touch(s->backend, stmt->digest);
-    if (has_it && !s->replan)
-        return;
-    if (has_it)
+    if (!core_lru_touch(s->backend, stmt->digest))
+        core_list_in_backend(s, a, stmt);
+    else if (s->replan)
         core_inject_close(s, a, core_span(stmt->server_name), stmt);
     else
-        core_list_in_backend(s, a, stmt);
+        return;
+    core_inject_named(s, a, stmt);
+}
+
+void core_inject_named(struct core_session *s, struct core_actions *a, struct core_stmt *stmt)
+{
+    *core_lru_shape(s->backend) = 0;
     core_inject_stmt(a, core_span(stmt->server_name), stmt);
     struct core_expect *e = core_expect_push(s->backend, CORE_EXPECT_PARSE, CORE_SWALLOW);
     e->stmt = core_stmt_hold(stmt);

@@ -156,6 +156,7 @@ enum core_own_error {
     CORE_OWN_PIN_ON_REPLICA,
     CORE_OWN_ACT_ON_REPLICA,
     CORE_OWN_QUERY_TIMEOUT,
+    CORE_OWN_OTHER_SHAPE,
     CORE_OWN_CANCELLED,
     CORE_OWN_NO_BLOCKS,
     CORE_OWN_COUNT
@@ -181,6 +182,8 @@ void core_provoke(struct core_session *s, struct core_actions *a, enum core_own_
 void core_refuse_parse(struct core_session *s, struct core_actions *a,
                        const struct proto_parse *parse);
 void core_ensure_named(struct core_session *s, struct core_actions *a, struct core_stmt *stmt);
+/* Parses it; the backend's list has it already, as what was used last. */
+void core_inject_named(struct core_session *s, struct core_actions *a, struct core_stmt *stmt);
 bool core_ensure_unnamed(struct core_session *s, struct core_actions *a);
 
 /* ---- core_emit.c ---- */

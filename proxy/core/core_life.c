@@ -10,6 +10,7 @@
 #include "core_internal.h"
 #include "core_pin.h"
 #include "core_settings.h"
+#include "core_shape.h"
 #include "core_stmt.h"
 
 /* ---- life ---- */
@@ -114,6 +115,7 @@ void core_detach(struct core_session *s)
     core_follow_detach(s);
     core_deallocate_detach(s);
     core_lend_detach(s);
+    core_shape_forget(s);
     b->last_session_id = s->id;
     b->session = NULL;
     s->backend = NULL;

@@ -11,6 +11,7 @@
 #include "core_internal.h"
 #include "core_pin.h"
 #include "core_settings.h"
+#include "core_shape.h"
 
 enum { INSPECT_MAX = 16 * 1024 * 1024 }; /* an error may quote a whole statement */
 
@@ -104,11 +105,16 @@ static enum core_verdict on_plain(struct core_backend *b, uint8_t type, struct p
     case '3':
         return e->kind == CORE_EXPECT_CLOSE ? answer(b, type, true) : CORE_VERDICT_BAD;
     case 't':
-        e->seen_t = true;
-        return e->kind == CORE_EXPECT_DESCRIBE ? answer(b, type, false) : CORE_VERDICT_BAD;
     case 'n':
-        return e->kind == CORE_EXPECT_DESCRIBE ? answer(b, type, true) : CORE_VERDICT_BAD;
+        if (e->kind != CORE_EXPECT_DESCRIBE)
+            return CORE_VERDICT_BAD;
+        e->seen_t = true;
+        if (e->shaped)
+            core_shape_described(b, type, body);
+        return answer(b, type, type == 'n');
     case 'T':
+        if (e->shaped)
+            core_shape_described(b, type, body);
         if (e->kind == CORE_EXPECT_DESCRIBE)
             return answer(b, type, true);
         if (core_splice_covers(e))
@@ -360,7 +366,8 @@ static size_t relay(struct core_backend *b, struct proto_span in, uint64_t now_n
         const size_t size = PROTO_HEADER_SIZE + (size_t)h.body_size;
         const bool inspect = h.type == 'Z' || h.type == 'E' || h.type == 'S' || h.type == 'A' ||
                              (h.type == 'C' && (is_followed(b) || drops_statements(b))) ||
-                             (h.type == 'D' && is_asked(b));
+                             (h.type == 'D' && is_asked(b)) ||
+                             ((h.type | 0x20) == 't' && core_shape_is_awaited(b));
         if (inspect && rest.size < size && size <= INSPECT_MAX)
             break;
         if (inspect && rest.size < size) { /* absurd for these three */
@@ -415,7 +422,12 @@ struct core_actions *core_server_data(struct core_backend *b, struct proto_span 
     struct core_session *s = b->session;
     if (s == NULL || s->phase == CORE_DOOMED)
         return a;
-    if (b->preflight_done) {
+    if (s->shape == CORE_SHAPE_ANSWERED) {
+        s->shape = CORE_SHAPE_NONE;
+        if (core_expect_count(b) == 0 && !s->emitting)
+            core_flight_over(s, now_ns, a); /* an error: the rest of the batch is skipped */
+        core_pump(s, (struct proto_span){0}, now_ns, a); /* the Bind that waited for it */
+    } else if (b->preflight_done) {
         b->preflight_done = false;
         core_preflight_over(s, now_ns, a);
     } else if (core_expect_count(b) == 0 && !b->fatal_seen && !s->preflight) {

@@ -54,6 +54,9 @@ static void skip_to_sync(struct core_backend *b, struct core_actions *a)
         s->skipping = true;
         s->emitting = s->streaming = false;
         s->batch_left = 0;
+        if (s->shape == CORE_SHAPE_ASKED)
+            s->shape = CORE_SHAPE_ANSWERED; /* what waits for it is skipped */
+        s->shape_parsed = false;
     }
 }
 

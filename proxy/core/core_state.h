@@ -90,9 +90,11 @@ struct core_expect {
     bool in_backend;      /* undo: the backend's list was told (PARSE adds, CLOSE removes) */
     bool behind_ours;     /* QUERY: something of ours was put in front of it */
     bool seen_t;          /* DESCRIBE: ParameterDescription came, T or n is next */
+    bool shaped;          /* DESCRIBE: what it says of `stmt` and `name` is kept: core_shape.c */
     uint8_t follow;       /* enum core_follow: what its CommandComplete changes of the settings */
     uint8_t ahead;        /* enum core_ahead: it is no message of the client's */
-    uint32_t completed;   /* CommandCompletes so far: the statement of `changes` that is next */
+    uint32_t completed;   /* CommandCompletes so far: the statement of `changes` that is next;
+                             shaped: of the parameters */
     struct router_changes *changes; /* owned, or NULL */
     struct core_stmt *stmt;         /* one reference, or NULL */
     char *name;                     /* the client's name, owned; NULL: none */
@@ -174,6 +176,9 @@ enum core_block_state {
     CORE_FAILED,   /* it failed while no server knew of it: we answer until it ends */
 };
 
+/* The backend is asked what the statement of the next Bind looks like there. */
+enum core_shape { CORE_SHAPE_NONE, CORE_SHAPE_ASKED, CORE_SHAPE_ANSWERED };
+
 /* How a client's connection is, or may be, protected; the shell begins with one of the first three.
  */
 enum core_tls {
@@ -205,6 +210,7 @@ struct core_session {
     struct core_bound *bound;              /* what portals will change: core_bound.c */
     struct core_block *lent; /* names of statements that SQL was lent, each with NUL: core_lend.c */
     char *bound_deallocate;  /* the statement that a bound DEALLOCATE will drop, or NULL */
+    char *shape_name;        /* whose portal the next message describes, or NULL */
     uint64_t salt_id;        /* of salt_unique */
     uint8_t local_salt[CORE_DIGEST_SIZE]; /* of SET LOCAL search_path and the like */
 
@@ -313,6 +319,8 @@ struct core_session {
     bool said_goodbye;   /* Terminate came: it did not just vanish */
     bool cancelled;      /* before anything of the batch was sent: it fails when its turn comes */
     bool cancel_denied;  /* ... and that is so for its server too: 57014 */
+    uint8_t shape;       /* enum core_shape: sending has stopped in front of a Bind */
+    bool shape_parsed;   /* ... whose statement the backend has parsed just now */
     bool timed_out;      /* what runs is being cancelled for query_timeout */
 
     uint32_t hashes_count;
@@ -383,6 +391,7 @@ struct core_counters {
     uint64_t statements, batches, reads_missed, retries, learned, misroutes;
     uint64_t parses_injected, closes_injected, preflights, begins_deferred, local_answers;
     uint64_t blocks_moved;     /* from a replica to the primary, at their first write */
+    uint64_t shapes_asked;     /* questions to a server, what a statement looks like there */
     uint64_t pins_asked;       /* questions to a server, whether a pin is still needed */
     uint64_t settings_refused; /* by a replica: the primary took over */
     uint64_t errors_made, pins[ROUTER_REASON_COUNT];

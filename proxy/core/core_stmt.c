@@ -185,6 +185,7 @@ struct core_names {
     struct core_name {
         char *name; /* NULL: free */
         struct core_stmt *stmt;
+        uint64_t shape;
         uint32_t size;
         uint32_t hash;
     } slots[];
@@ -218,6 +219,13 @@ static struct core_name *slot_of(struct core_names *names, struct proto_span nam
 
 struct core_stmt *core_names_find(const struct core_names *names, struct proto_span name)
 {
+    uint64_t *shape;
+    return core_names_find_shape(names, name, &shape);
+}
+
+struct core_stmt *core_names_find_shape(const struct core_names *names, struct proto_span name,
+                                        uint64_t **ret_shape)
+{
     name = told(name);
     if (names == NULL)
         return NULL;
@@ -225,7 +233,9 @@ struct core_stmt *core_names_find(const struct core_names *names, struct proto_s
         const struct core_names *in;
         struct core_names *out;
     } cast = {.in = names};
-    return slot_of(cast.out, name, name_hash(name))->stmt;
+    struct core_name *slot = slot_of(cast.out, name, name_hash(name));
+    *ret_shape = &slot->shape;
+    return slot->stmt;
 }
 
 bool core_statement_read(const struct core_session *s, struct proto_span name,
@@ -335,6 +345,7 @@ struct core_lru {
     uint16_t free; /* chained by `chain` */
     uint16_t heads[256];
     struct core_lru_entry {
+        uint64_t shape;
         uint8_t digest[CORE_DIGEST_SIZE];
         uint16_t newer, older, chain;
     } entries[];
@@ -413,6 +424,18 @@ bool core_lru_touch(struct core_backend *b, const uint8_t digest[CORE_DIGEST_SIZ
     return true;
 }
 
+uint64_t *core_lru_shape(struct core_backend *b)
+{
+    assert(b->stmts != NULL && b->stmts->newest != LRU_NONE);
+    return &b->stmts->entries[b->stmts->newest].shape;
+}
+
+uint64_t *core_lru_shape_of(struct core_backend *b, const uint8_t digest[CORE_DIGEST_SIZE])
+{
+    const uint16_t i = b->stmts != NULL ? lru_find(b->stmts, digest) : LRU_NONE;
+    return i != LRU_NONE ? &b->stmts->entries[i].shape : NULL;
+}
+
 void core_lru_remove(struct core_backend *b, const uint8_t digest[CORE_DIGEST_SIZE])
 {
     struct core_lru *lru = b->stmts;
@@ -445,6 +468,7 @@ bool core_lru_add(struct core_backend *b, const uint8_t digest[CORE_DIGEST_SIZE]
     const uint16_t i = lru->free;
     struct core_lru_entry *e = &lru->entries[i];
     lru->free = e->chain;
+    e->shape = 0;
     memcpy(e->digest, digest, CORE_DIGEST_SIZE);
     e->chain = lru->heads[digest[0]];
     lru->heads[digest[0]] = i;

@@ -41,6 +41,9 @@ bool core_statement_read(const struct core_session *s, struct proto_span name,
 
 /* A client's names. */
 struct core_stmt *core_names_find(const struct core_names *names, struct proto_span name);
+/* ... and what its client was told of it: core_shape.h. Borrowed until names change. */
+struct core_stmt *core_names_find_shape(const struct core_names *names, struct proto_span name,
+                                        uint64_t **ret_shape);
 /* Takes one reference of stmt. False: too many names. */
 bool core_names_set(struct core_session *s, struct proto_span name, struct core_stmt *stmt);
 /* Returns the statement with its reference, or NULL. */
@@ -52,6 +55,10 @@ bool core_lru_touch(struct core_backend *b, const uint8_t digest[CORE_DIGEST_SIZ
 /* Adds; when that needs room, *ret_evicted gets the digest that fell out and true is returned. */
 bool core_lru_add(struct core_backend *b, const uint8_t digest[CORE_DIGEST_SIZE],
                   uint8_t ret_evicted[CORE_DIGEST_SIZE]);
+/* What the statement that was touched or added last looks like there. */
+uint64_t *core_lru_shape(struct core_backend *b);
+/* ... or this one; NULL: it is not there. */
+uint64_t *core_lru_shape_of(struct core_backend *b, const uint8_t digest[CORE_DIGEST_SIZE]);
 void core_lru_remove(struct core_backend *b, const uint8_t digest[CORE_DIGEST_SIZE]);
 void core_lru_clear(struct core_backend *b);
 void core_server_name(const uint8_t digest[CORE_DIGEST_SIZE], char ret[CORE_SERVER_NAME_SIZE + 1]);

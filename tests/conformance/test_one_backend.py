@@ -320,3 +320,43 @@ def test_a_stale_plan_is_told_to_whom_no_description_comes(lone):
         assert types(w.run(parse("again", "select * from retyped"), sync())) == "1Z"
         assert values(w.run(bind("", "again") + execute() + sync())) == ["65"]
         w.run(query("drop table retyped"))
+
+
+def test_a_kept_description_is_refused_by_a_connection_that_parses_the_text_now(lone, forgetful):
+    with login(lone) as w, login(lone) as other:
+        make(other, "drop table if exists retyped", "create table retyped (a int)",
+             "insert into retyped values (65)")
+        run = bind("", "st") + execute() + sync()
+        assert types(w.run(parse("st", "select * from retyped"), describe("S", "st"), sync())) == "1tTZ"
+        forgetful()
+        assert values(w.run(run)) == ["65"]  # it still holds there
+        make(other, "alter table retyped alter column a type text")
+        forgetful()
+        for _ in range(2):
+            error = error_of(w.run(run))[0]
+            assert (error["C"], error["R"]) == ("0A000", "RevalidateCachedQuery")
+        # another client's plan is not the one that was described either
+        assert types(other.run(parse("new", "select * from retyped"), describe("S", "new"), sync())) == "1tTZ"
+        assert values(other.run(bind("", "new") + execute() + sync())) == ["65"]
+        assert error_of(w.run(run))[0]["C"] == "0A000"
+        # and it fails a block, before anything behind it runs
+        w.run(query("begin"))
+        assert types(w.run(run))[-1] == "Z" and error_of(w.run(query("select 1")))[0]["C"] == "25P02"
+        w.run(query("rollback"))
+        assert types(w.run(parse("st2", "select * from retyped"), describe("S", "st2"), sync())) == "1tTZ"
+        assert values(w.run(bind("", "st2") + execute() + sync())) == ["65"]
+        make(other, "drop table retyped")
+
+
+@pytest.mark.invariant
+def test_a_write_whose_parameters_are_of_another_type_now_is_not_done(lone, forgetful):
+    with login(lone) as w, login(lone) as other:
+        make(other, "drop table if exists retyped", "create table retyped (a int)")
+        text = "insert into retyped values ($1)"
+        assert types(w.run(parse("st", text), describe("S", "st"), sync())) == "1tnZ"
+        make(other, "alter table retyped alter column a type text")
+        forgetful()
+        answers = w.run(bind("", "st", ("65",)) + execute() + sync())
+        assert error_of(answers)[0]["C"] == "0A000"
+        assert values(other.run(query("select count(*) from retyped"))) == ["0"]
+        make(other, "drop table retyped")

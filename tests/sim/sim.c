@@ -18,7 +18,7 @@ struct sim sim;
 static jmp_buf on_failure;
 static bool canary;
 static int traced = -2;
-static uint64_t total_counters[9];
+static uint64_t total_counters[10];
 
 static uint64_t routes[CORE_ROUTE_COUNTERS];
 
@@ -371,7 +371,8 @@ static void count_up(void)
     const struct core_counters *k = &sim.worker.counters;
     const uint64_t now[] = {k->batches,         k->retries,         k->learned,
                             k->preflights,      k->misroutes,       k->parses_injected,
-                            k->closes_injected, k->begins_deferred, k->blocks_moved};
+                            k->closes_injected, k->begins_deferred, k->blocks_moved,
+                            k->shapes_asked};
     for (size_t i = 0; i < sizeof(now) / sizeof(now[0]); i++)
         total_counters[i] += now[i];
 }
@@ -512,9 +513,9 @@ int main(int argc, char **argv)
             run(seed, STEPS);
     }
     printf("batches %lu, retries %lu, learned %lu, preflights %lu, misroutes %lu, parses injected "
-           "%lu, closes injected %lu, deferred %lu, moved %lu\n",
+           "%lu, closes injected %lu, deferred %lu, moved %lu, shapes asked %lu\n",
            total_counters[0], total_counters[1], total_counters[2], total_counters[3],
            total_counters[4], total_counters[5], total_counters[6], total_counters[7],
-           total_counters[8]);
+           total_counters[8], total_counters[9]);
     return 0;
 }

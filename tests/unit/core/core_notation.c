@@ -102,8 +102,9 @@ static void encode_server(struct proto_writer *w, char type, char *text)
     case 'S':
         proto_write_parameter_status(w, span_of(text), span_of(second != NULL ? second : ""));
         return;
-    case 't':
-        plain(w, 't', "\0\0", 2);
+    case 't': /* t(x): one parameter, of the type x */
+        plain(w, 't', text[0] != '\0' ? (char[]){0, 1, 0, 0, 0, text[0]} : "\0\0",
+              text[0] != '\0' ? 6 : 2);
         return;
     case 'G':
     case 'H':

@@ -251,8 +251,10 @@ static void a_replica_lost_behind_a_flush_is_not_missed(void **state)
     story_server_dies(st, 1);
     story_expect(st, "close replica\n");
     story_client(st, "B(a) E S");
-    story_server(st, 1, "1 2 C(BEGIN) 1 2 D(1) C(SELECT 1) Z(T)");
-    story_expect(st, "replica: P(|BEGIN) B() E P(sg|SELECT 1) B(sg) E S\n"
+    story_server(st, 1, "1 2 C(BEGIN) 1 t T(a)");
+    story_server(st, 1, "2 D(1) C(SELECT 1) Z(T)");
+    story_expect(st, "replica: P(|BEGIN) B() E P(sg|SELECT 1) D(Ssg) H\n"
+                     "replica: B(sg) E S\n"
                      "client: 2 D(1) C(SELECT 1) Z(T)\n");
 }
 

@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: PostgreSQL
+ *
+ * core_shape: see the header. All of it is cold: a description is looked at once for each name and
+ * for each statement of a backend.
+ */
+#include "core_shape.h"
+
+#include "core_internal.h"
+#include "core_stmt.h"
+
+enum {
+    NOTHING = 1,      /* half a number: no columns, or no parameters; it will never have any */
+    COLUMN_SIZE = 18, /* behind its name */
+    COLUMN_TYPE = 6,  /* its table and its number there may differ: the server compares neither */
+    COLUMN_FORMAT = 16,
+};
+
+/* ---- numbers ---- */
+
+static uint32_t hash(uint32_t h, struct proto_span bytes)
+{
+    for (size_t i = 0; i < bytes.size; i++)
+        h = (h ^ bytes.base[i]) * 16777619u; /* FNV-1a */
+    return h;
+}
+
+static uint32_t known(uint32_t h)
+{
+    return h > NOTHING ? h : h + NOTHING + 1;
+}
+
+/* What PostgreSQL compares of a result: names, types, their sizes and modifiers. */
+static uint32_t hash_columns(struct proto_span body)
+{
+    uint32_t h = hash(2166136261u, (struct proto_span){.base = body.base, .size = 2});
+    for (size_t pos = 2; pos < body.size;) {
+        const uint8_t *end = memchr(body.base + pos, 0, body.size - pos);
+        const size_t name_size = end != NULL ? (size_t)(end - body.base) - pos + 1 : 0;
+        if (end == NULL || body.size - pos - name_size < COLUMN_SIZE)
+            return known(hash(h, core_span_skip(body, pos))); /* no protocol; the client will see */
+        const uint8_t *column = end + 1;
+        h = hash(h, (struct proto_span){.base = body.base + pos, .size = name_size});
+        h = hash(h, (struct proto_span){.base = column + COLUMN_TYPE,
+                                        .size = COLUMN_FORMAT - COLUMN_TYPE});
+        pos += name_size + COLUMN_SIZE;
+    }
+    return known(h);
+}
+
+static bool half_differs(uint32_t told, uint32_t there)
+{
+    return told > NOTHING && there != 0 && told != there;
+}
+
+static bool half_lacks(uint32_t told, uint32_t there)
+{
+    return told > NOTHING && there == 0;
+}
+
+/* Of what both know. */
+static bool differs(uint64_t told, uint64_t there)
+{
+    return half_differs((uint32_t)told, (uint32_t)there) ||
+           half_differs((uint32_t)(told >> 32), (uint32_t)(there >> 32));
+}
+
+static bool lacks(uint64_t told, uint64_t there)
+{
+    return half_lacks((uint32_t)told, (uint32_t)there) ||
+           half_lacks((uint32_t)(told >> 32), (uint32_t)(there >> 32));
+}
+
+static void put(uint64_t *shape, uint8_t type, uint32_t part)
+{
+    if (type == 't')
+        *shape = (uint64_t)part << 32 | (uint32_t)*shape;
+    else
+        *shape = (*shape & ~(uint64_t)UINT32_MAX) | part;
+}
+
+/* ---- before a Bind ---- */
+
+static void ask(struct core_session *s, struct core_stmt *stmt, struct core_actions *a)
+{
+    struct proto_writer w = core_sink_writer(&a->server);
+    proto_write_describe(&w, 'S', core_span(stmt->server_name));
+    proto_write_flush(&w);
+    core_sink_commit(&a->server, &w);
+    struct core_expect *e = core_expect_push(s->backend, CORE_EXPECT_DESCRIBE, CORE_SWALLOW);
+    e->shaped = true;
+    e->stmt = core_stmt_hold(stmt);
+    s->shape = CORE_SHAPE_ASKED;
+    s->worker->counters.shapes_asked++;
+}
+
+bool core_shape_fits(struct core_session *s, uint64_t told, struct core_stmt *stmt,
+                     struct core_actions *a)
+{
+    const uint64_t there = *core_lru_shape(s->backend);
+    const bool parsed = s->shape_parsed;
+    s->shape_parsed = false;
+    if (differs(told, there)) {
+        if (parsed) {
+            core_provoke(s, a, CORE_OWN_OTHER_SHAPE, core_span(""));
+            return false;
+        }
+        core_inject_close(s, a, core_span(stmt->server_name), stmt);
+        core_inject_named(s, a, stmt);
+        s->shape_parsed = true;
+    } else if (!lacks(told, there)) {
+        return true;
+    }
+    ask(s, stmt, a);
+    return false;
+}
+
+/* ---- descriptions ---- */
+
+void core_shape_expect(struct core_session *s, struct core_stmt *stmt, struct proto_span name)
+{
+    struct core_backend *b = s->backend;
+    struct core_expect *e = core_expect_at(b, core_expect_count(b) - 1);
+    assert(e->kind == CORE_EXPECT_DESCRIBE);
+    e->shaped = true;
+    e->stmt = core_stmt_hold(stmt);
+    e->name = core_copy_name(name);
+}
+
+void core_shape_remember(struct core_session *s, struct proto_span name)
+{
+    free(s->shape_name);
+    s->shape_name = core_copy_name(name);
+}
+
+void core_shape_expect_portal(struct core_session *s, struct proto_span message)
+{
+    const struct proto_span name = core_span(s->shape_name);
+    struct core_stmt *stmt = core_names_find(s->names, name);
+    if (stmt != NULL && message.base[PROTO_HEADER_SIZE + 1] == '\0') /* the unnamed portal */
+        core_shape_expect(s, core_stmt_under(s, stmt), name);
+    free(s->shape_name);
+    s->shape_name = NULL;
+}
+
+static bool is_same_text(const struct core_stmt *a, const struct core_stmt *b)
+{
+    return a->text_size == b->text_size && a->types_size == b->types_size &&
+           memcmp(a->data, b->data, (size_t)a->text_size + 1 + a->types_size) == 0;
+}
+
+/* Is the statement about to be parsed again there, so that this is of the one before? */
+static bool is_outdated(struct core_backend *b, const struct core_stmt *stmt)
+{
+    for (uint32_t i = 1; i < core_expect_count(b); i++) {
+        const struct core_expect *e = core_expect_at(b, i);
+        if (e->kind == CORE_EXPECT_PARSE && e->stmt != NULL &&
+            memcmp(e->stmt->digest, stmt->digest, CORE_DIGEST_SIZE) == 0)
+            return true;
+    }
+    return false;
+}
+
+static void record(struct core_backend *b, const struct core_expect *e, uint8_t type, uint32_t part)
+{
+    uint64_t *there = is_outdated(b, e->stmt) ? NULL : core_lru_shape_of(b, e->stmt->digest);
+    if (there != NULL)
+        put(there, type, part);
+    if (e->name == NULL || b->session == NULL)
+        return;
+    uint64_t *told;
+    const struct core_stmt *stmt =
+        core_names_find_shape(b->session->names, core_span(e->name), &told);
+    if (stmt != NULL && is_same_text(stmt, e->stmt)) /* not closed and given again since */
+        put(told, type, part);
+}
+
+void core_shape_described(struct core_backend *b, uint8_t type, struct proto_span body)
+{
+    const struct core_expect *e = core_expect_head(b);
+    if (type == 'T')
+        record(b, e, type, hash_columns(body));
+    else if (type == 'n' || body.size <= 2)
+        record(b, e, type, NOTHING);
+    else
+        record(b, e, type, known(hash(2166136261u, body)));
+    if (type != 't' && e->action == CORE_SWALLOW && b->session != NULL &&
+        b->session->shape == CORE_SHAPE_ASKED)
+        b->session->shape = CORE_SHAPE_ANSWERED;
+}

@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: PostgreSQL
+ *
+ * core_shape: what a prepared statement takes and gives, as its client was told. For the session
+ * core alone.
+ *
+ * PostgreSQL fixes it at Parse: when a table changes, Bind fails with 0A000, "cached plan must not
+ * change result type", and drivers that keep descriptions (asyncpg, JDBC, lib/pq) prepare anew.
+ * Here another connection may have parsed the text later than the client did, or does so now, and
+ * would take parameters and give rows that the client reads as what they are not. So the last
+ * description is remembered, as a number, of each name of a client and of each statement of a
+ * backend. Before a Bind whose result is not described the two are compared. Where the backend's
+ * is not known, it is asked, and the batch goes on behind its answer (Describe, Flush); where they
+ * differ, the backend parses the text once more, and if it still is another, the Bind fails as
+ * PostgreSQL would have it.
+ *
+ * A number has two halves: the low one for the columns (or that there are none), the high one for
+ * the parameters. A half that is 0 is not known; one that says "none" fits all, as such a text
+ * never has any. Source: chapter 55.2.3 of the manual; RowDescription and ParameterDescription
+ * in 55.7.
+ */
+#ifndef CORE_SHAPE_H
+#define CORE_SHAPE_H
+
+#include <stdlib.h>
+
+#include "core_stmt.h"
+#include "proto_message.h"
+
+/* Would a description tell something that is not known of one of the two, or what differs?
+ * `statement`: one of a statement, which tells parameters too. */
+static inline bool core_shape_is_new(uint64_t told, uint64_t there, bool statement)
+{
+    const uint64_t mask = statement ? UINT64_MAX : UINT32_MAX;
+    return ((told ^ there) & mask) != 0 || (uint32_t)told == 0 || (statement && told >> 32 == 0);
+}
+
+/* In front of a Bind of `stmt`, which the backend has (and used last). `told`: what its client
+ * knows of it. False: the Bind does not go, or not yet (s->shape: CORE_SHAPE_ASKED). */
+bool core_shape_fits(struct core_session *s, uint64_t told, struct core_stmt *stmt,
+                     struct core_actions *a);
+
+/* The next message will describe the portal of the statement that the client calls `name`. */
+void core_shape_remember(struct core_session *s, struct proto_span name);
+
+/* In front of a Bind, as above; `next_type`: of the message behind it, 0: it is not here yet. A
+ * client that is told next what it gets need not have known it. */
+static inline bool core_shape_at_bind(struct core_session *s, const struct proto_bind *bind,
+                                      uint64_t told, struct core_stmt *stmt, uint8_t next_type,
+                                      struct core_actions *a)
+{
+    const uint64_t there = *core_lru_shape(s->backend);
+    if (next_type != 'D')
+        return told == there || core_shape_fits(s, told, stmt, a);
+    if (bind->portal.size == 0 && core_shape_is_new(told, there, false))
+        core_shape_remember(s, bind->statement);
+    return true;
+}
+
+/* The Describe that is expected last is this one of a portal, whose statement was remembered. */
+void core_shape_expect_portal(struct core_session *s, struct proto_span message);
+
+/* The Describe that is expected last is of this statement, under the client's `name`. */
+void core_shape_expect(struct core_session *s, struct core_stmt *stmt, struct proto_span name);
+
+/* ParameterDescription, RowDescription or NoData came for the head of what is expected. */
+void core_shape_described(struct core_backend *b, uint8_t type, struct proto_span body);
+
+/* Does the head of what is expected want to see a description whole? */
+static inline bool core_shape_is_awaited(const struct core_backend *b)
+{
+    return b->expect_head != b->expect_tail &&
+           b->expect[b->expect_head & (b->expect_capacity - 1)].shaped;
+}
+
+/* What was under way is over. */
+static inline void core_shape_forget(struct core_session *s)
+{
+    s->shape = CORE_SHAPE_NONE;
+    s->shape_parsed = false;
+    if (s->shape_name != NULL) {
+        free(s->shape_name);
+        s->shape_name = NULL;
+    }
+}
+
+#endif
