@@ -86,7 +86,11 @@ script("COPY OUT", (36,), Q("copy other_fixed to stdout"),
        Q("copy (select * from fixed where id < 9 order by id) to stdout (format csv, header)"))
 script("COPY OUT in binary", (36,), Q("copy (select 1::int4, 'x'::text) to stdout (format binary)"))
 script("COPY OUT with an error in the middle", (36,),
-       Q("copy (select 1 / (5 - id) from fixed order by id) to stdout"), Q("select 1"))
+       Turn(Q("copy (select 1 / (5 - i) from generate_series(1, 9) i) to stdout"), until="ddddEZ"),
+       Q("select 1"))
+script("COPY OUT with an error when most of it has left", (36,),
+       Turn(Q("copy (select repeat('p', 90), 1 / (2000 - i) from generate_series(1, 2001) i) to stdout"),
+            until="d" * 1999 + "EZ"), Q("select 1"))
 script("COPY OUT of many rows", (36,),
        Q("copy (select id, payload from fixed, generate_series(1, 60)) to stdout"), cuts=False)
 script("COPY OUT by an extended statement", (36,),

@@ -13,7 +13,7 @@ from wire import Wire, error_fields, query, startup, sync
 
 USER, DATABASE = "app", "app"
 LAST_WORDS = "the end of the script"
-SILENCE = 10  # seconds after which a peer that owes an answer is taken to hang
+SILENCE = 30  # seconds after which a peer that owes an answer is taken to hang
 
 MODES = ("session", "transaction")
 SCRIPTS = {}  # name -> Script, in the order of definition

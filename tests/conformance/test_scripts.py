@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: PostgreSQL
 """Every script is spoken to PostgreSQL and through the proxy: whole, byte by byte, cut at random,
-with another client in between, and with the server's bytes cut. The answers must be the same."""
+with another client in between, and with the server's bytes cut. The answers must be the same.
+
+No second try for any of these (docs/decisions/0017): alone, a script meets servers that no other
+script was on before, so what differs in a whole run only would pass.
+"""
 import zlib
 
 import pytest
@@ -13,15 +17,21 @@ import scripts_startup  # noqa: F401
 from talk import DATABASE, SCRIPTS, USER, Talker, at_random, byte_by_byte, difference, speak, whole
 from wire import bind, execute, parse, query, startup, sync
 
+pytestmark = pytest.mark.invariant
+
 BYTES_MAX = 1500  # a longer script is cut at random only
 
 _direct = {}  # script name -> PostgreSQL's answers
 
 
+def ask_directly(cluster, name):
+    node = cluster.primary
+    return speak(f"{node.base}/.s.PGSQL.{node.port}", SCRIPTS[name])
+
+
 def expected(cluster, name):
     if name not in _direct:
-        node = cluster.primary
-        _direct[name] = speak(f"{node.base}/.s.PGSQL.{node.port}", SCRIPTS[name])
+        _direct[name] = ask_directly(cluster, name)
         assert all(kind != "hang" for kind, _ in _direct[name]), f"{name}: the script hangs directly"
     return _direct[name]
 
@@ -35,6 +45,8 @@ def compare(cluster, p, name, cut=whole, between=None):
     got = speak(("127.0.0.1", p.port), SCRIPTS[name], cut, seed_of(name), between)
     found = difference(want, got)
     if found:
+        if difference(want, ask_directly(cluster, name)):
+            found += "\n  PostgreSQL itself answers otherwise than before: the script is at fault"
         pytest.fail(f"{name}, {cut.__name__}: {found}", pytrace=False)
 
 

@@ -1,6 +1,11 @@
 # SPDX-License-Identifier: PostgreSQL
 """What the scripts find in the database. Reads use tables that never change; what writes empties
-its table first, so that every run of a script sees the same."""
+its table first, so that every run of a script sees the same.
+
+Plans must not change either, and with them the rows that come before an error: a sort below the
+SELECT list has them, a sort above it has none. So what is read has its statistics from the start,
+and a script that fails on purpose reads what can be read in one way only.
+"""
 
 SQL = """
 create table fixed (id int primary key, name text, payload text);
@@ -24,6 +29,7 @@ create function warns_and_fails() returns int language plpgsql volatile as
      schema = 'sch', table = 'tab', column = 'col', datatype = 'dat', constraint = 'con'; end $$;
 create type mood as enum ('sad', 'ok', 'happy');
 create view v_fixed as select id, name from fixed where id < 5;
+analyze fixed, other_fixed;
 """
 
 
