@@ -211,6 +211,7 @@ bool core_ahead_failed(struct core_backend *b, const struct proto_error *error,
     }
     b->broken = true; /* it has half of what it was to have */
     s->error_seen = s->group_failed = s->rows_forwarded = true;
+    s->cancelled = false;
     if (cancelled && s->timed_out && !ends_session)
         core_own_error_write(s, CORE_OWN_QUERY_TIMEOUT, "", &a->client);
     else

@@ -9,6 +9,7 @@
 #include "core_follow.h"
 #include "core_internal.h"
 #include "core_pin.h"
+#include "core_shape.h"
 
 /* Is anything of the client's outstanding at its server? */
 static bool runs(const struct core_session *s)
@@ -52,6 +53,7 @@ enum core_cancel core_cancel(struct core_session *s)
         return CORE_CANCEL_NOTHING;
     if (s->waiting)
         return CORE_CANCEL_WAIT;
+    core_shape_cancel(s);
     if (s->preflight && !s->preflight_alone)
         s->cancelled = true; /* what they are sent for is the client's */
     else if (runs(s))

@@ -146,19 +146,20 @@ static bool follow_bind(struct core_session *s, const struct proto_bind *bind,
     return true;
 }
 
-/* `next_type`: of the message behind it; 0: it is not here yet. */
+/* `next`: what is here behind it. */
 static void emit_bind(struct core_session *s, struct proto_span prefix, uint32_t body_size,
-                      uint8_t next_type, struct core_actions *a)
+                      struct proto_span next, struct core_actions *a)
 {
     struct proto_bind bind;
     const enum proto_status status = proto_bind_peek(prefix, &bind);
     assert(status == PROTO_OK);
     struct meant meant;
-    const bool good = ensure_statement(s, bind.statement, a, &meant) &&
-                      (meant.stmt == NULL ||
-                       core_shape_at_bind(s, &bind, *meant.shape, meant.sent, next_type, a));
+    const bool good =
+        !core_shape_cancelled(s, a) && ensure_statement(s, bind.statement, a, &meant) &&
+        (meant.stmt == NULL || core_shape_at_bind(s, &bind, *meant.shape, meant.sent, next, a));
     if (s->shape != CORE_SHAPE_NONE)
         return;
+    s->shape_asked = 0;
     s->executed = true;
     if (!good || !follow_bind(s, &bind, meant.stmt, a)) {
         s->stream_drop = true;
@@ -312,7 +313,9 @@ static void emit_message(struct core_session *s, struct proto_header h, struct p
         return;
     case 'B':
         emit_bind(s, body, h.body_size,
-                  message.base + message.size < end ? message.base[message.size] : 0, a);
+                  (struct proto_span){.base = message.base + message.size,
+                                      .size = (size_t)(end - message.base) - message.size},
+                  a);
         s->stream_drop = false;
         return;
     case 'D':
@@ -402,7 +405,7 @@ static bool emit_long(struct core_session *s, struct proto_header h, struct prot
     s->stream_drop = false;
     if (h.type == 'B') {
         s->unsynced = true;
-        emit_bind(s, prefix, h.body_size, 0, a);
+        emit_bind(s, prefix, h.body_size, (struct proto_span){0}, a);
         if (s->shape != CORE_SHAPE_NONE)
             return false;
     } else if (h.type == 'Q' || h.type == 'F') {
@@ -446,7 +449,7 @@ static void flush(struct core_session *s, uint8_t last_type, struct core_actions
 size_t core_emit(struct core_session *s, struct proto_span in, struct core_actions *a)
 {
     assert(s->emitting && s->backend != NULL);
-    if (s->shape == CORE_SHAPE_ASKED)
+    if (s->shape != CORE_SHAPE_NONE)
         return 0;
     size_t pos = 0;
     uint8_t last_type = 0;

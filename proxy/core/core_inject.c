@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "core_internal.h"
+#include "core_shape.h"
 #include "core_stmt.h"
 
 static const char provoked[] = "switchgear provokes an error";
@@ -189,7 +190,7 @@ void core_ensure_named(struct core_session *s, struct core_actions *a, struct co
 {
     if (!core_lru_touch(s->backend, stmt->digest))
         core_list_in_backend(s, a, stmt);
-    else if (s->replan)
+    else if (s->replan && s->shape_asked != core_shape_id(stmt))
         core_inject_close(s, a, core_span(stmt->server_name), stmt);
     else
         return;

@@ -154,6 +154,7 @@ void core_count_error(const struct core_session *s, const char *sqlstate)
 void core_timed_out(struct core_session *s)
 {
     s->timed_out = true;
+    core_shape_cancel(s);
 }
 
 void core_write_error(struct core_session *s, const struct proto_error_text *text,

@@ -422,7 +422,7 @@ struct core_actions *core_server_data(struct core_backend *b, struct proto_span 
     struct core_session *s = b->session;
     if (s == NULL || s->phase == CORE_DOOMED)
         return a;
-    if (s->shape == CORE_SHAPE_ANSWERED) {
+    if (s->shape == CORE_SHAPE_ANSWERED && !a->again_server && !b->fatal_seen) {
         s->shape = CORE_SHAPE_NONE;
         if (core_expect_count(b) == 0 && !s->emitting)
             core_flight_over(s, now_ns, a); /* an error: the rest of the batch is skipped */

@@ -9,6 +9,7 @@
 #include "core_begin.h"
 #include "core_follow.h"
 #include "core_internal.h"
+#include "core_shape.h"
 
 void core_learn(struct core_session *s)
 {
@@ -54,9 +55,11 @@ static void skip_to_sync(struct core_backend *b, struct core_actions *a)
         s->skipping = true;
         s->emitting = s->streaming = false;
         s->batch_left = 0;
-        if (s->shape == CORE_SHAPE_ASKED)
+        const bool waits = s->shape != CORE_SHAPE_NONE;
+        s->cancelled = s->cancelled && !waits;
+        core_shape_forget(s);
+        if (waits)
             s->shape = CORE_SHAPE_ANSWERED; /* what waits for it is skipped */
-        s->shape_parsed = false;
     }
 }
 
@@ -210,7 +213,7 @@ static enum core_verdict take_error(struct core_backend *b, const struct proto_e
             b->broken = true;
         return CORE_VERDICT_SWALLOW;
     }
-    if (fatal && core_expect_count(b) > 0 && !s->unproven &&
+    if (fatal && (core_expect_count(b) > 0 || s->shape != CORE_SHAPE_NONE) && !s->unproven &&
         core_replay(s, b->node, ROUTER_REASON_RETRY, now_ns, a))
         return CORE_VERDICT_STOP;
     const bool idle = (core_expect_count(b) == 0 && !core_is_bound(s)) || core_may_defer(s);

@@ -90,28 +90,68 @@ static void ask(struct core_session *s, struct core_stmt *stmt, struct core_acti
     e->shaped = true;
     e->stmt = core_stmt_hold(stmt);
     s->shape = CORE_SHAPE_ASKED;
+    s->shape_asked = core_shape_id(stmt);
     s->worker->counters.shapes_asked++;
 }
 
+/* Does its Parse go just in front of what comes next? */
+static bool is_new_there(struct core_backend *b, const struct core_stmt *stmt)
+{
+    const uint32_t count = core_expect_count(b);
+    const struct core_expect *last = count > 0 ? core_expect_at(b, count - 1) : NULL;
+    return last != NULL && last->kind == CORE_EXPECT_PARSE && last->stmt == stmt;
+}
+
+/* One from before a change could not even be asked: a server refuses its Describe too. */
 bool core_shape_fits(struct core_session *s, uint64_t told, struct core_stmt *stmt,
                      struct core_actions *a)
 {
     const uint64_t there = *core_lru_shape(s->backend);
-    const bool parsed = s->shape_parsed;
-    s->shape_parsed = false;
-    if (differs(told, there)) {
-        if (parsed) {
-            core_provoke(s, a, CORE_OWN_OTHER_SHAPE, core_span(""));
-            return false;
-        }
+    if (!differs(told, there) && !lacks(told, there))
+        return true;
+    if (s->shape_asked == core_shape_id(stmt)) {
+        core_provoke(s, a, CORE_OWN_OTHER_SHAPE, core_span(""));
+        return false;
+    }
+    if (!is_new_there(s->backend, stmt)) {
         core_inject_close(s, a, core_span(stmt->server_name), stmt);
         core_inject_named(s, a, stmt);
-        s->shape_parsed = true;
-    } else if (!lacks(told, there)) {
-        return true;
     }
     ask(s, stmt, a);
     return false;
+}
+
+bool core_shape_sends_binary(const struct proto_bind *bind)
+{
+    const struct proto_span rest = bind->rest;
+    const size_t count = rest.size >= 2 ? (size_t)rest.base[0] << 8 | rest.base[1] : 0;
+    for (size_t i = 0; i < count && 2 + 2 * (i + 1) <= rest.size; i++)
+        if (rest.base[2 + 2 * i] != 0 || rest.base[3 + 2 * i] != 0)
+            return true;
+    return false;
+}
+
+/* ---- a cancel meanwhile ---- */
+
+void core_shape_cancel(struct core_session *s)
+{
+    struct core_backend *b = s->backend;
+    if (s->shape != CORE_SHAPE_ASKED)
+        return;
+    for (uint32_t i = 0; i < core_expect_count(b); i++)
+        if (core_expect_at(b, i)->action != CORE_SWALLOW)
+            return; /* something of the client's runs: it is meant for that */
+    s->cancelled = true;
+}
+
+bool core_shape_cancelled(struct core_session *s, struct core_actions *a)
+{
+    if (s->shape_asked == 0 || !s->cancelled)
+        return false;
+    core_provoke(s, a, s->timed_out ? CORE_OWN_QUERY_TIMEOUT : CORE_OWN_CANCELLED, core_span(""));
+    s->cancelled = s->timed_out = false;
+    s->shape_asked = 0;
+    return true;
 }
 
 /* ---- descriptions ---- */

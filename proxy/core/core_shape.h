@@ -8,10 +8,10 @@
  * Here another connection may have parsed the text later than the client did, or does so now, and
  * would take parameters and give rows that the client reads as what they are not. So the last
  * description is remembered, as a number, of each name of a client and of each statement of a
- * backend. Before a Bind whose result is not described the two are compared. Where the backend's
- * is not known, it is asked, and the batch goes on behind its answer (Describe, Flush); where they
- * differ, the backend parses the text once more, and if it still is another, the Bind fails as
- * PostgreSQL would have it.
+ * backend. Before a Bind whose result is not described the two are compared, and where parameters
+ * are binary. Where they differ, or the backend's is not known, the backend parses the text once
+ * more, unless it just did, and describes it (Close, Parse, Describe, Flush); the batch goes on
+ * behind the answer. If it still is another, the Bind fails as PostgreSQL would have it.
  *
  * A number has two halves: the low one for the columns (or that there are none), the high one for
  * the parameters. A half that is 0 is not known; one that says "none" fits all, as such a text
@@ -26,6 +26,14 @@
 #include "core_stmt.h"
 #include "proto_message.h"
 
+/* A setting that was answered meanwhile makes another statement of the same text. */
+static inline uint64_t core_shape_id(const struct core_stmt *stmt)
+{
+    uint64_t id;
+    memcpy(&id, stmt->digest, sizeof(id));
+    return id | 1;
+}
+
 /* Would a description tell something that is not known of one of the two, or what differs?
  * `statement`: one of a statement, which tells parameters too. */
 static inline bool core_shape_is_new(uint64_t told, uint64_t there, bool statement)
@@ -39,18 +47,39 @@ static inline bool core_shape_is_new(uint64_t told, uint64_t there, bool stateme
 bool core_shape_fits(struct core_session *s, uint64_t told, struct core_stmt *stmt,
                      struct core_actions *a);
 
+/* A cancel, or query_timeout, came. What fails of it is the question, or the Bind behind that. */
+void core_shape_cancel(struct core_session *s);
+/* True: the Bind that has waited fails for it. */
+bool core_shape_cancelled(struct core_session *s, struct core_actions *a);
+
 /* The next message will describe the portal of the statement that the client calls `name`. */
 void core_shape_remember(struct core_session *s, struct proto_span name);
 
-/* In front of a Bind, as above; `next_type`: of the message behind it, 0: it is not here yet. A
- * client that is told next what it gets need not have known it. */
+/* Are not all of its parameters text, which any type reads in its own way? */
+bool core_shape_sends_binary(const struct proto_bind *bind);
+
+/* Is this a Describe of the portal that the Bind in front of it makes? */
+static inline bool core_shape_is_told(const struct proto_bind *bind, struct proto_span next)
+{
+    const size_t size = bind->portal.size;
+    return next.size > PROTO_HEADER_SIZE + 1 + size && next.base[0] == 'D' &&
+           next.base[PROTO_HEADER_SIZE] == 'P' &&
+           (size == 0 || memcmp(next.base + PROTO_HEADER_SIZE + 1, bind->portal.base, size) == 0) &&
+           next.base[PROTO_HEADER_SIZE + 1 + size] == '\0';
+}
+
+/* In front of a Bind, as above; `next`: what is here behind it. A client that is told next what it
+ * gets need not have known it, but what it gives. */
 static inline bool core_shape_at_bind(struct core_session *s, const struct proto_bind *bind,
-                                      uint64_t told, struct core_stmt *stmt, uint8_t next_type,
+                                      uint64_t told, struct core_stmt *stmt, struct proto_span next,
                                       struct core_actions *a)
 {
     const uint64_t there = *core_lru_shape(s->backend);
-    if (next_type != 'D')
+    if (!core_shape_is_told(bind, next))
         return told == there || core_shape_fits(s, told, stmt, a);
+    if (told >> 32 != there >> 32 && core_shape_sends_binary(bind) &&
+        !core_shape_fits(s, told & ~(uint64_t)UINT32_MAX, stmt, a))
+        return false;
     if (bind->portal.size == 0 && core_shape_is_new(told, there, false))
         core_shape_remember(s, bind->statement);
     return true;
@@ -76,7 +105,7 @@ static inline bool core_shape_is_awaited(const struct core_backend *b)
 static inline void core_shape_forget(struct core_session *s)
 {
     s->shape = CORE_SHAPE_NONE;
-    s->shape_parsed = false;
+    s->shape_asked = 0;
     if (s->shape_name != NULL) {
         free(s->shape_name);
         s->shape_name = NULL;

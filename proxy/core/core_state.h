@@ -210,6 +210,7 @@ struct core_session {
     struct core_bound *bound;              /* what portals will change: core_bound.c */
     struct core_block *lent; /* names of statements that SQL was lent, each with NUL: core_lend.c */
     char *bound_deallocate;  /* the statement that a bound DEALLOCATE will drop, or NULL */
+    uint64_t shape_asked;    /* core_shape_id() of what a Bind has waited for; 0: it has not */
     char *shape_name;        /* whose portal the next message describes, or NULL */
     uint64_t salt_id;        /* of salt_unique */
     uint8_t local_salt[CORE_DIGEST_SIZE]; /* of SET LOCAL search_path and the like */
@@ -320,7 +321,6 @@ struct core_session {
     bool cancelled;      /* before anything of the batch was sent: it fails when its turn comes */
     bool cancel_denied;  /* ... and that is so for its server too: 57014 */
     uint8_t shape;       /* enum core_shape: sending has stopped in front of a Bind */
-    bool shape_parsed;   /* ... whose statement the backend has parsed just now */
     bool timed_out;      /* what runs is being cancelled for query_timeout */
 
     uint32_t hashes_count;

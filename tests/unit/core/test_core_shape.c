@@ -40,13 +40,11 @@ static void another_result_is_the_error_that_postgresql_has_for_it(void **state)
     story_client(st, "B(a) E S");
     st->log_size = 0;
     story_server(st, 0, "1 t T(text)");
-    /* was it parsed before the table changed? once more */
-    story_expect(st, "primary: C(Ssg) P(sg|SELECT v FROM t) D(Ssg) H\n");
-    story_server(st, 0, "3 1 t T(text)");
     story_expect(st, "primary: P(sg_error|switchgear provokes an error) E S\n");
     story_server(st, 0, "E(42601) Z(I)");
     story_expect(st, "client: E(0A000) Z(I)\nrelease primary\n");
     story_client(st, "B(a) E S"); /* it stays so until the client prepares anew */
+    /* was it parsed before the table changed? once more */
     story_expect(st, "primary: C(Ssg) P(sg|SELECT v FROM t) D(Ssg) H\n");
     story_server(st, 0, "3 1 t T(text)");
     story_server(st, 0, "E(42601) Z(I)");
@@ -73,10 +71,8 @@ static void other_parameters_are_that_error_too(void **state)
     story_client(st, "B(a) E S");
     st->log_size = 0;
     story_server(st, 0, "1 t(x) n");
-    story_server(st, 0, "3 1 t(x) n");
     story_server(st, 0, "E(42601) Z(I)");
-    story_expect(st, "primary: C(Ssg) P(sg|INSERT INTO t VALUES ($1)) D(Ssg) H\n"
-                     "primary: P(sg_error|switchgear provokes an error) E S\n"
+    story_expect(st, "primary: P(sg_error|switchgear provokes an error) E S\n"
                      "client: E(0A000) Z(I)\n"
                      "release primary\n");
 }
@@ -203,14 +199,158 @@ static void a_block_whose_bind_is_refused_has_failed(void **state)
     st->log_size = 0;
     story_client(st, "B(a) E S");
     story_server(st, 0, "1 t T(text)");
-    story_server(st, 0, "3 1 t T(text)");
     story_server(st, 0, "E(42601) Z(E)");
     story_expect(st, "primary: P(sg|SELECT v FROM t) D(Ssg) H\n"
-                     "primary: C(Ssg) P(sg|SELECT v FROM t) D(Ssg) H\n"
                      "primary: P(sg_error|switchgear provokes an error) E S\n"
                      "client: E(0A000) Z(E)\n");
     story_client(st, "Q(ROLLBACK)");
     story_server(st, 0, "C(ROLLBACK) Z(I)");
+}
+
+/* "new" and "more" are known as the primary has them; the replica has them from before. */
+static struct story *begin_stale(void **state)
+{
+    struct story *st = *state;
+    story_client(st, "P(old|SELECT v FROM t) D(Sold) P(less|SELECT w FROM t) D(Sless) S");
+    story_server(st, 1, "1 t T(int) 1 t T(int) Z(I)");
+    st->topology.nodes[1].breaker = BREAKER_OPEN;
+    story_client(st, "P(new|SELECT v FROM t) D(Snew) P(more|SELECT w FROM t) D(Smore) S");
+    story_server(st, 0, "1 t T(text) 1 t T(text) Z(I)");
+    st->topology.nodes[1].breaker = BREAKER_CLOSED;
+    story_replicate(st);
+    st->log_size = 0;
+    return st;
+}
+
+static void each_bind_of_a_batch_has_its_own_question(void **state)
+{
+    struct story *st = begin_stale(state);
+    story_client(st, "B(new) E B(more) E S");
+    story_server(st, 1, "3 1 t T(text)");
+    story_server(st, 1, "2 D(x) C(SELECT 1) 3 1 t T(text)");
+    story_expect(st, "replica: C(Ssg) P(sg|SELECT v FROM t) D(Ssg) H\n"
+                     "replica: B(sg) E C(Ssg) P(sg|SELECT w FROM t) D(Ssg) H\n"
+                     "replica: B(sg) E S\n"
+                     "client: 2 D(x) C(SELECT 1)\n");
+    story_server(st, 1, "2 D(x) C(SELECT 1) Z(I)");
+    story_expect(st, "client: 2 D(x) C(SELECT 1) Z(I)\nrelease replica\n");
+}
+
+static void a_batch_that_is_planned_anew_asks_once(void **state)
+{
+    struct story *st = begin(state);
+    st->topology.nodes[1].breaker = BREAKER_CLOSED;
+    story_replicate(st);
+    story_client(st, "P(b|SELECT w FROM t) D(Sb) S");
+    story_server(st, 1, "1 t T(int) Z(I)");
+    st->log_size = 0;
+    story_client(st, "B(a) D(P) E B(b) E S");
+    story_server(st, 1, "E(0A000|RevalidateCachedQuery)");
+    story_expect(st,
+                 "replica: B(sg) D(P) E B(sg) E S\n"
+                 "close replica\n"
+                 "replica: P(sg|SELECT v FROM t) B(sg) D(P) E P(sg|SELECT w FROM t) D(Ssg) H\n");
+    story_server(st, 1, "1 2 T(text) D(x) C(SELECT 1) 1 t T(int)");
+    story_expect(st, "replica: B(sg) E S\nclient: 2 T D(x) C(SELECT 1)\n");
+    story_server(st, 1, "2 D(7) C(SELECT 1) Z(I)");
+    story_expect(st, "client: 2 D(7) C(SELECT 1) Z(I)\nrelease replica\n");
+}
+
+static void what_is_described_next_has_to_be_that_portal(void **state)
+{
+    struct story *st = begin(state);
+    story_client(st, "B(a) D(Sa) E S");
+    story_expect(st, "primary: P(sg|SELECT v FROM t) D(Ssg) H\n");
+    story_server(st, 0, "1 t T(int)");
+    story_server(st, 0, "2 t T(int) D(7) C(SELECT 1) Z(I)");
+    st->log_size = 0;
+    /* ... and what is described later is not taken for its */
+    story_client(st, "B(a) D(Sa) P(|SELECT other FROM t) B() D(P) E S");
+    story_server(st, 0, "2 t T(int) 1 2 T(other) D(7) C(SELECT 1) Z(I)");
+    st->log_size = 0;
+    story_client(st, "B(a) E S");
+    story_expect(st, "primary: B(sg) E S\n");
+    story_server(st, 0, "2 D(7) C(SELECT 1) Z(I)");
+    st->log_size = 0;
+    story_client(st, "B(a|p) D(P) E(p) S");
+    story_server(st, 0, "2 E(34000) Z(I)");
+}
+
+static void who_sends_binary_parameters_has_to_know_their_types(void **state)
+{
+    static const uint8_t binary[] = "B\0\0\0\x14\0a\0\0\1\0\1\0\1\0\0\0\1x\0\0"
+                                    "D\0\0\0\6P\0E\0\0\0\x9\0\0\0\0\0S\0\0\0\4";
+    struct story *st = *state;
+    story_client(st, "P(a|INSERT INTO t VALUES ($1)) D(Sa) S");
+    story_server(st, 0, "1 t(i) n Z(I)");
+    story_server_dies(st, 0);
+    st->log_size = 0;
+    story_client_bytes(st, binary, sizeof(binary) - 1);
+    story_expect(st, "primary: P(sg|INSERT INTO t VALUES ($1)) D(Ssg) H\n");
+    story_server(st, 0, "1 t(x) n");
+    story_server(st, 0, "E(42601) Z(I)");
+    story_expect(st, "primary: P(sg_error|switchgear provokes an error) D(P) E S\n"
+                     "client: E(0A000) Z(I)\n"
+                     "release primary\n");
+}
+
+static void a_cancel_meanwhile_fails_the_bind_that_waits(void **state)
+{
+    struct story *st = begin(state);
+    story_client(st, "B(a) E S");
+    st->log_size = 0;
+    assert_int_equal(core_cancel(&st->session), CORE_CANCEL_SERVER);
+    story_server(st, 0, "1 t T(int)"); /* it came too late for that */
+    story_expect(st, "primary: P(sg_error|switchgear provokes an error) E S\n");
+    story_server(st, 0, "E(42601) Z(I)");
+    story_expect(st, "client: E(57014) Z(I)\nrelease primary\n");
+    story_client(st, "B(a) E S"); /* once */
+    story_expect(st, "primary: B(sg) E S\n");
+    story_server(st, 0, "2 D(7) C(SELECT 1) Z(I)");
+}
+
+static void a_cancel_that_hits_the_question_is_used_up(void **state)
+{
+    struct story *st = begin(state);
+    story_client(st, "B(a) E S");
+    (void)core_cancel(&st->session);
+    story_server(st, 0, "E(57014)");
+    story_server(st, 0, "Z(I)");
+    st->log_size = 0;
+    story_client(st, "B(a) E S");
+    story_server(st, 0, "1 t T(int)");
+    story_server(st, 0, "2 D(7) C(SELECT 1) Z(I)");
+    story_expect(st, "primary: P(sg|SELECT v FROM t) D(Ssg) H\n"
+                     "primary: B(sg) E S\n"
+                     "client: 2 D(7) C(SELECT 1) Z(I)\n"
+                     "release primary\n");
+}
+
+static void last_words_that_come_with_the_answer_are_not_missed(void **state)
+{
+    struct story *st = *state;
+    st->topology.nodes[1].breaker = BREAKER_OPEN;
+    story_client(st, "P(a|SELECT v FROM t) D(Sa) S");
+    story_server(st, 0, "1 t T(int) Z(I)");
+    st->topology.nodes[1].breaker = BREAKER_CLOSED;
+    story_client(st, "B(a) E S");
+    st->log_size = 0;
+    story_server(st, 1, "1 t T(int) X(57P01)");
+    story_expect(st, "close replica\nprimary: B(sg) E S\n");
+    story_server(st, 0, "2 D(7) C(SELECT 1) Z(I)");
+    story_expect(st, "client: 2 D(7) C(SELECT 1) Z(I)\nrelease primary\n");
+}
+
+static void a_path_that_is_set_meanwhile_is_another_question(void **state)
+{
+    struct story *st = begin(state);
+    story_client(st, "P(|SET search_path = 'x') B() E B(a) E S");
+    st->log_size = 0;
+    story_server(st, 0, "1 2 C(SET) 1 t T(int)");
+    story_expect(st, "primary: P(sg|SELECT v FROM t) D(Ssg) H\nclient: 1 2 C(SET)\n");
+    story_server(st, 0, "1 t T(int)");
+    story_expect(st, "primary: B(sg) E S\n");
+    story_server(st, 0, "2 D(7) C(SELECT 1) Z(I)");
 }
 
 int main(void)
@@ -228,6 +368,14 @@ int main(void)
         STORY(a_client_that_leaves_meanwhile_takes_its_connection_along),
         STORY(what_comes_meanwhile_waits_its_turn),
         STORY(a_block_whose_bind_is_refused_has_failed),
+        STORY(each_bind_of_a_batch_has_its_own_question),
+        STORY(a_batch_that_is_planned_anew_asks_once),
+        STORY(what_is_described_next_has_to_be_that_portal),
+        STORY(who_sends_binary_parameters_has_to_know_their_types),
+        STORY(a_cancel_meanwhile_fails_the_bind_that_waits),
+        STORY(a_cancel_that_hits_the_question_is_used_up),
+        STORY(last_words_that_come_with_the_answer_are_not_missed),
+        STORY(a_path_that_is_set_meanwhile_is_another_question),
     };
     return cmocka_run_group_tests_name("core_shape", tests, NULL, NULL);
 }
