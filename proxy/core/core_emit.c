@@ -469,8 +469,10 @@ size_t core_emit(struct core_session *s, struct proto_span in, struct core_actio
         const size_t size = PROTO_HEADER_SIZE + (size_t)h.body_size;
         if (s->streaming && !acceptable(s, h, rest))
             break;
-        if (rest.size < size) { /* only when streaming */
-            if (strchr("PBQF", h.type) != NULL && emit_long(s, h, rest, a)) {
+        if (rest.size < size) {                                    /* only when streaming */
+            const bool whole = (h.type == 'P' || h.type == 'B') && /* will be waited for */
+                               h.body_size <= s->worker->limits.statement_max;
+            if (!whole && strchr("PBQF", h.type) != NULL && emit_long(s, h, rest, a)) {
                 pos += rest.size;
                 s->streaming = !ends_batch(h.type);
                 last_type = h.type; /* nothing may come between its parts */

@@ -398,6 +398,24 @@ static void half_a_query_behind_a_long_batch_stays_whole(void **state)
     story_expect(st, "client: 1 2 C(INSERT 0 1) T D(22) C(SELECT 1) Z(I)\n");
 }
 
+/* A long Parse is not looked at and pins; this one is not whole yet. */
+static void half_a_parse_behind_a_long_bind_is_no_long_one(void **state)
+{
+    struct story *st = *state;
+    static char text[4000];
+    uint8_t bytes[4500];
+    story_client(st, "P(a|SELECT 1) S");
+    story_server(st, 1, "1 Z(I)");
+    (void)snprintf(text, sizeof(text), "B(a|%03000d) P(|SELECT 22)", 7);
+    const size_t size = story_encode(true, text, bytes, sizeof(bytes));
+    story_client_bytes(st, bytes, size - 4);
+    story_client_bytes(st, bytes + size - 4, 4);
+    story_client(st, "S");
+    story_server(st, 0, "1 2 1 Z(I)");
+    assert_int_equal(st->session.pin, ROUTER_REASON_NONE);
+    assert_null(st->session.backend);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -429,6 +447,7 @@ int main(void)
         STORY(a_release_waits_for_the_client),
         STORY(a_notice_in_two_halves_does_not_keep_the_backend),
         STORY(half_a_query_behind_a_long_batch_stays_whole),
+        STORY(half_a_parse_behind_a_long_bind_is_no_long_one),
         STORY(what_is_too_long_behind_a_flushed_read_goes_to_the_primary),
         STORY(every_cut_of_a_conversation_gives_the_same),
     };
