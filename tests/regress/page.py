@@ -10,7 +10,7 @@ RESULTS, LINES = "## The last run\n", "## Line by line\n"
 ORDER = ("once", "session", "transaction", "kept", "shuffled")
 # What depends on which connection a statement happens to run on, and on when it last reported; and
 # on the numbers of processes.
-VARYING = ("constraints", "guc", "isolation/async-notify", "stats", "triggers")
+VARYING = ("constraints", "guc", "indirect_toast", "isolation/async-notify", "stats", "triggers")
 
 
 def is_line(line):
