@@ -102,6 +102,7 @@ void core_emit_parse_named(struct core_session *s, const struct proto_parse *par
     else
         core_list_in_backend(s, a, stmt);
     *core_lru_shape(s->backend) = 0;
+    (void)(s->replan && core_plan_anew(s, stmt));
     core_inject_parse(a, core_span(stmt->server_name), parse->text, parse->types);
     struct core_expect *e = core_expect_push(s->backend, CORE_EXPECT_PARSE, CORE_FORWARD);
     e->stmt = stmt;

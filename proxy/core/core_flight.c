@@ -105,7 +105,7 @@ void core_replay_ends(struct core_session *s)
         (void)core_names_set(s, parse.name,
                              core_stmt_intern(s->worker, parse.text, parse.types, &class, &hash));
     }
-    s->named_replayed = s->replay_swallow = 0;
+    s->named_replayed = s->replay_swallow = s->told_count = 0;
     s->retried = s->replay_on_primary = s->replan = s->refused = false;
     s->avoid_node = ROUTER_NODE_NONE;
 }

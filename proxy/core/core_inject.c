@@ -186,11 +186,25 @@ void core_refuse_parse(struct core_session *s, struct core_actions *a,
     e->name = core_copy_name(parse->name);
 }
 
+bool core_plan_anew(struct core_session *s, const struct core_stmt *stmt)
+{
+    const uint64_t id = core_shape_id(stmt);
+    for (uint32_t i = 0; i < s->planned_count; i++)
+        if (s->planned[i] == id)
+            return false;
+    if (s->planned_count == sizeof(s->planned) / sizeof(s->planned[0]))
+        return false;
+    s->planned[s->planned_count++] = id;
+    return true;
+}
+
 void core_ensure_named(struct core_session *s, struct core_actions *a, struct core_stmt *stmt)
 {
-    if (!core_lru_touch(s->backend, stmt->digest))
+    const bool has_it = core_lru_touch(s->backend, stmt->digest);
+    const bool anew = s->replan && core_plan_anew(s, stmt);
+    if (!has_it)
         core_list_in_backend(s, a, stmt);
-    else if (s->replan && s->shape_asked != core_shape_id(stmt))
+    else if (anew)
         core_inject_close(s, a, core_span(stmt->server_name), stmt);
     else
         return;

@@ -182,6 +182,8 @@ void core_provoke(struct core_session *s, struct core_actions *a, enum core_own_
 void core_refuse_parse(struct core_session *s, struct core_actions *a,
                        const struct proto_parse *parse);
 void core_ensure_named(struct core_session *s, struct core_actions *a, struct core_stmt *stmt);
+/* s->replan: was it not parsed since? What is described and what is bound have to be one plan. */
+bool core_plan_anew(struct core_session *s, const struct core_stmt *stmt);
 /* Parses it; the backend's list has it already, as what was used last. */
 void core_inject_named(struct core_session *s, struct core_actions *a, struct core_stmt *stmt);
 bool core_ensure_unnamed(struct core_session *s, struct core_actions *a);

@@ -24,7 +24,7 @@ static bool counts_for_replay(uint8_t type)
 static void batch_answered(struct core_session *s, uint32_t kept_size)
 {
     s->rows_forwarded = false;
-    s->forwarded = s->named_answered = s->named_replayed = s->replay_swallow = 0;
+    s->forwarded = s->named_answered = s->named_replayed = s->replay_swallow = s->told_count = 0;
     if (s->replayable)
         core_block_consume(s->worker, &s->kept, kept_size);
 }
@@ -274,6 +274,18 @@ static void no_protocol(struct core_backend *b, uint64_t now_ns, struct core_act
     core_server_lost_for(s, now_ns, a);
 }
 
+/* A table has changed between two runs of a read, of which the client knows nothing: it would read
+ * the rows by the description of the first. */
+static void told_otherwise(struct core_backend *b, uint64_t now_ns, struct core_actions *a)
+{
+    struct core_session *s = b->session;
+    b->broken = true;
+    a->close_backend = CORE_CLOSE_NOW;
+    core_fatal(s, "0A000", "the result of a statement that was run again is of another type", NULL,
+               a);
+    core_server_lost_for(s, now_ns, a);
+}
+
 /* All rows of a result are treated alike: the whole ones that follow go along with the first. */
 static size_t more_rows(struct proto_span in)
 {
@@ -331,7 +343,13 @@ static size_t relay_result(struct core_backend *b, struct proto_span in, struct 
             s->forwarded++;
         else
             s->rows_forwarded = true;
-        pos += PROTO_HEADER_SIZE + (size_t)h.body_size;
+        const size_t size = PROTO_HEADER_SIZE + (size_t)h.body_size;
+        const uint8_t behind = pos + size < in.size ? in.base[pos + size] : 0;
+        if (h.type == 'T' && core_shape_is_kept(b, behind))
+            (void)core_shape_repeats(b, 'T',
+                                     (struct proto_span){.base = in.base + pos + PROTO_HEADER_SIZE,
+                                                         .size = h.body_size});
+        pos += size;
     }
     if (pos > 0)
         core_sink_append(&a->client, (struct proto_span){.base = in.base, .size = pos});
@@ -364,10 +382,12 @@ static size_t relay(struct core_backend *b, struct proto_span in, uint64_t now_n
             return in.size;
         }
         const size_t size = PROTO_HEADER_SIZE + (size_t)h.body_size;
-        const bool inspect = h.type == 'Z' || h.type == 'E' || h.type == 'S' || h.type == 'A' ||
-                             (h.type == 'C' && (is_followed(b) || drops_statements(b))) ||
-                             (h.type == 'D' && is_asked(b)) ||
-                             ((h.type | 0x20) == 't' && core_shape_is_awaited(b));
+        const bool inspect =
+            h.type == 'Z' || h.type == 'E' || h.type == 'S' || h.type == 'A' ||
+            (h.type == 'C' && (is_followed(b) || drops_statements(b))) ||
+            (h.type == 'D' && is_asked(b)) ||
+            ((h.type | 0x20) == 't' &&
+             (core_shape_is_awaited(b) || (rest.size < size && core_shape_is_kept(b, 0))));
         if (inspect && rest.size < size && size <= INSPECT_MAX)
             break;
         if (inspect && rest.size < size) { /* absurd for these three */
@@ -376,6 +396,12 @@ static size_t relay(struct core_backend *b, struct proto_span in, uint64_t now_n
         }
         const size_t here = rest.size < size ? rest.size : size;
         const struct proto_span message = {.base = rest.base, .size = here};
+        if ((h.type | 0x20) == 't' &&
+            core_shape_is_kept(b, rest.size > size ? rest.base[size] : 0) &&
+            !core_shape_repeats(b, h.type, core_span_skip(message, PROTO_HEADER_SIZE))) {
+            told_otherwise(b, now_ns, a);
+            return in.size;
+        }
         const struct core_session *served = b->session;
         const enum core_verdict v = on_message(b, h.type, message, now_ns, a);
         if (v == CORE_VERDICT_BAD) {

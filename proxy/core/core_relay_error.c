@@ -137,10 +137,12 @@ static bool replan(struct core_backend *b, const char *sqlstate, const char *rou
 {
     struct core_session *s = b->session;
     if (strcmp(sqlstate, "0A000") != 0 || strcmp(routine, "RevalidateCachedQuery") != 0 ||
-        s->group->database->pool_mode == CORE_POOL_SESSION || is_undescribed(b))
+        s->group->database->pool_mode == CORE_POOL_SESSION || is_undescribed(b) ||
+        s->told_count > 0) /* what it was told already would not hold */
         return false;
     b->broken = true; /* it would fail there for the next client too */
     s->replan = true;
+    s->planned_count = 0;
     return core_replay(s, ROUTER_NODE_NONE, ROUTER_REASON_RETRY, now_ns, a);
 }
 

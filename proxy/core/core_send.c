@@ -68,6 +68,12 @@ static void note_write(struct core_session *s)
     s->last_write_ns = ROUTER_NEVER_NS;
 }
 
+/* What was executed and answered without its Sync would be missing elsewhere, but in a block. */
+static bool goes_on(const struct core_session *s)
+{
+    return s->unsynced && s->executed && !s->movable;
+}
+
 /* What a batch changes about the session, at the moment its first byte leaves. */
 void core_start_batch(struct core_session *s, uint64_t now_ns)
 {
@@ -101,22 +107,20 @@ void core_start_batch(struct core_session *s, uint64_t now_ns)
     s->rolls_back = class->rolls_back;
     if (class->forgets_statements || class->unpins || s->releases != 0 ||
         moves_settings(s, class) || (s->movable && s->loggable) ||
-        (b->is_replica &&
-         (class->ends || class->rolls_back || class->has_transaction || s->streaming))) {
+        (b->is_replica && (class->ends || class->rolls_back || class->has_transaction ||
+                           s->streaming || (s->block == CORE_NO_BLOCK && goes_on(s))))) {
         s->barrier = true;
         s->ending = s->ending || (s->movable && (class->ends || class->rolls_back ||
                                                  class->has_transaction || s->streaming));
     }
     const bool at_start = s->block == CORE_NO_BLOCK && b->status == 'I';
-    /* LOCAL: a Sync or an empty text behind others, which changes nothing either. What was
-     * executed and answered without its Sync would be missing elsewhere, but in a block. */
-    const bool goes_on = first && s->unsynced && s->executed && !s->movable;
+    /* LOCAL: a Sync or an empty text behind others, which changes nothing either */
     const bool harmless =
         class->verdict == ROUTER_VERDICT_READ || class->verdict == ROUTER_VERDICT_LOCAL ||
         (s->movable && (s->loggable || class->ends || class->rolls_back)); /* it has not written */
     const bool can_replay =
         harmless && (at_start || (s->movable && b->status != 'E' && !s->group_failed)) &&
-        !class->writes && s->pin == ROUTER_REASON_NONE && !s->streaming && !goes_on;
+        !class->writes && s->pin == ROUTER_REASON_NONE && !s->streaming && !(first && goes_on(s));
     /* a view may hide a function that writes: no replica has refused it, as none has run it */
     const bool unproven = !class->proven && !b->is_replica && class->verdict == ROUTER_VERDICT_READ;
     if (first) {
@@ -124,7 +128,8 @@ void core_start_batch(struct core_session *s, uint64_t now_ns)
         s->flight_failed = false;
         s->unproven = unproven;
         s->sent_ns = now_ns;
-        s->forwarded = s->named_answered = 0;
+        s->forwarded = s->named_answered = s->told_again = 0;
+        s->told_count = s->replay_swallow > 0 ? s->told_count : 0;
         s->error_seen = false;
         s->replayable = can_replay;
         b->generation = s->worker->topology->nodes[b->node].generation;

@@ -91,6 +91,18 @@ void core_shape_expect_portal(struct core_session *s, struct proto_span message)
 /* The Describe that is expected last is of this statement, under the client's `name`. */
 void core_shape_expect(struct core_session *s, struct core_stmt *stmt, struct proto_span name);
 
+/* ParameterDescription or RowDescription came. False: a batch runs again, and its client has
+ * another description of what comes now. */
+bool core_shape_repeats(struct core_backend *b, uint8_t type, struct proto_span body);
+
+/* Is what is described now of a batch that may run again, or does? Not when rows go along. */
+static inline bool core_shape_is_kept(const struct core_backend *b, uint8_t next)
+{
+    const struct core_session *s = b->session;
+    return ((next != 'D' && next != 'C' && next != 'Z') || (s != NULL && s->replay_swallow > 0)) &&
+           s != NULL && s->replayable && !s->rows_forwarded;
+}
+
 /* ParameterDescription, RowDescription or NoData came for the head of what is expected. */
 void core_shape_described(struct core_backend *b, uint8_t type, struct proto_span body);
 

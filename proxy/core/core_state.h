@@ -210,6 +210,7 @@ struct core_session {
     struct core_bound *bound;              /* what portals will change: core_bound.c */
     struct core_block *lent; /* names of statements that SQL was lent, each with NUL: core_lend.c */
     char *bound_deallocate;  /* the statement that a bound DEALLOCATE will drop, or NULL */
+    uint64_t planned[4];     /* `replan`: core_shape_id() of what was parsed anew, once each */
     uint64_t shape_asked;    /* core_shape_id() of what a Bind has waited for; 0: it has not */
     char *shape_name;        /* whose portal the next message describes, or NULL */
     uint64_t salt_id;        /* of salt_unique */
@@ -235,6 +236,10 @@ struct core_session {
     uint32_t syncs;          /* ReadyForQuery that are still to come for the client */
     uint32_t replay_swallow; /* replies that the client has from before the replay */
     uint32_t forwarded;      /* such replies of the batch in flight */
+    uint32_t told[4];        /* descriptions among those that were forwarded: core_shape.c */
+    uint32_t told_count;
+    uint32_t planned_count;
+    uint32_t told_again;     /* ... so many of them have come again */
     uint32_t named_answered; /* named Parse messages among what is kept that succeeded */
     uint32_t named_replayed; /* ... and that a replay, which has not begun to run, sends again */
     uint32_t kept_run;       /* bytes of kept behind the last Sync or Query */

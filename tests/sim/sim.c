@@ -2,14 +2,16 @@
  *
  * sim: the loop. `sim SEED` replays one seed; without arguments a fixed set of seeds runs, with
  * `--seeds FIRST COUNT` others.
- * `sim --canary KIND` breaks the shell on purpose (swap, twice, stale, cancel, told, settings): it
- * succeeds when that is seen.
+ * `sim --canary KIND` breaks the shell on purpose (swap, twice, stale, cancel, told, settings,
+ * shape): it succeeds when that is seen.
  */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "core_internal.h"
+#include "core_stmt.h"
 #include "sim.h"
 
 enum { SEEDS = 3000, STEPS = 12000, STEPS_QUIET = 400000 };
@@ -115,6 +117,15 @@ static size_t piece(size_t size)
     return 1 + sim_below((uint32_t)(size < 40 || sim_chance(50) ? size : 40));
 }
 
+static void forget_shapes(struct sim_client *c)
+{
+    static const char *const names[SIM_TABLES] = {"t", "u"};
+    uint64_t *shape;
+    for (int i = 0; i < SIM_TABLES; i++)
+        if (core_names_find_shape(c->core.names, core_span(names[i]), &shape) != NULL)
+            *shape = 0;
+}
+
 static void client_to_core(struct sim_client *c)
 {
     static uint8_t copy[1 << 20];
@@ -127,6 +138,8 @@ static void client_to_core(struct sim_client *c)
     assert(part <= sizeof(copy));
     memcpy(copy, sim_queue_span(&c->to_core).base, part);
     sim_trace(c->index, "client  > ", (struct proto_span){copy, part});
+    if (sim.broken == SIM_BREAK_SHAPE)
+        forget_shapes(c);
     sim_queue_drop(&c->to_core, part);
     sim_execute(c, core_client_data(&c->core, (struct proto_span){copy, part}, sim.now_ns));
     memset(copy, 0xee, part);
@@ -302,6 +315,7 @@ static void one_step(void)
     struct sim_conn *conn = &sim.conns[sim_below(SIM_CONNS_MAX)];
     sim.now_ns += 1 + sim_below(2000);
     sim.step++;
+    sim_table_alter();
     if (conn->open) {
         if (sim_chance(50) && (sim_queue_size(&conn->in) > 0 || conn->slow || conn->cancelled))
             sim_server_read(conn, piece(sim_queue_size(&conn->in)));
@@ -392,6 +406,7 @@ static void start(uint64_t seed)
     sim.refuse = sim_chance(30);
     sim.small_keep = sim_chance(20);
     sim.cancels = sim_chance(40);
+    sim.alters = sim_chance(40);
     sim.budget = 2 + sim_below(5);
     sim.clients_count = 2 + (int)sim_below(SIM_CLIENTS_MAX - 1);
     const struct core_limits limits = {.statement_max = SIM_STATEMENT_MAX,
@@ -478,7 +493,8 @@ static void run(uint64_t seed, uint64_t steps)
 
 static int run_canary(const char *kind)
 {
-    static const char *const kinds[] = {"", "swap", "twice", "stale", "cancel", "told", "settings"};
+    static const char *const kinds[] = {"",       "swap", "twice",    "stale",
+                                        "cancel", "told", "settings", "shape"};
     volatile uint64_t seed = 1;
     canary = true;
     for (enum sim_break b = SIM_BREAK_SWAP; b < SIM_BREAKS; b++)

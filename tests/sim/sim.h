@@ -20,6 +20,8 @@ enum {
     SIM_NAMES = 3,            /* prepared statements that a client names: "a", "b", "c" */
     SIM_PORTALS = 4,          /* of one connection */
     SIM_VALUE_SIZE = 24,
+    SIM_TABLES = 2,    /* names of a client's that read the table that changes */
+    SIM_VERSIONS = 64, /* of it */
 };
 
 /* A queue of bytes. */
@@ -46,6 +48,7 @@ enum sim_kind {
     SIM_READ,  /* one row: its tag */
     SIM_ROWS,  /* many rows */
     SIM_PREAD, /* one row: its parameter */
+    SIM_TABLE, /* ... and the shape of a table that changes: sim_table.c */
     SIM_LIAR,  /* looks like a read, and a standby refuses it */
     SIM_ERROR, /* fails */
     SIM_WRITE,
@@ -162,6 +165,7 @@ struct sim_statement {
     char text[128];            /* its beginning */
     char path[SIM_VALUE_SIZE]; /* under which it was parsed */
     uint32_t batch;            /* ... in this one */
+    uint8_t shape;             /* of the table, that it was planned for */
 };
 
 struct sim_portal {
@@ -174,6 +178,7 @@ struct sim_portal {
     char shown[SIM_VALUE_SIZE]; /* by its rows */
     char text[128];             /* of its statement */
     uint32_t position;          /* rows that were given */
+    uint8_t shape;
 };
 
 struct sim_conn {
@@ -226,6 +231,8 @@ struct sim_unit {
     uint32_t expected_end; /* in expected */
     bool wait_before;      /* all replies must be in before it is sent */
     bool refusable;        /* failing it as a whole changes nothing for what follows */
+    uint32_t version;      /* of the table that changes, at the oldest node when it was sent */
+    uint8_t tables;        /* that it reads, a bit each */
     int block_end;         /* the unit that ends its block, where failing it fails that; else 0 */
 };
 
@@ -235,7 +242,8 @@ struct sim_write {
     int statement_unit;
     uint32_t commits;
     bool refused;
-    bool any; /* nobody knows what has become of it */
+    bool any;   /* nobody knows what has become of it */
+    bool shaky; /* a table that has changed may have it fail */
 };
 
 struct sim_client {
@@ -278,6 +286,11 @@ struct sim_client {
         char application[SIM_VALUE_SIZE];
     } readies[2 * SIM_STATEMENTS_MAX];
     int readies_count;
+    struct sim_table {
+        uint8_t told;     /* its shape */
+        uint8_t prepared; /* ... when it was prepared */
+        uint32_t since;   /* the oldest node was of this version, or a newer one */
+    } tables[SIM_TABLES];
     uint64_t last_commit_ns;              /* of any write of this client */
     uint64_t seen_ns;                     /* newest position of a replica that it has seen */
     uint64_t read_ns[SIM_STATEMENTS_MAX]; /* where the replica was when the statement ran there */
@@ -314,6 +327,7 @@ enum sim_break {
     SIM_BREAK_CANCEL,   /* a connection is used again before its cancel has come */
     SIM_BREAK_TOLD,     /* a ParameterStatus is lost */
     SIM_BREAK_SETTINGS, /* settings that are made again are not */
+    SIM_BREAK_SHAPE,    /* what a client was told of its statements is forgotten */
     SIM_BREAKS
 };
 
@@ -328,7 +342,8 @@ struct sim {
     bool refuse;
     bool cancels;
     bool small_keep; /* most batches are too large to be replayed */
-    bool quiet;      /* faults are over: everything must come to its end */
+    bool alters;
+    bool quiet; /* faults are over: everything must come to its end */
     enum sim_break broken;
     int clients_count;
     struct core_worker worker;
@@ -342,6 +357,8 @@ struct sim {
     int waiters[SIM_CLIENTS_MAX];
     int waiters_count;
     uint32_t budget;
+    uint32_t version; /* of the table that changes */
+    uint64_t altered_ns[SIM_VERSIONS];
 };
 extern struct sim sim;
 
@@ -366,6 +383,17 @@ void sim_cancel_send(struct sim_conn *c, int client);
 void sim_cancel_arrive(struct sim_conn *c);
 /* Does this statement take its time? */
 bool sim_cancel_is_slow(struct sim_conn *c, enum sim_kind kind);
+
+/* ---- a table that changes (sim_table.c) ---- */
+
+void sim_table_alter(void); /* now and then */
+uint8_t sim_table_shape(uint32_t node);
+uint32_t sim_table_oldest(void); /* version of a node */
+void sim_table_describe(struct sim_queue *q, uint8_t shape, bool parameters);
+/* A description or a row of it came; `want`: where that was expected. */
+void sim_table_got(struct sim_client *c, struct proto_span got, struct proto_span want);
+/* May what is being answered fail because the table has changed? */
+bool sim_table_refuses(const struct sim_client *c);
 
 /* ---- chance, and what is wrong ---- */
 

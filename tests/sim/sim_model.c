@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-const char *const sim_names[SIM_NAMES_ALL] = {"a", "b", "c", "", "begin", "x", "y"};
+const char *const sim_names[SIM_NAMES_ALL] = {"a", "b", "c", "", "begin", "t", "u", "x", "y"};
 const char *const sim_portals[SIM_PORTALS] = {"", "p", "q", "r"};
 
 /* ---- messages of the client ---- */

@@ -9,7 +9,13 @@
 
 /* Behind those that SQL executes: the unnamed statement, a BEGIN that has a name, and what may be
  * anything. */
-enum { SIM_UNNAMED = SIM_NAMES, SIM_NAMED_BEGIN, SIM_ANY, SIM_NAMES_ALL = SIM_ANY + 2 };
+enum {
+    SIM_UNNAMED = SIM_NAMES,
+    SIM_NAMED_BEGIN,
+    SIM_NAMED_TABLE,
+    SIM_ANY = SIM_NAMED_TABLE + SIM_TABLES,
+    SIM_NAMES_ALL = SIM_ANY + 2
+};
 extern const char *const sim_names[SIM_NAMES_ALL];
 extern const char *const sim_portals[SIM_PORTALS];
 
@@ -87,5 +93,10 @@ void sim_soup(struct sim_model *m);
 /* A Query of many statements. */
 void sim_string(struct sim_model *m);
 void sim_call(struct sim_model *m);
+
+/* ---- sim_table.c ---- */
+
+/* A batch or a block with what reads the table that changes. */
+void sim_table_unit(struct sim_model *m);
 
 #endif

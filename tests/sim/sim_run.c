@@ -245,6 +245,7 @@ static bool run(struct sim_conn *c, struct sim_sql sql, const char *value, bool 
     case SIM_READ:
     case SIM_ROWS:
     case SIM_PREAD:
+    case SIM_TABLE:
     case SIM_COPY_OUT:
         check_read(c, sql);
         break;
@@ -349,6 +350,8 @@ bool sim_run_execute(struct sim_conn *c, struct sim_sql sql, const char *value,
     }
     if (!run(c, sql, value, extended, text))
         return c->errors == before;
+    if (sql.kind == SIM_TABLE && extended)
+        (void)snprintf(text, sizeof(text), "%s v%u", value, portal->shape);
     (void)sim_settings_apply(&c->now, sql.kind, value, "");
     reply(c, sql, text, portal, rows);
     return true;

@@ -425,6 +425,10 @@ static void idle_unit(struct sim_model *m)
 {
     const uint32_t what = sim_below(100);
     struct sim_client *c = m->c;
+    if (sim.alters && !c->refusable && sim_chance(20)) {
+        sim_table_unit(m);
+        return;
+    }
     if (wild_unit(m))
         return;
     if (what < 20)

@@ -147,6 +147,7 @@ static void on_parse(struct sim_conn *c, struct proto_span body)
             sim_fail("a server has too many statements");
     s->used = true;
     s->batch = c->batches;
+    s->shape = sim_table_shape(c->node);
     memcpy(s->path, c->now.path, sizeof(s->path));
     memcpy(s->name, p.name.base, p.name.size);
     s->name[p.name.size] = '\0';
@@ -154,6 +155,16 @@ static void on_parse(struct sim_conn *c, struct proto_span body)
     memcpy(s->text, p.text.base, size);
     s->text[size] = '\0';
     sim_reply_plain(&c->out, '1');
+}
+
+/* As PostgreSQL does it, for Bind and Describe. */
+static bool is_outdated(struct sim_conn *c, const struct sim_statement *s, enum sim_kind kind)
+{
+    if (kind != SIM_TABLE || s->shape == sim_table_shape(c->node))
+        return false;
+    sim_run_error(c, true, "0A000", "cached plan must not change result type",
+                  "RevalidateCachedQuery");
+    return true;
 }
 
 static void on_bind(struct sim_conn *c, struct proto_span body)
@@ -178,7 +189,7 @@ static void on_bind(struct sim_conn *c, struct proto_span body)
     }
     struct sim_sql sql =
         sim_sql_read((struct proto_span){(const uint8_t *)s->text, strlen(s->text)});
-    if (sim_run_in_failed_block(c, sql.kind))
+    if (sim_run_in_failed_block(c, sql.kind) || is_outdated(c, s, sql.kind))
         return;
     /* a session that stays with its connection has its statements analysed anew, as directly */
     const bool stays = c->core.session != NULL && c->core.session->pin != ROUTER_REASON_NONE;
@@ -196,7 +207,7 @@ static void on_bind(struct sim_conn *c, struct proto_span body)
     for (int i = 0; p == NULL && i <= SIM_PORTALS; i++)
         p = c->portals[i].used ? NULL : &c->portals[i];
     assert(p != NULL && portal.size < sizeof(p->name));
-    *p = (struct sim_portal){.used = true, .sql = sql};
+    *p = (struct sim_portal){.used = true, .sql = sql, .shape = s->shape};
     memcpy(p->name, portal.base, portal.size);
     value_of(sql, p->value);
     memcpy(p->text, s->text, sizeof(p->text));
@@ -223,6 +234,12 @@ static void on_describe(struct sim_conn *c, struct proto_span body)
     const bool rows = sim_has_rows(sql.kind);
     if (rows && sim_run_in_failed_block(c, sql.kind))
         return;
+    if (s != NULL && is_outdated(c, s, sql.kind))
+        return;
+    if (sql.kind == SIM_TABLE) {
+        sim_table_describe(&c->out, s != NULL ? s->shape : p->shape, s != NULL);
+        return;
+    }
     if (s != NULL)
         sim_reply_parameters(&c->out, sql.kind == SIM_PREAD || sql.kind == SIM_PWRITE);
     if (rows)

@@ -39,6 +39,7 @@ static const struct {
     {"SELECT bump(", SIM_FUNCTION},
     {"SELECT $1", SIM_PREAD},
     {"SELECT rows", SIM_ROWS},
+    {"SELECT tag FROM changing", SIM_TABLE},
     {"SELECT '", SIM_READ},
     {"INSERT INTO t VALUES ($1)", SIM_PWRITE},
     {"INSERT", SIM_WRITE},
@@ -141,6 +142,8 @@ static const char *format_of(enum sim_kind kind)
         return "SELECT rows.a, 'c%d.s%d' AS tag FROM rows";
     case SIM_PREAD:
         return "SELECT $1 AS tag";
+    case SIM_TABLE:
+        return "SELECT tag FROM changing WHERE tag = $1";
     case SIM_LIAR:
         return "SELECT lower('c%d.s%d') AS tag";
     case SIM_ERROR:

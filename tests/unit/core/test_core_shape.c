@@ -353,6 +353,42 @@ static void a_path_that_is_set_meanwhile_is_another_question(void **state)
     story_server(st, 0, "2 D(7) C(SELECT 1) Z(I)");
 }
 
+static void rows_of_another_result_than_was_described_are_not_given(void **state)
+{
+    struct story *st = *state;
+    story_client(st, "P(|SELECT v FROM t) B() D(P) E S");
+    story_server(st, 1, "1 2 T(int)");
+    story_server_dies(st, 1);
+    story_server(st, 0, "1 2 T(int) D(7) C(SELECT 1) Z(I)"); /* as it should be */
+    st->log_size = 0;
+    story_client(st, "Q(SELECT v FROM t)");
+    story_server(st, 1, "T(int)");
+    story_server_dies(st, 1);
+    st->log_size = 0;
+    story_server(st, 0, "T(text) D(x) C(SELECT 1) Z(I)");
+    story_expect(st, "client: E(FATAL 0A000)\nclose primary\nclose client\n");
+}
+
+static void what_comes_behind_a_batch_that_failed_so_can_run_again(void **state)
+{
+    struct story *st = *state;
+    story_client(st, "P(a|SELECT v FROM t) P(b|SELECT w FROM t) D(Sb) S");
+    story_server(st, 1, "1 1 t T(int) Z(I)");
+    story_server_dies(st, 1);
+    story_client(st, "B(a) D(P) E B(b) E S Q(SELECT lower('x'))");
+    st->log_size = 0;
+    story_server(st, 1, "1 2 T(int) D(7) C(SELECT 1) E(42501)");
+    story_expect(st, "replica: S\nclient: 2 T D(7) C(SELECT 1) E(42501)\n");
+    story_server(st, 1, "Z(I)"); /* that could not be sent again, and what goes along neither */
+    story_server(st, 1, "E(25006|PreventCommandIfReadOnly)");
+    story_expect(st, "client: Z(I)\n"
+                     "release replica\n"
+                     "replica: Q(SELECT lower('x'))\n"
+                     "close replica\n"
+                     "primary: Q(SELECT lower('x'))\n");
+    story_server(st, 0, "T(a) D(1) C(SELECT 1) Z(I)");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -376,6 +412,8 @@ int main(void)
         STORY(a_cancel_that_hits_the_question_is_used_up),
         STORY(last_words_that_come_with_the_answer_are_not_missed),
         STORY(a_path_that_is_set_meanwhile_is_another_question),
+        STORY(rows_of_another_result_than_was_described_are_not_given),
+        STORY(what_comes_behind_a_batch_that_failed_so_can_run_again),
     };
     return cmocka_run_group_tests_name("core_shape", tests, NULL, NULL);
 }
