@@ -232,8 +232,8 @@ struct sim_unit {
     bool wait_before;      /* all replies must be in before it is sent */
     bool refusable;        /* failing it as a whole changes nothing for what follows */
     uint32_t version;      /* of the table that changes, at the oldest node when it was sent */
-    uint8_t tables;        /* that it reads, a bit each */
-    int block_end;         /* the unit that ends its block, where failing it fails that; else 0 */
+    uint8_t tables; /* that it reads by what it was told, a bit each; then: by a description */
+    int block_end;  /* the unit that ends its block, where failing it fails that; else 0 */
 };
 
 struct sim_write {
