@@ -99,8 +99,8 @@ bool core_shape_repeats(struct core_backend *b, uint8_t type, struct proto_span 
 static inline bool core_shape_is_kept(const struct core_backend *b, uint8_t next)
 {
     const struct core_session *s = b->session;
-    return ((next != 'D' && next != 'C' && next != 'Z') || (s != NULL && s->replay_swallow > 0)) &&
-           s != NULL && s->replayable && !s->rows_forwarded;
+    return s != NULL && (s->replay_swallow > 0 || (next != 'D' && next != 'C' && next != 'Z' &&
+                                                   s->replayable && !s->rows_forwarded));
 }
 
 /* ParameterDescription, RowDescription or NoData came for the head of what is expected. */

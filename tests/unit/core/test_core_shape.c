@@ -369,6 +369,19 @@ static void rows_of_another_result_than_was_described_are_not_given(void **state
     story_expect(st, "client: E(FATAL 0A000)\nclose primary\nclose client\n");
 }
 
+static void also_where_the_second_run_is_the_last(void **state)
+{
+    struct story *st = *state;
+    st->database.until_write = true;
+    story_client(st, "Q(BEGIN) Q(SELECT v FROM t)");
+    story_server(st, 1, "1 2 C(BEGIN) T(int)");
+    story_server_dies(st, 1);
+    st->topology.nodes[1].breaker = BREAKER_OPEN;
+    st->log_size = 0;
+    story_server(st, 0, "1 2 C(BEGIN) T(text) D(x) C(SELECT 1) Z(T)");
+    story_expect(st, "client: E(FATAL 0A000)\nclose primary\nclose client\n");
+}
+
 static void what_comes_behind_a_batch_that_failed_so_can_run_again(void **state)
 {
     struct story *st = *state;
@@ -413,6 +426,7 @@ int main(void)
         STORY(last_words_that_come_with_the_answer_are_not_missed),
         STORY(a_path_that_is_set_meanwhile_is_another_question),
         STORY(rows_of_another_result_than_was_described_are_not_given),
+        STORY(also_where_the_second_run_is_the_last),
         STORY(what_comes_behind_a_batch_that_failed_so_can_run_again),
     };
     return cmocka_run_group_tests_name("core_shape", tests, NULL, NULL);
