@@ -141,9 +141,13 @@ static bool replan(struct core_backend *b, const char *sqlstate, const char *rou
         s->told_count > 0) /* what it was told already would not hold */
         return false;
     b->broken = true; /* it would fail there for the next client too */
+    const bool before = s->replan;
+    s->planned_count = before ? s->planned_count : 0;
     s->replan = true;
-    s->planned_count = 0;
-    return core_replay(s, ROUTER_NODE_NONE, ROUTER_REASON_RETRY, now_ns, a);
+    if (core_replay(s, ROUTER_NODE_NONE, ROUTER_REASON_RETRY, now_ns, a))
+        return true;
+    s->replan = before; /* what waits for a description has been parsed anew already */
+    return false;
 }
 
 /* The words that a primary has for a COPY FROM in a READ ONLY block; a replica would say "during

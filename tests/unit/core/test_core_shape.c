@@ -382,6 +382,22 @@ static void also_where_the_second_run_is_the_last(void **state)
     story_expect(st, "client: E(FATAL 0A000)\nclose primary\nclose client\n");
 }
 
+static void a_batch_that_is_not_planned_anew_leaves_the_next_one_alone(void **state)
+{
+    struct story *st = begin(state);
+    story_client(st, "P(w|INSERT INTO t VALUES (1) RETURNING v) S");
+    story_server(st, 0, "1 Z(I)");
+    st->log_size = 0;
+    story_client(st, "B(w) D(P) E S");
+    story_client(st, "B(a) E S");
+    story_server(st, 0, "E(0A000|RevalidateCachedQuery) Z(I) 1 t T(int)");
+    story_expect(st, "primary: B(sg) D(P) E S\n"
+                     "primary: P(sg|SELECT v FROM t) D(Ssg) H\n"
+                     "primary: B(sg) E S\n"
+                     "client: E(0A000) Z(I)\n");
+    story_server(st, 0, "2 D(7) C(SELECT 1) Z(I)");
+}
+
 static void what_comes_behind_a_batch_that_failed_so_can_run_again(void **state)
 {
     struct story *st = *state;
@@ -427,6 +443,7 @@ int main(void)
         STORY(a_path_that_is_set_meanwhile_is_another_question),
         STORY(rows_of_another_result_than_was_described_are_not_given),
         STORY(also_where_the_second_run_is_the_last),
+        STORY(a_batch_that_is_not_planned_anew_leaves_the_next_one_alone),
         STORY(what_comes_behind_a_batch_that_failed_so_can_run_again),
     };
     return cmocka_run_group_tests_name("core_shape", tests, NULL, NULL);
