@@ -68,10 +68,11 @@ static void note_write(struct core_session *s)
     s->last_write_ns = ROUTER_NEVER_NS;
 }
 
-/* What was executed and answered without its Sync would be missing elsewhere, but in a block. */
-static bool goes_on(const struct core_session *s)
+/* What was executed and answered without its Sync would be missing elsewhere, but in a block that
+ * had not ended by it. */
+static bool goes_on(const struct core_session *s, bool was_ending)
 {
-    return s->unsynced && s->executed && !s->movable;
+    return s->unsynced && s->executed && (!s->movable || was_ending);
 }
 
 /* What a batch changes about the session, at the moment its first byte leaves. */
@@ -79,6 +80,7 @@ void core_start_batch(struct core_session *s, uint64_t now_ns)
 {
     struct core_backend *b = s->backend;
     const struct router_class *class = &s->class;
+    const bool was_ending = s->ending;
     assert(!b->is_replica || class->verdict == ROUTER_VERDICT_READ ||
            class->verdict == ROUTER_VERDICT_LOCAL || in_read_only_block(s) || core_is_bound(s) ||
            s->loggable);
@@ -107,8 +109,9 @@ void core_start_batch(struct core_session *s, uint64_t now_ns)
     s->rolls_back = class->rolls_back;
     if (class->forgets_statements || class->unpins || s->releases != 0 ||
         moves_settings(s, class) || (s->movable && s->loggable) ||
-        (b->is_replica && (class->ends || class->rolls_back || class->has_transaction ||
-                           s->streaming || (s->block == CORE_NO_BLOCK && goes_on(s))))) {
+        (b->is_replica &&
+         (class->ends || class->rolls_back || class->has_transaction || s->streaming ||
+          (s->block == CORE_NO_BLOCK && goes_on(s, was_ending))))) {
         s->barrier = true;
         s->ending = s->ending || (s->movable && (class->ends || class->rolls_back ||
                                                  class->has_transaction || s->streaming));
@@ -118,9 +121,10 @@ void core_start_batch(struct core_session *s, uint64_t now_ns)
     const bool harmless =
         class->verdict == ROUTER_VERDICT_READ || class->verdict == ROUTER_VERDICT_LOCAL ||
         (s->movable && (s->loggable || class->ends || class->rolls_back)); /* it has not written */
-    const bool can_replay =
-        harmless && (at_start || (s->movable && b->status != 'E' && !s->group_failed)) &&
-        !class->writes && s->pin == ROUTER_REASON_NONE && !s->streaming && !(first && goes_on(s));
+    const bool can_replay = harmless &&
+                            (at_start || (s->movable && b->status != 'E' && !s->group_failed)) &&
+                            !class->writes && s->pin == ROUTER_REASON_NONE && !s->streaming &&
+                            !(first && goes_on(s, was_ending));
     /* a view may hide a function that writes: no replica has refused it, as none has run it */
     const bool unproven = !class->proven && !b->is_replica && class->verdict == ROUTER_VERDICT_READ;
     if (first) {

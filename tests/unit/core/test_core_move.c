@@ -307,6 +307,18 @@ static void a_savepoint_whose_replica_dies_is_made_elsewhere(void **state)
 }
 
 /* It has read and no more: there is nothing that could have been lost. */
+static void what_follows_an_end_without_its_sync_is_not_said_again_in_the_block(void **state)
+{
+    struct story *st = *state;
+    open_by_a_read(st);
+    story_client(st, "P(|ROLLBACK) B() E H");
+    story_server(st, 1, "1 2 C(ROLLBACK)");
+    story_client(st, "Q(SELECT 1)");
+    st->log_size = 0;
+    story_server_dies(st, 1);
+    story_expect(st, "client: E(FATAL 08006)\nclose replica\nclose client\n");
+}
+
 static void a_commit_whose_replica_dies_is_one(void **state)
 {
     struct story *st = *state;
@@ -469,6 +481,7 @@ int main(void)
         STORY(a_failed_block_does_not_outlive_its_replica),
         STORY(a_replica_lost_while_a_sync_of_ours_is_on_its_way_is_not_missed),
         STORY(a_savepoint_whose_replica_dies_is_made_elsewhere),
+        STORY(what_follows_an_end_without_its_sync_is_not_said_again_in_the_block),
         STORY(a_commit_whose_replica_dies_is_one),
         STORY(a_rollback_of_a_failed_block_whose_replica_dies_is_not_made_up),
         STORY(a_drained_replica_is_left_for_another),
