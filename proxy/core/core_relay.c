@@ -87,6 +87,22 @@ static bool drops_statements(struct core_backend *b)
            e->action == CORE_FORWARD;
 }
 
+static enum core_verdict on_completed(struct core_backend *b, struct proto_span tag, bool execute,
+                                      struct core_actions *a)
+{
+    struct core_expect *e = core_expect_head(b);
+    const bool ours = core_splice_covers(e);
+    if (drops_statements(b))
+        core_deallocate_completed(b, tag);
+    if (e->follow != CORE_FOLLOW_NOTHING)
+        core_follow_completed(b, e, tag, a);
+    if (ours)
+        return CORE_VERDICT_SWALLOW;
+    if (e->ahead == CORE_AHEAD_SETTINGS_DONE && b->session != NULL)
+        core_ahead_done(b->session);
+    return answer(b, 'C', execute);
+}
+
 /* Messages of which the type alone says enough. */
 static enum core_verdict on_plain(struct core_backend *b, uint8_t type, struct proto_span body,
                                   struct core_actions *a)
@@ -96,7 +112,6 @@ static enum core_verdict on_plain(struct core_backend *b, uint8_t type, struct p
         return CORE_VERDICT_BAD;
     const bool query = e->kind == CORE_EXPECT_QUERY;
     const bool execute = e->kind == CORE_EXPECT_EXECUTE;
-    bool ours;
     switch (type) {
     case '1':
         return e->kind == CORE_EXPECT_PARSE ? answer(b, type, true) : CORE_VERDICT_BAD;
@@ -121,16 +136,7 @@ static enum core_verdict on_plain(struct core_backend *b, uint8_t type, struct p
             return CORE_VERDICT_SWALLOW;
         return query ? answer(b, type, false) : CORE_VERDICT_BAD;
     case 'C':
-        ours = core_splice_covers(e);
-        if (drops_statements(b))
-            core_deallocate_completed(b, body);
-        if (e->follow != CORE_FOLLOW_NOTHING)
-            core_follow_completed(b, e, body, a);
-        if (ours)
-            return CORE_VERDICT_SWALLOW;
-        if (e->ahead == CORE_AHEAD_SETTINGS_DONE && b->session != NULL)
-            core_ahead_done(b->session);
-        return query || execute ? answer(b, type, execute) : CORE_VERDICT_BAD;
+        return query || execute ? on_completed(b, body, execute, a) : CORE_VERDICT_BAD;
     case 'I':
         return query || execute ? answer(b, type, execute) : CORE_VERDICT_BAD;
     case 's':

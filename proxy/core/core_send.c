@@ -75,6 +75,22 @@ static bool goes_on(const struct core_session *s, bool was_ending)
     return s->unsynced && s->executed && (!s->movable || was_ending);
 }
 
+/* Nothing is outstanding: the batch is the first of a flight. */
+static void start_flight(struct core_session *s, uint64_t now_ns)
+{
+    struct core_backend *b = s->backend;
+    assert(s->kept == NULL);
+    s->flight_failed = s->unproven = s->error_seen = false;
+    s->replayable = true;
+    s->sent_ns = now_ns;
+    s->forwarded = s->named_answered = s->told_again = 0;
+    s->told_count = s->replay_swallow > 0 ? s->told_count : 0;
+    b->generation = s->worker->topology->nodes[b->node].generation;
+    if (!s->in_flight)
+        s->worker->loads[b->node].in_flight++;
+    s->in_flight = true;
+}
+
 /* What a batch changes about the session, at the moment its first byte leaves. */
 void core_start_batch(struct core_session *s, uint64_t now_ns)
 {
@@ -127,23 +143,10 @@ void core_start_batch(struct core_session *s, uint64_t now_ns)
                             !(first && goes_on(s, was_ending));
     /* a view may hide a function that writes: no replica has refused it, as none has run it */
     const bool unproven = !class->proven && !b->is_replica && class->verdict == ROUTER_VERDICT_READ;
-    if (first) {
-        assert(s->kept == NULL);
-        s->flight_failed = false;
-        s->unproven = unproven;
-        s->sent_ns = now_ns;
-        s->forwarded = s->named_answered = s->told_again = 0;
-        s->told_count = s->replay_swallow > 0 ? s->told_count : 0;
-        s->error_seen = false;
-        s->replayable = can_replay;
-        b->generation = s->worker->topology->nodes[b->node].generation;
-        if (!s->in_flight)
-            s->worker->loads[b->node].in_flight++;
-        s->in_flight = true;
-    } else {
-        s->replayable = s->replayable && can_replay;
-        s->unproven = s->unproven || unproven;
-    }
+    if (first)
+        start_flight(s, now_ns);
+    s->replayable = s->replayable && can_replay;
+    s->unproven = s->unproven || unproven;
     s->batch_unnamed_id = s->unnamed_id;
     s->lent_before = s->lent != NULL;
     s->emitting = true;
