@@ -213,7 +213,7 @@ bool core_ahead_failed(struct core_backend *b, const struct proto_error *error,
     s->error_seen = s->group_failed = s->rows_forwarded = true;
     s->cancelled = false;
     if (cancelled && s->timed_out && !ends_session)
-        core_own_error_write(s, CORE_OWN_QUERY_TIMEOUT, "", &a->client);
+        core_own_error_write(s, CORE_OWN_QUERY_TIMEOUT, "", a);
     else
         write_failure(s, error, sqlstate, ends_session, setting && !cancelled, a);
     s->timed_out = false;

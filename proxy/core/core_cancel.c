@@ -63,31 +63,18 @@ enum core_cancel core_cancel(struct core_session *s)
     return CORE_CANCEL_NOTHING; /* idle, or in a block that no server knows of: as in PostgreSQL */
 }
 
-static const struct proto_error_text *error_text(const struct core_session *s)
-{
-    static const struct proto_error_text asked = {.severity = "ERROR",
-                                                  .sqlstate = "57014",
-                                                  .message =
-                                                      "canceling statement due to user request"};
-    static const struct proto_error_text late = {.severity = "ERROR",
-                                                 .sqlstate = "57014",
-                                                 .message =
-                                                     "canceling statement due to query_timeout"};
-    return s->timed_out ? &late : &asked;
-}
-
 void core_cancel_unsent(struct core_session *s, uint64_t now_ns, struct core_actions *a)
 {
     assert(s->cancelled && !s->preflight && s->backend != NULL);
-    const struct proto_error_text *error = error_text(s);
+    const struct proto_error_text error = core_own_error_text(core_own_cancelled(s));
     s->timed_out = false;
-    core_fail_unsent(s, error, now_ns, a);
+    core_fail_unsent(s, &error, now_ns, a);
     a->settle = true; /* it needs the backend no more */
 }
 
 static void fail(struct core_session *s, struct core_actions *a)
 {
-    core_write_error(s, error_text(s), a);
+    core_own_error_write(s, core_own_cancelled(s), "", a);
     s->cancelled = s->timed_out = false;
     if (s->pin == ROUTER_REASON_NONE)
         core_pin_drop(s); /* it was counted for what is not sent */

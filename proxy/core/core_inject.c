@@ -57,27 +57,29 @@ static const struct own_error {
                             "Use autocommit, or set pool_mode = transaction for this database."},
 };
 
-void core_own_error_write(struct core_session *s, enum core_own_error error, const char *name,
-                          struct core_sink *client)
+struct proto_error_text core_own_error_text(enum core_own_error error)
 {
     assert(error < CORE_OWN_COUNT);
     const struct own_error *own = &own_errors[error];
-    char message[CORE_NAME_SIZE_MAX + 128];
-    struct proto_error_text text = {
+    return (struct proto_error_text){
         .severity = "ERROR",
         .sqlstate = own->sqlstate,
         .message = own->message,
         .hint = own->hint,
         .routine = error == CORE_OWN_OTHER_SHAPE ? "RevalidateCachedQuery" : NULL};
+}
+
+void core_own_error_write(struct core_session *s, enum core_own_error error, const char *name,
+                          struct core_actions *a)
+{
+    struct proto_error_text text = core_own_error_text(error);
+    const struct own_error *own = &own_errors[error];
+    char message[CORE_NAME_SIZE_MAX + 128];
     if (own->rest != NULL) {
         (void)snprintf(message, sizeof(message), "%s\"%s\"%s", own->message, name, own->rest);
         text.message = message;
     }
-    struct proto_writer w = core_sink_writer(client);
-    proto_write_error(&w, &text);
-    core_sink_commit(client, &w);
-    s->worker->counters.errors_made++;
-    core_count_error(s, text.sqlstate);
+    core_write_error(s, &text, a);
 }
 
 char *core_copy_name(struct proto_span name)

@@ -192,7 +192,14 @@ bool core_ensure_unnamed(struct core_session *s, struct core_actions *a);
 
 /* Writes one for the client. `name`: of the statement that it is about, or "". */
 void core_own_error_write(struct core_session *s, enum core_own_error error, const char *name,
-                          struct core_sink *client);
+                          struct core_actions *a);
+/* One that is about no statement, for whoever writes it in another way. */
+struct proto_error_text core_own_error_text(enum core_own_error error);
+/* What a statement fails with that was cancelled before it ran. */
+static inline enum core_own_error core_own_cancelled(const struct core_session *s)
+{
+    return s->timed_out ? CORE_OWN_QUERY_TIMEOUT : CORE_OWN_CANCELLED;
+}
 
 /* Sends the batch at the front of `in` (s->batch_left bytes of it; when streaming: what is there of
  * it) to s->backend, message by message, until it ends or the sink is full. Returns the bytes that

@@ -357,8 +357,7 @@ bool core_local_parse(struct core_session *s, struct proto_span body, struct cor
     if (parse.name.size == 0) {
         core_unnamed_keep(s, body, &class, &hash);
     } else if (core_names_find(s->names, parse.name) != NULL) {
-        core_own_error_write(s, CORE_OWN_DUPLICATE_STATEMENT, (const char *)parse.name.base,
-                             &a->client);
+        core_own_error_write(s, CORE_OWN_DUPLICATE_STATEMENT, (const char *)parse.name.base, a);
         return false;
     } else {
         struct core_stmt *stmt =

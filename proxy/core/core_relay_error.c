@@ -254,7 +254,7 @@ static enum core_verdict take_error(struct core_backend *b, const struct proto_e
     s->rows_forwarded = true;
     const bool late = s->timed_out && strcmp(sqlstate, "57014") == 0;
     if (late)
-        core_own_error_write(s, CORE_OWN_QUERY_TIMEOUT, "", &a->client);
+        core_own_error_write(s, CORE_OWN_QUERY_TIMEOUT, "", a);
     s->timed_out = false;
     const bool told = late || read_only_copy(s, error, sqlstate, a);
     if (e->kind == CORE_EXPECT_QUERY || e->kind == CORE_EXPECT_SYNC)
@@ -264,8 +264,7 @@ static enum core_verdict take_error(struct core_backend *b, const struct proto_e
         e->action == CORE_REPLACE_ERROR &&
         (e->fake != CORE_OWN_DUPLICATE_STATEMENT || strcmp(sqlstate, "42P05") == 0);
     if (replace)
-        core_own_error_write(s, (enum core_own_error)e->fake, e->name != NULL ? e->name : "",
-                             &a->client);
+        core_own_error_write(s, (enum core_own_error)e->fake, e->name != NULL ? e->name : "", a);
     s->copy_in = false;
     skip_to_sync(b, a);
     return replace || told ? CORE_VERDICT_SWALLOW : CORE_VERDICT_FORWARD;

@@ -62,7 +62,7 @@ static void refuse_block(struct core_session *s, uint64_t now_ns, struct core_ac
     s->block_denied = false;
     core_route_count(s, ROUTER_TARGET_PROXY, ROUTER_NODE_NONE, ROUTER_VERDICT_TRANSACTION,
                      ROUTER_REASON_BEGIN, now_ns);
-    core_own_error_write(s, CORE_OWN_NO_BLOCKS, "", &a->client);
+    core_own_error_write(s, CORE_OWN_NO_BLOCKS, "", a);
     core_ready_write(s, a);
 }
 

@@ -148,7 +148,7 @@ bool core_shape_cancelled(struct core_session *s, struct core_actions *a)
 {
     if (s->shape_asked == 0 || !s->cancelled)
         return false;
-    core_provoke(s, a, s->timed_out ? CORE_OWN_QUERY_TIMEOUT : CORE_OWN_CANCELLED, core_span(""));
+    core_provoke(s, a, core_own_cancelled(s), core_span(""));
     s->cancelled = s->timed_out = false;
     s->shape_asked = 0;
     return true;
