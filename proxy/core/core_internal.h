@@ -44,6 +44,15 @@ static inline struct proto_span core_span_skip(struct proto_span span, size_t si
     return (struct proto_span){.base = span.base + size, .size = span.size - size};
 }
 
+/* FNV-1a, of small things; begins with CORE_HASH_START. */
+#define CORE_HASH_START 2166136261u
+static inline uint32_t core_hash(uint32_t h, struct proto_span bytes)
+{
+    for (size_t i = 0; i < bytes.size; i++)
+        h = (h ^ bytes.base[i]) * 16777619u;
+    return h;
+}
+
 /* ---- core_expect.c ---- */
 
 static inline uint32_t core_expect_count(const struct core_backend *b)

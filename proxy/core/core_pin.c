@@ -17,11 +17,6 @@ static bool is_read_only(const struct core_session *s)
            (s->begin != ROUTER_BEGIN_WRITE && (s->settings->flags & ROUTER_SETTING_READ_ONLY) != 0);
 }
 
-bool core_is_misread(const struct core_session *s)
-{
-    return (core_settings_flags(s) & ROUTER_SETTING_LEXER) != 0;
-}
-
 uint16_t core_pins_of(const struct core_session *s, const struct router_class *class)
 {
     uint16_t pins = class->pins;

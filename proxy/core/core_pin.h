@@ -15,8 +15,6 @@ void core_pin_ask(struct core_session *s);
 /* Likewise: would its currval or lastval be this session's own? Only a pinned session, or a block
  * that has written, is still on the backend that its nextval ran on. */
 void core_sequence_ask(struct core_session *s);
-/* Does its server read texts otherwise than our lexer? Then nobody knows what one of them does. */
-bool core_is_misread(const struct core_session *s);
 /* Does its batch leave anything behind that no other session may find? (If it is not misread.) */
 static inline bool core_taints(const struct core_session *s)
 {

@@ -108,8 +108,7 @@ void core_start_batch(struct core_session *s, uint64_t now_ns)
         begin_on_replica(s);
     const bool first = core_expect_count(b) == 0;
     /* what a replica refuses, writes; what nobody can read may */
-    const bool misread =
-        ((s->settings->flags | s->profile->flags) & ROUTER_SETTING_LEXER) != 0; /* warm path */
+    const bool misread = core_is_misread(s);
     if ((class->writes || s->refused || misread) && !b->is_replica)
         note_write(s);
     if (s->dirty_block && core_ends_inside(class))

@@ -56,6 +56,12 @@ static inline uint8_t core_settings_flags(const struct core_session *s)
     return s->settings != NULL ? s->settings->flags | s->profile->flags : 0;
 }
 
+/* Does its server read texts otherwise than our lexer? Then nobody knows what one of them does. */
+static inline bool core_is_misread(const struct core_session *s)
+{
+    return (core_settings_flags(s) & ROUTER_SETTING_LEXER) != 0;
+}
+
 /* With one more, or another value of it, at the end: settings are made again in the order in which
  * the client made them, since a role may forbid what another allowed. client_encoding comes first;
  * `start`: the texts are a start-up packet's, which an encoding does not touch. NULL: it cannot be

@@ -17,13 +17,6 @@ enum {
 
 /* ---- numbers ---- */
 
-static uint32_t hash(uint32_t h, struct proto_span bytes)
-{
-    for (size_t i = 0; i < bytes.size; i++)
-        h = (h ^ bytes.base[i]) * 16777619u; /* FNV-1a */
-    return h;
-}
-
 static uint32_t known(uint32_t h)
 {
     return h > NOTHING ? h : h + NOTHING + 1;
@@ -32,19 +25,26 @@ static uint32_t known(uint32_t h)
 /* What PostgreSQL compares of a result: names, types, their sizes and modifiers. */
 static uint32_t hash_columns(struct proto_span body)
 {
-    uint32_t h = hash(2166136261u, (struct proto_span){.base = body.base, .size = 2});
+    uint32_t h = core_hash(CORE_HASH_START, (struct proto_span){.base = body.base, .size = 2});
     for (size_t pos = 2; pos < body.size;) {
         const uint8_t *end = memchr(body.base + pos, 0, body.size - pos);
         const size_t name_size = end != NULL ? (size_t)(end - body.base) - pos + 1 : 0;
         if (end == NULL || body.size - pos - name_size < COLUMN_SIZE)
-            return known(hash(h, core_span_skip(body, pos))); /* no protocol; the client will see */
+            return known(
+                core_hash(h, core_span_skip(body, pos))); /* no protocol; the client will see */
         const uint8_t *column = end + 1;
-        h = hash(h, (struct proto_span){.base = body.base + pos, .size = name_size});
-        h = hash(h, (struct proto_span){.base = column + COLUMN_TYPE,
-                                        .size = COLUMN_FORMAT - COLUMN_TYPE});
+        h = core_hash(h, (struct proto_span){.base = body.base + pos, .size = name_size});
+        h = core_hash(h, (struct proto_span){.base = column + COLUMN_TYPE,
+                                             .size = COLUMN_FORMAT - COLUMN_TYPE});
         pos += name_size + COLUMN_SIZE;
     }
     return known(h);
+}
+
+/* ParameterDescription or RowDescription. */
+static uint32_t hash_of(uint8_t type, struct proto_span body)
+{
+    return type == 'T' ? hash_columns(body) : known(core_hash(CORE_HASH_START, body));
 }
 
 static bool half_differs(uint32_t told, uint32_t there)
@@ -217,23 +217,14 @@ static void record(struct core_backend *b, const struct core_expect *e, uint8_t 
 void core_shape_described(struct core_backend *b, uint8_t type, struct proto_span body)
 {
     const struct core_expect *e = core_expect_head(b);
-    if (type == 'T')
-        record(b, e, type, hash_columns(body));
-    else if (type == 'n' || body.size <= 2)
-        record(b, e, type, NOTHING);
-    else
-        record(b, e, type, known(hash(2166136261u, body)));
+    const bool nothing = type == 'n' || (type == 't' && body.size <= 2);
+    record(b, e, type, nothing ? NOTHING : hash_of(type, body));
     if (type != 't' && e->action == CORE_SWALLOW && b->session != NULL &&
         b->session->shape == CORE_SHAPE_ASKED)
         b->session->shape = CORE_SHAPE_ANSWERED;
 }
 
 /* ---- a replay ---- */
-
-static uint32_t hash_of(uint8_t type, struct proto_span body)
-{
-    return type == 'T' ? hash_columns(body) : known(hash(2166136261u, body));
-}
 
 bool core_shape_repeats(struct core_backend *b, uint8_t type, struct proto_span body)
 {

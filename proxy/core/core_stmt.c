@@ -201,10 +201,7 @@ static struct proto_span told(struct proto_span name)
 
 static uint32_t name_hash(struct proto_span name)
 {
-    uint32_t h = 2166136261u;
-    for (size_t i = 0; i < name.size; i++)
-        h = (h ^ name.base[i]) * 16777619u;
-    return h;
+    return core_hash(CORE_HASH_START, name);
 }
 
 static struct core_name *slot_of(struct core_names *names, struct proto_span name, uint32_t hash)
