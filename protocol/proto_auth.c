@@ -199,6 +199,11 @@ static void server_first_write(struct proto_scram *s)
 
 static const char gs2_bound[] = "p=tls-server-end-point,,";
 
+static bool is_text(struct proto_span span, const char *text)
+{
+    return span.size == strlen(text) && memcmp(span.base, text, span.size) == 0;
+}
+
 static bool starts_with(struct proto_span in, const char *literal)
 {
     const size_t size = strlen(literal);
@@ -303,7 +308,7 @@ static bool final_read(struct proto_scram *s, struct proto_span message,
     if (r.failed)
         return false;
     const struct proto_span said = read_until(&r, ',');
-    if (said.size != strlen(binding) || memcmp(said.base, binding, said.size) != 0) {
+    if (!is_text(said, binding)) {
         s->fault = s->plus ? PROTO_SCRAM_BINDING : PROTO_SCRAM_FLAG;
         return false;
     }
@@ -312,7 +317,7 @@ static bool final_read(struct proto_scram *s, struct proto_span message,
         return false;
     struct proto_reader behind = r;
     const struct proto_span nonce = read_until(&behind, ',');
-    if (nonce.size != strlen(s->nonce) || memcmp(nonce.base, s->nonce, nonce.size) != 0) {
+    if (!is_text(nonce, s->nonce)) {
         s->fault = PROTO_SCRAM_NONCE;
         return false;
     }

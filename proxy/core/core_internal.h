@@ -44,6 +44,11 @@ static inline struct proto_span core_span_skip(struct proto_span span, size_t si
     return (struct proto_span){.base = span.base + size, .size = span.size - size};
 }
 
+static inline bool core_text_equal(struct proto_span span, const char *text)
+{
+    return span.size == strlen(text) && memcmp(span.base, text, span.size) == 0;
+}
+
 /* FNV-1a, of small things; begins with CORE_HASH_START. */
 #define CORE_HASH_START 2166136261u
 static inline uint32_t core_hash(uint32_t h, struct proto_span bytes)
@@ -466,6 +471,8 @@ void core_drop_long(struct core_session *s, struct proto_span in, struct core_ac
 struct core_profile *core_profile_get(struct core_worker *w, struct core_group *group,
                                       struct core_settings *start);
 void core_profile_release(struct core_worker *w, struct core_profile *p);
+/* Does its welcome say that the parameter has this value? */
+bool core_profile_says(const struct core_profile *p, const char *name, const char *value);
 /* Makes the welcome from a backend's own parameters and what `overlay` changed. */
 void core_profile_learn(struct core_profile *p, struct proto_span params,
                         struct proto_span overlay);

@@ -37,7 +37,6 @@ struct core_login {
 
 /* ---- core_startup.c ---- */
 
-bool core_text_equal(struct proto_span span, const char *text);
 /* FATAL and close; what the client sent is forgotten. */
 void core_login_refuse(struct core_session *s, const char *sqlstate, const char *message,
                        const char *hint, struct core_actions *a);

@@ -77,6 +77,13 @@ static bool find_last(struct proto_span messages, struct proto_span name, struct
     return found;
 }
 
+bool core_profile_says(const struct core_profile *p, const char *name, const char *value)
+{
+    const struct proto_span welcome = {.base = p->welcome, .size = p->welcome_size};
+    struct proto_span found;
+    return find_last(welcome, core_span(name), &found) && core_text_equal(found, value);
+}
+
 static struct router_name name_of(struct proto_span span)
 {
     return (struct router_name){.base = (const char *)span.base, .size = span.size};

@@ -155,14 +155,12 @@ static bool replan(struct core_backend *b, const char *sqlstate, const char *rou
 static bool read_only_copy(struct core_session *s, const struct proto_error *error,
                            const char *sqlstate, struct core_actions *a)
 {
-    static const char recovery[] = "cannot execute COPY during recovery";
     const struct proto_error_text text = {
         .severity = "ERROR",
         .sqlstate = "25006",
         .message = "cannot execute COPY FROM in a read-only transaction"};
     if (!s->backend->is_replica || strcmp(sqlstate, text.sqlstate) != 0 ||
-        error->message.size != sizeof(recovery) - 1 ||
-        memcmp(error->message.base, recovery, sizeof(recovery) - 1) != 0)
+        !core_text_equal(error->message, "cannot execute COPY during recovery"))
         return false;
     core_write_error(s, &text, a);
     return true;

@@ -23,22 +23,6 @@ static bool is_ascii(struct proto_span text)
     return all < 0x80;
 }
 
-/* What the welcome said of a parameter; false: something else. */
-static bool was_told(const struct core_session *s, const char *name, const char *value)
-{
-    struct proto_span in = {.base = s->profile->welcome, .size = s->profile->welcome_size};
-    struct proto_header h;
-    struct proto_parameter p;
-    while (proto_header_peek(in, UINT32_MAX - 4, &h) == PROTO_OK) {
-        const struct proto_span body = {in.base + PROTO_HEADER_SIZE, h.body_size};
-        if (proto_parameter_read(body, &p) == PROTO_OK && p.name.size == strlen(name) &&
-            memcmp(p.name.base, name, p.name.size) == 0)
-            return p.value.size == strlen(value) && memcmp(p.value.base, value, p.value.size) == 0;
-        in = core_span_skip(in, PROTO_HEADER_SIZE + (size_t)h.body_size);
-    }
-    return false;
-}
-
 /* Can its characters be counted as the server will? */
 static bool is_countable(struct core_session *s, struct proto_span text)
 {
@@ -48,8 +32,8 @@ static bool is_countable(struct core_session *s, struct proto_span text)
     const bool unchanged = core_settings_has(s->settings, "client_encoding") ==
                            core_settings_has(same, "client_encoding");
     core_settings_release(s->worker, same);
-    return unchanged && was_told(s, "client_encoding", "UTF8") &&
-           was_told(s, "server_encoding", "UTF8");
+    return unchanged && core_profile_says(s->profile, "client_encoding", "UTF8") &&
+           core_profile_says(s->profile, "server_encoding", "UTF8");
 }
 
 /* Of UTF-8. */

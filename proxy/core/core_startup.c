@@ -13,11 +13,6 @@
 
 /* ---- settings ---- */
 
-bool core_text_equal(struct proto_span span, const char *text)
-{
-    return span.size == strlen(text) && memcmp(span.base, text, span.size) == 0;
-}
-
 /* E'text', quotes and backslashes doubled; 0: it does not fit. */
 static size_t literal_write(const char *text, char *to, size_t room)
 {
