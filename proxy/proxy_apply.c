@@ -56,12 +56,12 @@ static void note_pin(struct worker *w, struct client *c)
 {
     if (c->pin_seen == c->core.pin)
         return;
-    if (c->pin_seen != 0)
-        shared_set(&w->stats.pinned_now[c->pin_seen], w->stats.pinned_now[c->pin_seen] - 1);
+    client_forget_pin(c);
     c->pin_seen = c->core.pin;
     if (c->pin_seen != 0) {
         shared_add(&w->stats.pins[c->pin_seen], 1);
         shared_add(&w->stats.pinned_now[c->pin_seen], 1);
+        shared_add(&w->stats.pinned, 1);
     }
 }
 

@@ -288,12 +288,21 @@ static void on_client_closed(uv_handle_t *handle)
     free(c);
 }
 
+void client_forget_pin(struct client *c)
+{
+    struct stats_worker *stats = &c->worker->stats;
+    if (c->pin_seen == 0)
+        return;
+    shared_set(&stats->pinned_now[c->pin_seen], stats->pinned_now[c->pin_seen] - 1);
+    shared_set(&stats->pinned, stats->pinned - 1);
+    c->pin_seen = 0;
+}
+
 /* Takes the client out of everything that it is in, but for its descriptor. */
 static void leave(struct client *c)
 {
     struct worker *w = c->worker;
     const uint64_t now_ns = uv_hrtime();
-    const bool had_pin = c->core.pin != ROUTER_REASON_NONE;
     c->closing = true;
     struct core_actions *a = core_client_gone(&c->core, now_ns);
     worker_apply(w, c, a, now_ns);
@@ -303,8 +312,7 @@ static void leave(struct client *c)
     client_limits_give(c);
     client_io_forget(c);
     preface_forget(c);
-    if (had_pin && c->pin_seen != 0)
-        shared_set(&w->stats.pinned_now[c->pin_seen], w->stats.pinned_now[c->pin_seen] - 1);
+    client_forget_pin(c);
     const bool known = !c->logging_in;
     if (known)
         TAILQ_REMOVE(&w->clients, c, link);

@@ -54,6 +54,7 @@ void pool_publish_gauges(struct pool *pool)
     shared_set(&m->idle, pool->idle_count);
     shared_set(&m->active, pool->active_count);
     shared_set(&m->opening, pool->opening_count + pool->warming_count);
+    shared_set(&m->tested, pool->resetting_count);
 }
 
 /* Every move between the lists goes through here: the counts follow the state. */
@@ -67,8 +68,9 @@ static uint32_t *count_of(struct pool *pool, uint8_t state)
         return &pool->warming_count;
     case SERVER_IDLE:
         return &pool->idle_count;
-    case SERVER_ACTIVE:
     case SERVER_RESETTING:
+        return &pool->resetting_count;
+    case SERVER_ACTIVE:
     case SERVER_DRAINING:
     case SERVER_CLOSING:
         break;
@@ -138,7 +140,8 @@ static bool has_connections(const struct pool *pool)
     uint64_t count = 0;
     for (uint32_t i = 0; i < pool_workers(pool->group->worker); i++) {
         const struct shared_pool_worker *m = &pool->shared->workers[i];
-        count += shared_load(&m->active) + shared_load(&m->idle) + shared_load(&m->incoming);
+        count += shared_load(&m->active) + shared_load(&m->idle) + shared_load(&m->tested) +
+                 shared_load(&m->incoming);
     }
     return count > 0;
 }
@@ -259,7 +262,8 @@ void pool_release(struct worker *w, struct server *v, uint64_t now_ns)
     if (theirs_ns != 0 && shared_load(&pool->shared->workers[other].incoming) == 0) {
         const struct client *own = pool_first_waiter(pool->group, pool->node);
         /* who has another connection in use will soon have that one, and asks if not */
-        const bool has_none = shared_load(&pool->shared->workers[other].active) == 0;
+        const struct shared_pool_worker *m = &pool->shared->workers[other];
+        const bool has_none = shared_load(&m->active) + shared_load(&m->tested) == 0;
         const uint64_t ours_ns = own != NULL ? own->core.waiting_since_ns : now_ns;
         if ((own == NULL && has_none) || theirs_ns + POOL_HANDOVER_NS < ours_ns) {
             pool_migrate(v, other);

@@ -90,7 +90,7 @@ struct stats_database {
 
 /* Per worker. Writer: the worker. */
 struct stats_worker {
-    uint64_t clients, clients_max, logins, accepted;
+    uint64_t clients, logins, accepted;
     uint64_t logins_failed[LOGIN_FAILURES];
     uint64_t servers, waiting, pinned, logging_in; /* gauges */
     uint64_t pins[ROUTER_REASON_COUNT];            /* counters */

@@ -178,7 +178,8 @@ static void open_for_waiters(struct group *g, uint8_t node, uint64_t now_ns)
     if (pool_workers(g->worker) == 1)
         return;
     const uint64_t waited_ns = now_ns > since_ns ? now_ns - since_ns : 0;
-    const bool comes_soon = pool->active_count + pool->opening_count + pool->warming_count > 0;
+    const bool comes_soon =
+        pool->active_count + pool->resetting_count + pool->opening_count + pool->warming_count > 0;
     look_again(g->worker, waited_ns);
     if (comes_soon && waited_ns < POOL_HANDOVER_NS)
         return; /* one of our own is about to be free: moving one costs more than this wait */

@@ -132,7 +132,7 @@ struct pool {
     uint8_t node;
     struct server_list idle;   /* newest first */
     struct server_list others; /* every other state */
-    uint32_t idle_count, active_count, opening_count, warming_count;
+    uint32_t idle_count, active_count, opening_count, warming_count, resetting_count;
     uint32_t failures_row; /* of connection attempts */
     uint64_t retry_at_ns;
     bool refused;           /* by the server, for good: until retry_at_ns nobody waits */
@@ -256,6 +256,7 @@ void client_open(struct worker *w, struct mail_client *mail);
 void client_write(struct client *c, struct core_sink *sink);
 void client_close(struct client *c, const char *why);
 void client_close_after_flush(struct client *c);
+void client_forget_pin(struct client *c); /* the gauges count its pin no more */
 /* These are its last words, whether it waits for a connection or not; they may still be on their
  * way to it. */
 void client_end(struct client *c, const struct proto_error_text *error);

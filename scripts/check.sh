@@ -37,7 +37,7 @@ check_format()
 
 check_text()
 {
-    /usr/bin/python3 tests/tidy/text.py
+    /usr/bin/python3 tests/tidy/text.py && /usr/bin/python3 tests/tidy/counters.py
 }
 
 check_docs()

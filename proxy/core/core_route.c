@@ -53,6 +53,7 @@ void core_route_count(struct core_session *s, enum router_target target, uint8_t
                       reason];
     __atomic_store_n(count, *count + 1, __ATOMIC_RELAXED); /* one writer: this worker */
     s->statements++;
+    w->counters.statements++;
     if (reason == ROUTER_REASON_SWITCHGEAR)
         return; /* asking for the last route does not become the last route */
     s->last_route.node = node;

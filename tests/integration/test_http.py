@@ -78,3 +78,46 @@ def test_no_password_is_published(gear):
         assert "secret" not in gear.http(path)[2]
     assert "secret" not in str(gear.admin("SHOW CONFIG"))
     assert "-secret" not in gear.log_text()
+
+
+def test_pinned_clients_are_counted_wherever_they_are_shown(proxy):
+    p = proxy(switchgear={"workers": 2})
+
+    def shown():
+        lists = {row["list"]: int(row["items"]) for row in p.admin("SHOW LISTS")}
+        return (p.metric("switchgear_clients_pinned"), lists["pinned_clients"],
+                p.http_json("/health/detailed")[1]["clients_pinned"])
+
+    assert shown() == (0, 0, 0)
+    clients = [p.connect() for _ in range(4)]
+    rows_of(clients[0], "listen news")
+    rows_of(clients[1], "create temp table mine (i int)")
+    rows_of(clients[2], "select pg_advisory_lock(77001)")
+    assert shown() == (3, 3, 3)
+    rows_of(clients[0], "prepare q as select 1")  # a second reason is no second client
+    rows_of(clients[3], "select 1")
+    assert shown() == (3, 3, 3)
+    rows_of(clients[0], "deallocate q")
+    rows_of(clients[0], "unlisten *")
+    rows_of(clients[0], "discard all")
+    wait_until(lambda: shown() == (2, 2, 2), 5, "one is free again")
+    for c in clients:
+        c.close()
+    wait_until(lambda: shown() == (0, 0, 0), 5, "whoever leaves is pinned no more")
+
+
+def test_statements_are_counted_as_they_are_routed(proxy):
+    p = proxy()
+    c = p.connect()
+    for _ in range(5):
+        one(c, "select 1")
+    rows_of(c, "update t set v = v + 1 where id = 92; select 1")
+    rows_of(c, "begin")
+    rows_of(c, "update t set v = v + 1 where id = 93")
+    rows_of(c, "commit")
+
+    def counted():
+        routed = sum(value for name, _, value in p.metrics() if name == "switchgear_routes_total")
+        return p.metric("switchgear_statements_total"), routed
+
+    wait_until(lambda: counted()[0] == counted()[1] > 7, 5, "all that was routed is counted")
