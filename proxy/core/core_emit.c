@@ -159,6 +159,7 @@ static void emit_bind(struct core_session *s, struct proto_span prefix, uint32_t
         (meant.stmt == NULL || core_shape_at_bind(s, &bind, *meant.shape, meant.sent, next, a));
     if (s->shape != CORE_SHAPE_NONE)
         return;
+    const bool foreign = good && core_shape_is_foreign(s, meant.shape);
     s->shape_asked = 0;
     s->executed = true;
     if (!good || !follow_bind(s, &bind, meant.stmt, a)) {
@@ -169,7 +170,7 @@ static void emit_bind(struct core_session *s, struct proto_span prefix, uint32_t
         s->portal_open = false;
     if (s->movable && s->loggable)
         core_move_sent(s, bound_text(s, bind.statement, meant.stmt));
-    (void)core_expect_push(s->backend, CORE_EXPECT_BIND, CORE_FORWARD);
+    core_expect_push(s->backend, CORE_EXPECT_BIND, CORE_FORWARD)->foreign = foreign;
     struct proto_writer w = core_sink_writer(&a->server);
     assert(w.capacity >= PROTO_HEADER_SIZE + bind.portal.size + 1 + meant.name.size + 1);
     w.base[0] = 'B'; /* by hand: this is the hottest of all messages */

@@ -131,6 +131,12 @@ bool core_shape_sends_binary(const struct proto_bind *bind)
     return false;
 }
 
+bool core_shape_is_misfit(const struct core_expect *e, const char *sqlstate, const char *routine)
+{
+    return e->kind == CORE_EXPECT_BIND && e->foreign && strcmp(sqlstate, "08P01") == 0 &&
+           strcmp(routine, "PortalSetResultFormat") == 0;
+}
+
 /* ---- a cancel meanwhile ---- */
 
 void core_shape_cancel(struct core_session *s)

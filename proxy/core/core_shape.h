@@ -11,7 +11,9 @@
  * backend. Before a Bind whose result is not described the two are compared, and where parameters
  * are binary. Where they differ, or the backend's is not known, the backend parses the text once
  * more, unless it just did, and describes it (Close, Parse, Describe, Flush); the batch goes on
- * behind the answer. If it still is another, the Bind fails as PostgreSQL would have it.
+ * behind the answer. If it still is another, the Bind fails as PostgreSQL would have it. A Bind
+ * whose result is described is not held up; but if it names a format for each column (pgx) and the
+ * server counts others, that is the same error, not one of the protocol.
  *
  * A number has two halves: the low one for the columns (or that there are none), the high one for
  * the parameters. A half that is 0 is not known; one that says "none" fits all, as such a text
@@ -84,6 +86,25 @@ static inline bool core_shape_at_bind(struct core_session *s, const struct proto
         core_shape_remember(s, bind->statement);
     return true;
 }
+
+/* Is the plan of the Bind that goes next perhaps another than that which its client knows? It was
+ * parsed just now, or by another client, and was not described as the same. `told`: as above, or
+ * NULL for the unnamed statement. */
+static inline bool core_shape_is_foreign(const struct core_session *s, const uint64_t *told)
+{
+    const struct core_backend *b = s->backend;
+    const uint32_t columns = told != NULL ? (uint32_t)*told : 0;
+    if (columns != 0 && columns != (uint32_t)*core_lru_shape(s->backend))
+        return true;
+    if (b->expect_head == b->expect_tail)
+        return false;
+    const struct core_expect *last = &b->expect[(b->expect_tail - 1) & (b->expect_capacity - 1)];
+    return last->kind == CORE_EXPECT_PARSE && last->action == CORE_SWALLOW;
+}
+
+/* A foreign Bind met this error. Does it name a format for each column, and are there others than
+ * it was told? PostgreSQL, which looks at the plan first, has 0A000 for that. */
+bool core_shape_is_misfit(const struct core_expect *e, const char *sqlstate, const char *routine);
 
 /* The Describe that is expected last is this one of a portal, whose statement was remembered. */
 void core_shape_expect_portal(struct core_session *s, struct proto_span message);

@@ -91,6 +91,7 @@ struct core_expect {
     bool behind_ours;     /* QUERY: something of ours was put in front of it */
     bool seen_t;          /* DESCRIBE: ParameterDescription came, T or n is next */
     bool shaped;          /* DESCRIBE: what it says of `stmt` and `name` is kept: core_shape.c */
+    bool foreign;         /* BIND: not of the plan that its client knows, perhaps: core_shape.h */
     uint8_t follow;       /* enum core_follow: what its CommandComplete changes of the settings */
     uint8_t ahead;        /* enum core_ahead: it is no message of the client's */
     uint32_t completed;   /* CommandCompletes so far: the statement of `changes` that is next;

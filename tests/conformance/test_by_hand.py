@@ -5,9 +5,9 @@ import struct
 import pytest
 
 from talk import DATABASE, USER, Talker, raw_startup
-from wire import (GSS_REQUEST, SSL_REQUEST, Wire, bind, describe, error_fields, execute, first_error,
-                  message, parse, query, startup, sync, types)
-from words import framed
+from wire import (GSS_REQUEST, SSL_REQUEST, Wire, bind, close, describe, error_fields, execute,
+                  first_error, message, parse, query, startup, sync, types)
+from words import bind_raw, framed
 
 PLAIN_MAX = 0x3ffffffe  # PostgreSQL's PQ_LARGE_MESSAGE_LIMIT
 SMALL_MAX = 10000  # PQ_SMALL_MESSAGE_LIMIT
@@ -98,6 +98,44 @@ def test_a_stale_plan_is_not_shown_outside_a_transaction(world, through):
             assert types(answers) == "2TDCZ", first_error(answers)
             assert answers[2][1] == struct.pack("!HI", 2, 1) + b"1" + struct.pack("!I", 1) + b"2"
     world.primary.psql("drop table replanned; select 1", DATABASE)
+
+
+CHANGES = {  # what is done to the table (id, f1, f2), and the formats that are asked for then
+    "a column goes": ("drop column f1", (1, 1, 1)),
+    "two columns go": ("drop column f1, drop column f2", (1, 1, 1)),
+    "a column comes": ("add column f3 int", (0, 0, 0)),
+    "a column goes, text": ("drop column f1", (0, 0, 0)),
+    "a column goes, mixed": ("drop column f2", (1, 0, 1)),
+}
+
+
+@pytest.mark.parametrize("described", [True, False])
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_stale_plan_is_one_with_a_format_for_each_column(world, through, change, described):
+    """As pgx binds: the result is described, and has other columns than formats were named for."""
+    action, formats = CHANGES[change]
+    world.primary.psql("drop table if exists refitted; create table refitted (id int, f1 int, f2 int); "
+                       "grant all on refitted to public; insert into refitted values (1, 2, 3); "
+                       "select 1", DATABASE)
+    world.wait_replicated()
+    read = (bind_raw("", "st", results=formats) + (describe("P", "") if described else b"") +
+            execute() + sync())
+    prepared = parse("st", "select * from refitted") + describe("S", "st") + sync()
+    with login(through("transaction")) as w, login(through("transaction")) as other:
+        assert types(w.run(prepared)) == "1tTZ"
+        assert types(w.run(read))[0] == "2"
+        world.primary.psql(f"alter table refitted {action}; select 1", DATABASE)
+        world.wait_replicated()
+        for _ in range(3):
+            error = first_error(w.run(read))
+            assert error is not None and error["C"] == "0A000", error
+            assert error["R"] == "RevalidateCachedQuery"
+        assert types(other.run(prepared)) == "1tTZ"  # whoever prepares now knows better
+        assert first_error(w.run(read))["C"] == "0A000"
+        assert types(w.run(close("S", "st") + prepared)) == "31tTZ"
+        error = first_error(w.run(read))
+        assert error["R"] == "PortalSetResultFormat"  # now it is the client's own fault
+    world.primary.psql("drop table refitted; select 1", DATABASE)
 
 
 def test_copy_data_of_a_failed_copy_reaches_no_other_client(world, through):

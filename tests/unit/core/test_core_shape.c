@@ -101,6 +101,65 @@ static void who_is_told_with_each_result_need_not_ask(void **state)
     story_server(st, 0, "2 D(x) C(SELECT 1) Z(I)");
 }
 
+/* One format a column, and a Describe: as pgx binds. */
+static void a_column_that_went_is_a_stale_plan_though_the_result_is_described(void **state)
+{
+    struct story *st = begin(state);
+    story_client(st, "B(a) D(P) E S");
+    story_server(st, 0, "1 E(08P01|PortalSetResultFormat) Z(I)");
+    story_expect(st, "primary: P(sg|SELECT v FROM t) B(sg) D(P) E S\n"
+                     "client: E(0A000) Z(I)\n"
+                     "release primary\n");
+    story_client(st, "B(a) D(P) E S"); /* now the backend has it, and nobody knows its columns */
+    story_server(st, 0, "E(08P01|PortalSetResultFormat) Z(I)");
+    story_expect(st, "primary: B(sg) D(P) E S\n"
+                     "client: E(0A000) Z(I)\n"
+                     "release primary\n");
+}
+
+static void formats_that_never_fitted_are_the_protocols_error(void **state)
+{
+    struct story *st = *state;
+    story_client(st, "P(b|SELECT v FROM t) D(Sb) S");
+    story_server(st, 1, "1 t T(int) Z(I)");
+    st->log_size = 0;
+    story_client(st, "B(b) D(P) E S");
+    story_server(st, 1, "E(08P01|PortalSetResultFormat) Z(I)");
+    story_expect(st, "replica: B(sg) D(P) E S\n"
+                     "client: E(08P01) Z(I)\n"
+                     "release replica\n");
+    story_client(st, "P(|SELECT v FROM t) B() D(P) E S");
+    story_server(st, 1, "1 E(08P01|PortalSetResultFormat) Z(I)");
+    story_expect(st, "replica: P(|SELECT v FROM t) B() D(P) E S\n"
+                     "client: 1 E(08P01) Z(I)\n"
+                     "release replica\n");
+}
+
+static void an_unnamed_statement_that_was_parsed_elsewhere_may_be_stale_too(void **state)
+{
+    struct story *st = *state;
+    story_client(st, "P(|SELECT v FROM t) D(S) S");
+    story_server(st, 1, "1 t T(int) Z(I)");
+    st->topology.nodes[1].breaker = BREAKER_OPEN;
+    st->log_size = 0;
+    story_client(st, "B() D(P) E S");
+    story_server(st, 0, "1 E(08P01|PortalSetResultFormat) Z(I)");
+    story_expect(st, "primary: P(|SELECT v FROM t) B() D(P) E S\n"
+                     "client: E(0A000) Z(I)\n"
+                     "release primary\n");
+}
+
+/* The parameters that it lacks are the client's own fault. */
+static void another_error_of_the_protocol_is_as_it_is(void **state)
+{
+    struct story *st = begin(state);
+    story_client(st, "B(a) D(P) E S");
+    story_server(st, 0, "1 E(08P01|exec_bind_message) Z(I)");
+    story_expect(st, "primary: P(sg|SELECT v FROM t) B(sg) D(P) E S\n"
+                     "client: E(08P01) Z(I)\n"
+                     "release primary\n");
+}
+
 static void a_plan_from_before_the_change_makes_way(void **state)
 {
     struct story *st = *state;
@@ -426,6 +485,10 @@ int main(void)
         STORY(other_parameters_are_that_error_too),
         STORY(what_takes_and_gives_nothing_need_not_be_asked),
         STORY(who_is_told_with_each_result_need_not_ask),
+        STORY(a_column_that_went_is_a_stale_plan_though_the_result_is_described),
+        STORY(formats_that_never_fitted_are_the_protocols_error),
+        STORY(an_unnamed_statement_that_was_parsed_elsewhere_may_be_stale_too),
+        STORY(another_error_of_the_protocol_is_as_it_is),
         STORY(a_plan_from_before_the_change_makes_way),
         STORY(what_cannot_be_parsed_any_more_fails_the_batch),
         STORY(a_whole_batch_that_fails_so_is_synced),
