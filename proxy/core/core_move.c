@@ -14,6 +14,7 @@
 
 #include "core_begin.h"
 #include "core_internal.h"
+#include "core_pin.h"
 #include "core_settings.h"
 
 enum { LOG_SIZE_MAX = 8192 };
@@ -31,7 +32,7 @@ bool core_move_logs(const struct core_session *s, const struct core_batch *batch
 {
     const struct router_class *c = &batch->class;
     return batch->one && c->alone && c->verdict == ROUTER_VERDICT_TRANSACTION &&
-           (c->reason == ROUTER_REASON_SAVEPOINT || c->sets_local) &&
+           (c->reason == ROUTER_REASON_SAVEPOINT || c->sets_local) && core_pins_of(s, c) == 0 &&
            core_block_span(s->block_log).size + batch->text.size < LOG_SIZE_MAX;
 }
 

@@ -23,6 +23,9 @@ struct shell {
     struct core_database database;
     struct core_group group;
     uint64_t routes[CORE_ROUTE_COUNTERS];
+    uint64_t errors[CORE_ERROR_CLASSES];
+    uint64_t global_write_ns;
+    uint64_t pins_used;
     uint8_t reads;
     uint64_t now_ns;
     bool gone;
@@ -278,6 +281,27 @@ static void client_repeats(struct shell *sh, struct proto_span message, uint32_t
     }
 }
 
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+/* One of the messages, or one of the texts, in either protocol. */
+static void client_says_one(struct shell *sh, uint8_t which, uint32_t times)
+{
+    uint8_t bytes[256];
+    const size_t nth = which % (COUNT(client_says) + 2 * COUNT(client_texts));
+    if (nth < COUNT(client_says)) {
+        client_repeats(sh, client_says[nth], times);
+        return;
+    }
+    const char *text = client_texts[(nth - COUNT(client_says)) / 2];
+    const struct proto_span span = {.base = (const uint8_t *)text, .size = strlen(text)};
+    struct proto_writer w = proto_writer_make(bytes, sizeof(bytes));
+    if ((nth - COUNT(client_says)) % 2 == 0)
+        proto_write_query(&w, span);
+    else
+        proto_write_parse(&w, (struct proto_span){0}, span, (struct proto_span){0});
+    client_repeats(sh, proto_writer_span(&w), times);
+}
+
 /* A server that does what is expected of it, up to its next ReadyForQuery. */
 static void server_answers(struct shell *sh, uint8_t how)
 {
@@ -316,8 +340,7 @@ static void server_answers(struct shell *sh, uint8_t how)
 static void server_errs(struct shell *sh)
 {
     uint8_t bytes[256];
-    const struct proto_span right =
-        servers_say[take_byte(sh) % (sizeof(servers_say) / sizeof(servers_say[0]))];
+    const struct proto_span right = servers_say[take_byte(sh) % COUNT(servers_say)];
     assert(right.size <= sizeof(bytes));
     memcpy(bytes, right.base, right.size);
     bytes[take_byte(sh) % right.size] ^= take_byte(sh);
@@ -420,18 +443,40 @@ static void step(struct shell *sh)
     case 6:
     case 7: {
         const uint8_t which = take_byte(sh);
-        client_repeats(sh, client_says[which % (sizeof(client_says) / sizeof(client_says[0]))],
-                       op > 240 ? 40 : 1);
+        client_says_one(sh, which, op > 240 ? 40 : 1);
         break;
     }
     case 8:
-        server_says(sh, 0,
-                    servers_say[take_byte(sh) % (sizeof(servers_say) / sizeof(servers_say[0]))]);
+        server_says(sh, 0, servers_say[take_byte(sh) % COUNT(servers_say)]);
         break;
     default:
         turn_topology(sh, op / 14 * 3 + take_byte(sh));
         break;
     }
+}
+
+/* Levels come by SET, too. */
+static void set_up_database(struct shell *sh, uint8_t kind)
+{
+    struct core_database *d = &sh->database;
+    if (kind == 1)
+        d->pool_mode = CORE_POOL_STATEMENT;
+    else if (kind == 2)
+        d->pool_mode = CORE_POOL_SESSION;
+    else if (kind == 3)
+        d->level = ROUTER_LEVEL_EVENTUAL;
+    else if (kind == 4)
+        d->level = ROUTER_LEVEL_BOUNDED;
+    else if (kind == 5)
+        d->level = ROUTER_LEVEL_GLOBAL;
+    else if (kind == 6)
+        d->level = ROUTER_LEVEL_PRIMARY;
+    else if (kind == 7)
+        d->keeps_sequences = true;
+    d->global_write_ns = &sh->global_write_ns;
+    d->errors = sh->errors;
+    sh->group.pins_used = &sh->pins_used;
+    sh->group.pins_max = kind == 4 ? 0 : 1;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -466,11 +511,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                                           .reads = &sh->reads,
                                           .until_write = (data[0] & 16) != 0,
                                           .routes = sh->routes};
-    if ((data[0] & 0xe0) == 0x20)
-        sh->database.pool_mode = CORE_POOL_STATEMENT;
-    else if ((data[0] & 0xe0) == 0x40)
-        sh->database.pool_mode = CORE_POOL_SESSION;
     sh->group = (struct core_group){.database = &sh->database, .user = "u"};
+    set_up_database(sh, data[0] >> 5);
     core_session_init(&sh->session, &sh->worker, NULL);
     if ((data[0] & 12) == 8) /* a start-up packet is refused, SSLRequest is not */
         sh->session.tls = CORE_TLS_REQUIRED;
