@@ -97,6 +97,7 @@ enum config_transaction_reads {
     CONFIG_TRANSACTION_READS_UNTIL_WRITE
 };
 enum config_currval { CONFIG_CURRVAL_TRANSACTION, CONFIG_CURRVAL_SESSION };
+enum config_isolation { CONFIG_ISOLATION_PROVEN, CONFIG_ISOLATION_TEXT };
 enum config_fallback { CONFIG_FALLBACK_PRIMARY, CONFIG_FALLBACK_FAIL };
 enum config_proxy_protocol { CONFIG_PROXY_OFF, CONFIG_PROXY_V2 };
 enum config_log_format { CONFIG_LOG_TEXT, CONFIG_LOG_JSON };
@@ -185,6 +186,7 @@ struct config_database {
     uint32_t pin_limit_permille;
     int transaction_reads; /* enum config_transaction_reads */
     int currval;           /* enum config_currval */
+    int isolation;         /* enum config_isolation */
     uint64_t min_pool_size;
     uint64_t reserve_pool_size;
     uint64_t max_db_connections;

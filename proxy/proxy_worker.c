@@ -30,6 +30,7 @@ static void databases_init(struct worker *w)
             .fallback_allowed = d->read_fallback == CONFIG_FALLBACK_PRIMARY,
             .until_write = d->transaction_reads == CONFIG_TRANSACTION_READS_UNTIL_WRITE,
             .keeps_sequences = d->currval == CONFIG_CURRVAL_SESSION,
+            .isolates = d->isolation == CONFIG_ISOLATION_PROVEN,
             .reads = &w->proxy->reads[i],
             .max_lag_ns = d->max_lag_ns,
             .routes = w->database_stats[i].routes,

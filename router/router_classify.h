@@ -106,6 +106,9 @@ struct router_class {
     bool by_node_type;   /* a write by its node type: no hint can make it a read */
     bool hinted;         /* a hint decided */
     bool forgets_statements; /* DEALLOCATE ALL or DISCARD ALL somewhere in the text */
+    bool opaque;          /* what it leaves on the connection cannot be asked for */
+    bool outside;         /* it may reach outside of the database: dblink, foreign tables */
+    bool changes_catalog; /* DDL: names may mean something else behind it */
 };
 
 /* Hints of one text: comments of the form  switchgear: key=value, key=value  and sqlcommenter's

@@ -12,6 +12,7 @@
 #include "proto_auth.h"
 #include "router_cache.h"
 #include "router_decide.h"
+#include "router_facts.h"
 
 enum {
     CORE_NAME_SIZE_MAX = 9000, /* of a client's statement or portal name; longer: 42622 */
@@ -122,9 +123,27 @@ struct core_profile {
                       by itself: ALTER ROLE ... SET */
 };
 
+/*
+ * What one worker knows of the names of one database on the servers. The shell owns it, asks for
+ * the facts, and exchanges them between two calls of the core.
+ *
+ * Facts hold as long as the database's catalog is as it was when they were asked for: `changes`
+ * counts, over all workers, what may have changed it. It is raised before a DDL statement is sent
+ * and again when its transaction is over; the shell reads it into `facts_changes` before it asks.
+ */
+struct core_catalog {
+    const struct router_facts *facts; /* NULL: not known yet */
+    uint64_t facts_changes;
+    uint64_t *changes;
+    uint64_t *suspects; /* over all workers: what may have changed it unseen: the shell asks again
+                           after a while */
+};
+
 /* Per (database, user) of one worker. */
 struct core_group {
     struct core_database *database;
+    struct core_catalog *catalog; /* NULL: names are what their text shows */
+    uint64_t names_key;           /* unlike any other group's of this worker */
     const char *user;
     struct core_profile *profiles;
     uint64_t *pins_used; /* over all workers, changed by fetch-and-add; NULL: no limit */
@@ -147,6 +166,7 @@ struct core_database {
     bool fallback_allowed;
     bool until_write;     /* transaction_reads: plain blocks begin on a replica */
     bool keeps_sequences; /* currval = session: what may call nextval pins */
+    bool isolates;        /* isolation = proven */
     const uint8_t *reads; /* enum router_reads, shared with the supervisor, read relaxed */
     uint64_t max_lag_ns;
     uint64_t *routes;          /* [CORE_ROUTE_COUNTERS] */
