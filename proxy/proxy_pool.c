@@ -161,8 +161,8 @@ static void refuse_waiters(struct pool *pool, uint64_t now_ns)
     struct client *c;
     while ((c = pool_first_waiter(g, pool->node)) != NULL) {
         pool_dequeue(c);
-        c->want_mask &= ~(1u << pool->node);
-        if (c->want_mask != 0) { /* another node will do as well */
+        c->wait.mask &= ~(1u << pool->node);
+        if (c->wait.mask != 0) { /* another node will do as well */
             pool_enqueue(c);
             continue;
         }

@@ -14,8 +14,9 @@ enum { POOL_HANDOVER_NS = 1000000 };
 const struct config_database *pool_section(const struct group *g);
 uint32_t pool_workers(const struct worker *w);
 struct shared_pool_worker *pool_mine(const struct pool *pool);
-void pool_mark_dirty(struct group *g);
+/* The oldest that this node may serve, or NULL. */
 struct client *pool_first_waiter(struct group *g, uint8_t node);
+struct client *pool_waiting_client(struct waiter *w); /* NULL for NULL */
 void pool_publish_waiters(struct group *g);
 void pool_enqueue(struct client *c);
 void pool_dequeue(struct client *c);

@@ -29,15 +29,15 @@ static void refuse(struct worker *w, struct client *c, uint64_t now_ns)
     struct proto_error_text error = {.severity = "ERROR"};
     struct group *g = (struct group *)c->core.group;
     char detail[320];
-    if (c->want_list == GROUP_HOMELESS && c->core.choice.target == ROUTER_TARGET_PRIMARY) {
+    if (c->wait.kind == WAITLIST_HOMELESS && c->core.choice.target == ROUTER_TARGET_PRIMARY) {
         error.sqlstate = "57P03";
         error.message = "no primary can be reached";
         error.detail = "The statement waited for write_wait, nothing of it was sent.";
-    } else if (c->want_list == GROUP_HOMELESS) {
+    } else if (c->wait.kind == WAITLIST_HOMELESS) {
         error.sqlstate = "57P03";
         error.message = "no node may serve this read";
         error.hint = "See SHOW NODES in the admin console.";
-    } else if (c->want_list == GROUP_FALLBACK) {
+    } else if (c->wait.kind == WAITLIST_FALLBACK) {
         error.sqlstate = "57P03";
         error.message = "no replica may serve this read, and the primary takes no more of them";
         error.detail = "fallback_limit keeps the rest of the primary's pool for writes.";
@@ -50,7 +50,7 @@ static void refuse(struct worker *w, struct client *c, uint64_t now_ns)
         error.detail = connect_trouble(g, c, detail, sizeof(detail));
     }
     shared_add(&w->database_stats[g->database].wait_timeouts, 1);
-    const bool homeless = c->want_list == GROUP_HOMELESS;
+    const bool homeless = c->wait.kind == WAITLIST_HOMELESS;
     shared_add(&w->stats.timeouts[homeless ? TIMEOUT_WRITE_WAIT : TIMEOUT_QUERY_WAIT], 1);
     pool_dequeue(c);
     worker_apply(w, c, core_refused(&c->core, &error, now_ns), now_ns);
@@ -59,7 +59,7 @@ static void refuse(struct worker *w, struct client *c, uint64_t now_ns)
 static uint64_t wait_limit_ns(const struct worker *w, const struct group *g, const struct client *c)
 {
     const uint64_t query_ns = w->config->switchgear.query_wait_timeout_ns;
-    if (c->want_list != GROUP_HOMELESS)
+    if (c->wait.kind != WAITLIST_HOMELESS)
         return query_ns;
     const uint64_t set_ns = pool_section(g)->write_wait_ns;
     const uint64_t write_ns = set_ns != 0 ? set_ns : 1; /* 0: do not wait */
@@ -154,9 +154,10 @@ static void tick_pool(struct worker *w, struct pool *pool, uint64_t now_ns)
 
 static void tick_group(struct worker *w, struct group *g, uint64_t now_ns)
 {
-    for (int list = 0; list < GROUP_LISTS; list++) {
-        struct client *c;
-        while ((c = TAILQ_FIRST(&g->waiters[list])) != NULL) {
+    for (int kind = 0; kind < WAITLIST_KINDS && g->waiting > 0; kind++) {
+        struct waiter *oldest;
+        while ((oldest = waitlist_oldest(&g->waiters, (enum waitlist_kind)kind)) != NULL) {
+            struct client *c = pool_waiting_client(oldest);
             const uint64_t limit_ns = wait_limit_ns(w, g, c);
             if (!is_over(c->core.waiting_since_ns, limit_ns, now_ns))
                 break;

@@ -17,50 +17,53 @@ static bool is_login(const struct client *c)
     return c->core.phase != CORE_QUERY;
 }
 
-static enum group_list list_of(const struct client *c)
+static enum waitlist_kind kind_of(const struct client *c)
 {
-    if (c->want_mask == 0)
-        return GROUP_HOMELESS;
+    if (c->wait.mask == 0)
+        return WAITLIST_HOMELESS;
     if (is_login(c))
-        return GROUP_LOGIN;
+        return WAITLIST_LOGIN;
     if (c->core.choice.target == ROUTER_TARGET_REPLICA)
-        return GROUP_REPLICA;
-    return c->core.choice.fell_back ? GROUP_FALLBACK : GROUP_PRIMARY;
+        return WAITLIST_REPLICA;
+    return c->core.choice.fell_back ? WAITLIST_FALLBACK : WAITLIST_PRIMARY;
 }
 
-/* The oldest that this node may serve. All who wait for a primary wait for the same one, so that
- * the first of them speaks for all; readers differ in what they may use. */
+struct client *pool_waiting_client(struct waiter *w)
+{
+    return w == NULL ? NULL : (struct client *)(void *)((char *)w - offsetof(struct client, wait));
+}
+
+/* Where a node is the primary, who needs one goes before the reads that could go elsewhere. */
 struct client *pool_first_waiter(struct group *g, uint8_t node)
 {
-    const uint32_t bit = 1u << node;
-    struct client *c = TAILQ_FIRST(&g->waiters[GROUP_PRIMARY]);
-    if (c == NULL || (c->want_mask & bit) == 0)
-        TAILQ_FOREACH (c, &g->waiters[GROUP_REPLICA], waiter) {
-            if ((c->want_mask & bit) != 0)
-                break;
-        }
-    struct client *back = TAILQ_FIRST(&g->waiters[GROUP_FALLBACK]);
-    if (back != NULL && (back->want_mask & bit) != 0 && fallback_room(&g->pools[node]) > 0 &&
-        (c == NULL || back->core.waiting_since_ns < c->core.waiting_since_ns))
-        c = back;
-    struct client *login = TAILQ_FIRST(&g->waiters[GROUP_LOGIN]);
-    if (login != NULL && (login->want_mask & bit) != 0 &&
-        (c == NULL || login->core.waiting_since_ns < c->core.waiting_since_ns))
-        return login;
-    return c;
+    const struct waitlist *l = &g->waiters;
+    if (g->waiting == 0)
+        return NULL;
+    struct waiter *first = waitlist_first(l, WAITLIST_PRIMARY, node);
+    if (first == NULL)
+        first = waitlist_first(l, WAITLIST_REPLICA, node);
+    struct waiter *back = waitlist_first(l, WAITLIST_FALLBACK, node);
+    if (back != NULL && (first == NULL || back->since_ns < first->since_ns) &&
+        fallback_room(&g->pools[node]) > 0)
+        first = back;
+    struct waiter *login = waitlist_first(l, WAITLIST_LOGIN, node);
+    if (login != NULL && (first == NULL || login->since_ns < first->since_ns))
+        first = login;
+    return pool_waiting_client(first);
+}
+
+static void publish_waiter(struct pool *pool)
+{
+    const struct client *c = pool_first_waiter(pool->group, pool->node);
+    shared_set(&pool_mine(pool)->oldest_waiter_ns, c != NULL ? c->core.waiting_since_ns : 0);
 }
 
 /* The others learn since when somebody waits here. */
 void pool_publish_waiters(struct group *g)
 {
-    struct worker *w = g->worker;
-    for (uint32_t n = 0; n < w->topology.nodes_count; n++) {
-        struct pool *pool = &g->pools[n];
-        if (pool->shared == NULL)
-            continue;
-        const struct client *c = g->waiting > 0 ? pool_first_waiter(g, (uint8_t)n) : NULL;
-        shared_set(&pool_mine(pool)->oldest_waiter_ns, c != NULL ? c->core.waiting_since_ns : 0);
-    }
+    for (uint32_t n = 0; n < g->worker->topology.nodes_count; n++)
+        if (g->pools[n].shared != NULL)
+            publish_waiter(&g->pools[n]);
 }
 
 struct pool *pool_of(struct group *g, uint8_t node)
@@ -75,47 +78,51 @@ struct pool *pool_of(struct group *g, uint8_t node)
 static void count_waiter(struct client *c, uint64_t n)
 {
     struct group *g = (struct group *)c->core.group;
-    for (uint32_t i = 0; i < g->worker->topology.nodes_count; i++) {
-        if ((c->want_mask & 1u << i) == 0)
-            continue;
-        struct shared_pool_worker *m = pool_mine(pool_of(g, (uint8_t)i));
-        shared_set(&m->waiting, m->waiting + n);
-        if (c->want_list == GROUP_FALLBACK)
-            ck_pr_add_64(&g->pools[i].shared->fallback_waiting, n);
-    }
-    g->fallback_waiting += c->want_list == GROUP_FALLBACK ? (uint32_t)n : 0;
-    shared_set(&g->worker->stats.waiting, g->worker->stats.waiting + n);
+    struct worker *w = g->worker;
+    const bool had_none = g->waiting == 0;
+    g->fallback_waiting += c->wait.kind == WAITLIST_FALLBACK ? (uint32_t)n : 0;
+    shared_set(&w->stats.waiting, w->stats.waiting + n);
     g->waiting += (uint32_t)n;
+    if (had_none)
+        TAILQ_INSERT_TAIL(&w->waiting, g, waiting_link);
+    else if (g->waiting == 0)
+        TAILQ_REMOVE(&w->waiting, g, waiting_link);
+    for (uint32_t nodes = c->wait.mask; nodes != 0; nodes &= nodes - 1) {
+        struct pool *pool = pool_of(g, (uint8_t)__builtin_ctz(nodes));
+        struct shared_pool_worker *m = pool_mine(pool);
+        shared_set(&m->waiting, m->waiting + n);
+        if (c->wait.kind == WAITLIST_FALLBACK)
+            ck_pr_add_64(&pool->shared->fallback_waiting, n);
+        if (pool_workers(w) > 1)
+            publish_waiter(pool);
+    }
 }
 
 void pool_dequeue(struct client *c)
 {
-    struct group *g = (struct group *)c->core.group;
     assert(c->queued);
-    TAILQ_REMOVE(&g->waiters[c->want_list], c, waiter);
+    waitlist_remove(&((struct group *)c->core.group)->waiters, &c->wait);
     c->queued = false;
     count_waiter(c, (uint64_t)-1);
-    if (pool_workers(g->worker) > 1)
-        pool_publish_waiters(g);
+}
+
+/* Where a connection is opened for it first. */
+static uint8_t home_of(const struct client *c)
+{
+    const uint8_t node = c->core.choice.node;
+    if (node != ROUTER_NODE_NONE && (c->wait.mask & 1u << node) != 0)
+        return node;
+    return c->wait.mask != 0 ? (uint8_t)__builtin_ctz(c->wait.mask) : ROUTER_NODE_NONE;
 }
 
 void pool_enqueue(struct client *c)
 {
-    struct group *g = (struct group *)c->core.group;
     assert(!c->queued);
-    c->want_list = (uint8_t)list_of(c);
-    /* one that waits again after a change of mind keeps its place in the order of time */
-    struct client *later = TAILQ_LAST(&g->waiters[c->want_list], client_list);
-    while (later != NULL && later->core.waiting_since_ns > c->core.waiting_since_ns)
-        later = TAILQ_PREV(later, client_list, waiter);
-    if (later != NULL)
-        TAILQ_INSERT_AFTER(&g->waiters[c->want_list], later, c, waiter);
-    else
-        TAILQ_INSERT_HEAD(&g->waiters[c->want_list], c, waiter);
+    c->wait.kind = (uint8_t)kind_of(c);
+    c->wait.since_ns = c->core.waiting_since_ns;
+    waitlist_add(&((struct group *)c->core.group)->waiters, &c->wait, home_of(c));
     c->queued = true;
     count_waiter(c, 1);
-    if (pool_workers(g->worker) > 1)
-        pool_publish_waiters(g);
 }
 
 void pool_forget_waiter(struct client *c)
@@ -129,9 +136,8 @@ static void on_again(uv_timer_t *timer)
     struct worker *w = timer->data;
     struct group *g;
     worker_topology_refresh(w);
-    TAILQ_FOREACH (g, &w->groups, link)
-        if (g->waiting > 0)
-            pool_mark_dirty(g);
+    TAILQ_FOREACH (g, &w->waiting, waiting_link)
+        pool_mark_dirty(g);
     pools_match(w, uv_hrtime()); /* timers run before the loop sleeps, the check handler after */
 }
 
@@ -151,9 +157,8 @@ static void look_again(struct worker *w, uint64_t waited_ns)
 static uint64_t servable(const struct pool *pool)
 {
     const struct group *g = pool->group;
-    const struct client *back = TAILQ_FIRST(&g->waiters[GROUP_FALLBACK]);
     const uint64_t waiting = shared_load(&pool_mine(pool)->waiting);
-    if (back == NULL || (back->want_mask & 1u << pool->node) == 0)
+    if (waitlist_first(&g->waiters, WAITLIST_FALLBACK, pool->node) == NULL)
         return waiting;
     const uint64_t room = fallback_room(pool);
     return g->fallback_waiting > room ? waiting - (g->fallback_waiting - room) : waiting;
@@ -251,19 +256,12 @@ static uint32_t mask_of(const struct worker *w, const struct client *c)
     return mask | 1u << choice->node | (choice->target == ROUTER_TARGET_REPLICA ? choice->fit : 0);
 }
 
-/* Where a connection is opened for it first. */
-static uint8_t home_of(const struct client *c)
-{
-    return c->core.choice.node != ROUTER_NODE_NONE ? c->core.choice.node
-                                                   : (uint8_t)__builtin_ctz(c->want_mask);
-}
-
 /* A trial permit is taken when the statement is about to be sent to a node that is on trial. */
 static bool may_use(struct worker *w, const struct client *c, struct server *v)
 {
     const struct router_node *node = &w->topology.nodes[v->pool->node];
     assert(!v->fallback);
-    if (list_of(c) == GROUP_FALLBACK && !(v->fallback = fallback_take(v->pool)))
+    if (kind_of(c) == WAITLIST_FALLBACK && !(v->fallback = fallback_take(v->pool)))
         return false;
     if (node->breaker != BREAKER_HALF_OPEN)
         return true;
@@ -295,23 +293,33 @@ bool pool_holds_back(const struct client *c)
     return c->queued && pool_is_paused((const struct group *)c->core.group);
 }
 
+/* An idle connection that serves it now: its home's, or any other's that it may use. Not past those
+ * who wait already. */
+static struct server *idle_for(struct worker *w, struct client *c, uint8_t home)
+{
+    struct group *g = (struct group *)c->core.group;
+    const uint32_t others = c->wait.mask & ~(1u << home);
+    struct server *v = pool_first_waiter(g, home) == NULL ? idle_of(w, g, home) : NULL;
+    for (uint32_t nodes = others; v == NULL && nodes != 0; nodes &= nodes - 1) {
+        const uint8_t n = (uint8_t)__builtin_ctz(nodes);
+        v = pool_first_waiter(g, n) == NULL ? idle_of(w, g, n) : NULL;
+    }
+    return v;
+}
+
 void pool_want(struct worker *w, struct client *c, uint64_t now_ns)
 {
     struct group *g = (struct group *)c->core.group;
     if (c->queued)
         pool_dequeue(c);
-    c->want_mask = mask_of(w, c);
-    const enum group_list list = list_of(c);
-    if (list == GROUP_HOMELESS) {
+    c->wait.mask = mask_of(w, c);
+    if (c->wait.mask == 0) {
         pool_enqueue(c);
         return;
     }
     const uint8_t home = home_of(c);
-    if (!pool_is_paused(g) && TAILQ_EMPTY(&g->waiters[list])) {
-        struct server *v = idle_of(w, g, home);
-        for (uint32_t n = 0; v == NULL && n < w->topology.nodes_count; n++)
-            if ((c->want_mask & 1u << n) != 0)
-                v = idle_of(w, g, (uint8_t)n);
+    if (!pool_is_paused(g)) {
+        struct server *v = idle_for(w, c, home);
         if (v != NULL && v->pool->node != home)
             open_spare(pool_of(g, home), now_ns);
         if (v != NULL && may_use(w, c, v)) {
@@ -320,7 +328,7 @@ void pool_want(struct worker *w, struct client *c, uint64_t now_ns)
         }
     }
     pool_enqueue(c);
-    open_for_waiters(g, home, now_ns);
+    open_for_waiters(g, home_of(c), now_ns);
     pool_mark_dirty(g);
 }
 
@@ -359,27 +367,39 @@ void pools_match(struct worker *w, uint64_t now_ns)
     }
 }
 
-/* Waiters whose node is no longer fit decide again. They are taken out first: who waits again is
- * put back in the order of time, and must not be met twice. */
-static void redecide(struct worker *w, struct group *g, uint64_t now_ns)
+/* Takes the waiters of a kind out whose node is no longer fit. */
+static void take_unfit(struct worker *w, struct group *g, enum waitlist_kind kind,
+                       struct waiter_list *taken)
 {
-    struct client_list moved = TAILQ_HEAD_INITIALIZER(moved);
-    struct client *c;
-    struct client *next;
-    for (int list = 0; list < GROUP_LISTS; list++) {
-        TAILQ_EACH_SAFE (c, &g->waiters[list], waiter, next) {
+    const struct waitlist_lanes *k = &g->waiters.kinds[kind];
+    for (uint32_t lanes = k->used; lanes != 0; lanes &= lanes - 1) {
+        struct waiter *waiter;
+        struct waiter *next;
+        TAILQ_EACH_SAFE (waiter, &k->lanes[__builtin_ctz(lanes)].waiters, link, next) {
+            struct client *c = pool_waiting_client(waiter);
             const uint8_t node = c->core.choice.node;
-            if (list != GROUP_FALLBACK && node != ROUTER_NODE_NONE &&
+            if (kind != WAITLIST_FALLBACK && node != ROUTER_NODE_NONE &&
                 w->topology.nodes[node].breaker == BREAKER_CLOSED &&
                 w->topology.nodes[node].gate == BREAKER_GATE_OPEN &&
                 !w->topology.nodes[node].drained)
                 continue;
             pool_dequeue(c);
-            TAILQ_INSERT_TAIL(&moved, c, waiter);
+            TAILQ_INSERT_TAIL(taken, waiter, link);
         }
     }
-    while ((c = TAILQ_FIRST(&moved)) != NULL) {
-        TAILQ_REMOVE(&moved, c, waiter);
+}
+
+/* They decide again, after all are taken out: who waits again is put back in the order of time, and
+ * must not be met twice. */
+static void redecide(struct worker *w, struct group *g, uint64_t now_ns)
+{
+    struct waiter_list taken = TAILQ_HEAD_INITIALIZER(taken);
+    struct waiter *waiter;
+    for (int kind = 0; kind < WAITLIST_KINDS && g->waiting > 0; kind++)
+        take_unfit(w, g, (enum waitlist_kind)kind, &taken);
+    while ((waiter = TAILQ_FIRST(&taken)) != NULL) {
+        struct client *c = pool_waiting_client(waiter);
+        TAILQ_REMOVE(&taken, waiter, link);
         worker_apply(w, c, core_redecide(&c->core, now_ns), now_ns);
     }
 }

@@ -139,8 +139,7 @@ struct group *worker_group(struct worker *w, uint32_t database, const char *clie
     g->core.database = &w->databases[database];
     g->core.user = g->user;
     g->core.shell = g;
-    for (int list = 0; list < GROUP_LISTS; list++)
-        TAILQ_INIT(&g->waiters[list]);
+    waitlist_init(&g->waiters);
     pool_init(&g->pools[0], g, 0);
     g->core.pins_used = &g->pools[0].shared->pins_used;
     pins_limit(g);
@@ -156,6 +155,7 @@ static void group_destroy(struct group *g)
     } cast = {.in = g->password};
     free(cast.out);
     free(g->scram_keys);
+    waitlist_deinit(&g->waiters);
     free(g);
 }
 
@@ -335,11 +335,8 @@ static void on_wake(void *owner)
     struct group *g;
     worker_topology_refresh(w);
     pools_obey(w);
-    TAILQ_FOREACH (g, &w->groups, link)
-        if (g->waiting > 0 && !g->dirty) {
-            g->dirty = true;
-            TAILQ_INSERT_TAIL(&w->dirty, g, dirty_link);
-        }
+    TAILQ_FOREACH (g, &w->waiting, waiting_link)
+        pool_mark_dirty(g);
 }
 
 static void on_check(uv_check_t *check)
@@ -425,6 +422,7 @@ int worker_start(struct worker *w, struct proxy *p, uint32_t index)
     TAILQ_INIT(&w->handshakes);
     TAILQ_INIT(&w->groups);
     TAILQ_INIT(&w->dirty);
+    TAILQ_INIT(&w->waiting);
     TAILQ_INIT(&w->cancels);
     if (!memory_init(w, p->config))
         return UV_ENOMEM;

@@ -13,6 +13,7 @@
 #include <sys/queue.h>
 
 #include "proxy_shared.h"
+#include "proxy_waitlist.h"
 
 enum {
     WORKER_READ_SIZE = 128 * 1024,
@@ -36,7 +37,7 @@ struct client {
     uv_poll_t poll;
     struct worker *worker;
     TAILQ_ENTRY(client) link;         /* worker->clients, worker->logins */
-    TAILQ_ENTRY(client) waiter;       /* a group's waiters */
+    struct waiter wait;               /* among a group's waiters; its mask, what may serve it */
     TAILQ_ENTRY(client) turn;         /* worker->handshakes */
     struct server *own_server;        /* being made for this client alone: replication */
     struct preface *preface;          /* NULL, or a header that is not whole (proxy_preface.h) */
@@ -51,11 +52,9 @@ struct client {
     uint64_t quiet_since_ns; /* it sent something, or a statement of it ended; the later one */
     uint64_t block_since_ns; /* when its transaction's first statement was sent; 0: none is open */
     uint64_t flushing_since_ns; /* close_after_flush; 0: not yet seen */
-    uint32_t want_mask;
     int fd;
-    uint8_t want_list; /* enum group_list */
-    uint8_t events;    /* armed in poll */
-    bool logging_in;   /* is in worker->logins */
+    uint8_t events;  /* armed in poll */
+    bool logging_in; /* is in worker->logins */
     bool is_admin_socket;
     bool closing;
     bool close_after_flush;
@@ -141,16 +140,6 @@ struct pool {
     char error_message[256];
 };
 
-/* Of waiters. GROUP_FALLBACK: reads for which no replica is admitted, for the primary. */
-enum group_list {
-    GROUP_PRIMARY,
-    GROUP_REPLICA,
-    GROUP_FALLBACK,
-    GROUP_LOGIN,
-    GROUP_HOMELESS,
-    GROUP_LISTS
-};
-
 /* Of a client's own log-in, in base64, for a server that has the same secret. */
 struct scram_keys {
     char client[48], server[48];
@@ -161,13 +150,14 @@ struct group {
     struct core_group core;
     TAILQ_ENTRY(group) link;
     TAILQ_ENTRY(group) dirty_link;
+    TAILQ_ENTRY(group) waiting_link; /* while somebody waits in it */
     struct worker *worker;
     uint32_t database; /* index of its section */
     bool dirty;        /* to be matched in this loop turn */
     uint32_t waiting;
-    uint32_t fallback_waiting; /* of them, in GROUP_FALLBACK */
+    uint32_t fallback_waiting; /* of them, reads that fell back */
     uint32_t clients;
-    struct client_list waiters[GROUP_LISTS]; /* oldest first */
+    struct waitlist waiters;
     struct pool pools[CONFIG_NODES_MAX];
     char user[256];
     char client_database[256];
@@ -207,6 +197,7 @@ struct worker {
     uint32_t tls_keepers;          /* clients whose SSL keeps its buffers */
     struct group_list_head groups;
     struct group_list_head dirty;
+    struct group_list_head waiting;   /* those in which somebody waits */
     struct client **slots;            /* by cancel key; the first stays empty */
     uint32_t slots_count, slots_free; /* slots_free: where to look first for a free one */
     uint32_t servers_count, clients_count;
@@ -317,6 +308,7 @@ void pools_topology_changed(struct worker *w, uint64_t now_ns);
 void pools_tick(struct worker *w, uint64_t now_ns);
 void pools_warm(struct worker *w, uint64_t now_ns);
 void pool_move(struct server *v, enum server_state state, uint64_t now_ns);
+void pool_mark_dirty(struct group *g); /* its waiters are matched in this loop turn */
 
 /* proxy_orders.c */
 /* PAUSE and RECONNECT: closes what they mean and nobody uses. */
