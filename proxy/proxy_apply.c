@@ -148,6 +148,8 @@ static struct core_actions *apply_once(struct worker *w, struct client *c, struc
         pool_forget_waiter(c);
     if (a->login_done)
         client_logged_in(c);
+    if (a->unended && c != NULL)
+        client_unended(c, now_ns);
     const struct login_wish login = {.start_tls = a->start_tls,
                                      .user = a->login_want_user,
                                      .proven = a->login_proven,

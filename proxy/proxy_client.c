@@ -309,6 +309,7 @@ static void leave(struct client *c)
     pool_forget_waiter(c);
     replication_forget(c);
     auth_forget(c);
+    client_forget_unended(c);
     client_limits_give(c);
     client_io_forget(c);
     preface_forget(c);

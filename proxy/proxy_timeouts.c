@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: PostgreSQL
  *
  * proxy_timeouts: clients that take too long: to log in, over a statement or a transaction, or to
- * say something at all. Looked at every tenth of the shortest limit, at each tick at most.
+ * say something at all. Looked at every tenth of the shortest limit, at each tick at most. And
+ * those who say half a batch: it begins without its end (core_unended()), by a timer of its own.
  */
 #include "proxy_client_io.h"
 #include "proxy_log.h"
@@ -12,6 +13,7 @@ enum {
     UNANSWERED_MS = 5000,  /* a cancelled statement that still runs ends its client */
     CANCEL_AGAIN_MS = 1000,
     FLUSH_MS = 10000, /* a last message that is not taken */
+    PAUSE_MS = 10,    /* silence behind a batch that has no end */
 };
 
 static bool is_over(uint64_t since_ns, uint64_t limit_ns, uint64_t now_ns)
@@ -131,4 +133,49 @@ void clients_tick(struct worker *w, uint64_t now_ns)
         if (!c->closing)
             look_at(w, c, now_ns);
     }
+}
+
+/* ---- batches without an end ---- */
+
+static void on_pause(uv_timer_t *timer);
+
+static void unended_add(struct client *c, uint64_t now_ns)
+{
+    struct worker *w = c->worker;
+    c->is_unended = true;
+    c->unended_until_ns = now_ns + PAUSE_MS * UINT64_C(1000000);
+    TAILQ_INSERT_TAIL(&w->unended, c, pause);
+    if (!uv_is_active((uv_handle_t *)&w->pause))
+        (void)uv_timer_start(&w->pause, on_pause, PAUSE_MS, 0);
+}
+
+void client_unended(struct client *c, uint64_t now_ns)
+{
+    if (!c->is_unended && !c->closing)
+        unended_add(c, now_ns);
+}
+
+void client_forget_unended(struct client *c)
+{
+    if (c->is_unended)
+        TAILQ_REMOVE(&c->worker->unended, c, pause);
+    c->is_unended = false;
+}
+
+static void on_pause(uv_timer_t *timer)
+{
+    struct worker *w = timer->data;
+    const uint64_t now_ns = uv_hrtime();
+    struct client *c;
+    worker_topology_refresh(w);
+    while ((c = TAILQ_FIRST(&w->unended)) != NULL && c->unended_until_ns <= now_ns) {
+        client_forget_unended(c);
+        if (c->quiet_since_ns + PAUSE_MS * UINT64_C(1000000) > now_ns)
+            unended_add(c, now_ns); /* more has come: it may go on */
+        else
+            worker_apply(w, c, core_unended(&c->core, now_ns), now_ns);
+    }
+    if (c != NULL)
+        (void)uv_timer_start(&w->pause, on_pause,
+                             (c->unended_until_ns - now_ns) / UINT64_C(1000000) + 1, 0);
 }

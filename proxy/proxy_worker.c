@@ -259,6 +259,7 @@ static void stop_step(struct worker *w)
     close_handle((uv_handle_t *)&w->check);
     close_handle((uv_handle_t *)&w->tick);
     close_handle((uv_handle_t *)&w->again);
+    close_handle((uv_handle_t *)&w->pause);
     close_handle((uv_handle_t *)&w->turns);
 }
 
@@ -419,6 +420,7 @@ int worker_start(struct worker *w, struct proxy *p, uint32_t index)
     w->index = index;
     TAILQ_INIT(&w->clients);
     TAILQ_INIT(&w->logins);
+    TAILQ_INIT(&w->unended);
     TAILQ_INIT(&w->handshakes);
     TAILQ_INIT(&w->groups);
     TAILQ_INIT(&w->dirty);
@@ -445,10 +447,12 @@ int worker_start(struct worker *w, struct proxy *p, uint32_t index)
     if (r == 0)
         r = uv_timer_init(&w->loop, &w->again);
     if (r == 0)
+        r = uv_timer_init(&w->loop, &w->pause);
+    if (r == 0)
         r = uv_idle_init(&w->loop, &w->turns);
     if (r != 0)
         return r;
-    w->check.data = w->tick.data = w->again.data = w;
+    w->check.data = w->tick.data = w->again.data = w->pause.data = w;
     (void)uv_check_start(&w->check, on_check);
     (void)uv_timer_start(&w->tick, on_tick, WORKER_TICK_MS, WORKER_TICK_MS);
     return uv_thread_create(&w->thread, worker_main, w);

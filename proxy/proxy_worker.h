@@ -39,6 +39,7 @@ struct client {
     TAILQ_ENTRY(client) link;         /* worker->clients, worker->logins */
     struct waiter wait;               /* among a group's waiters; its mask, what may serve it */
     TAILQ_ENTRY(client) turn;         /* worker->handshakes */
+    TAILQ_ENTRY(client) pause;        /* worker->unended */
     struct server *own_server;        /* being made for this client alone: replication */
     struct preface *preface;          /* NULL, or a header that is not whole (proxy_preface.h) */
     struct core_block *out;           /* what the client has not taken yet */
@@ -51,6 +52,7 @@ struct client {
     uint32_t slot;           /* in worker->slots; the cancel key names it (proxy_cancel_key.h) */
     uint64_t quiet_since_ns; /* it sent something, or a statement of it ended; the later one */
     uint64_t block_since_ns; /* when its transaction's first statement was sent; 0: none is open */
+    uint64_t unended_until_ns;  /* in worker->unended: when its batch begins without an end */
     uint64_t flushing_since_ns; /* close_after_flush; 0: not yet seen */
     int fd;
     uint8_t events;  /* armed in poll */
@@ -63,6 +65,7 @@ struct client {
     uint8_t tls_wants;   /* events that its handshake waits for */
     bool in_handshake;   /* nothing is sent or read but by proxy_client_io.c */
     bool in_turn;        /* is in worker->handshakes */
+    bool is_unended;     /* is in worker->unended */
     bool is_direct_tls;  /* it began with TLS, without asking for it */
     bool unread;         /* it has bytes that the descriptor does not tell of */
     bool keeps_buffers;  /* its SSL does, between two records: counted in worker->tls_keepers */
@@ -179,6 +182,7 @@ struct worker {
     uv_check_t check;
     uv_timer_t tick;
     uv_timer_t again; /* one shot, while clients wait and there are other workers */
+    uv_timer_t pause; /* one shot, for the first of `unended` */
     struct core_worker core;
     struct topology_reader reader;
     struct router_topology topology; /* copied out of the published one */
@@ -192,6 +196,7 @@ struct worker {
     struct client_list clients;
     struct client_list logins;     /* oldest first */
     SSL_CTX *tls;                  /* what clients are offered; NULL: no TLS */
+    struct client_list unended;    /* with a batch that has no end yet; oldest first */
     struct client_list handshakes; /* those that can go on; oldest first */
     uv_idle_t turns;               /* active while there are any */
     uint32_t tls_keepers;          /* clients whose SSL keeps its buffers */
@@ -259,6 +264,10 @@ void client_address_text(const struct client *c, char *buf, size_t buf_size);
 
 /* proxy_timeouts.c */
 void clients_tick(struct worker *w, uint64_t now_ns);
+/* Its bytes end in a batch without Sync or Flush: that begins after some milliseconds of silence.
+ */
+void client_unended(struct client *c, uint64_t now_ns);
+void client_forget_unended(struct client *c);
 
 /* proxy_server.c */
 void server_open(struct pool *pool, uint64_t now_ns);

@@ -52,6 +52,9 @@ struct core_actions *core_client_data(struct core_session *s, struct proto_span 
                                       uint64_t now_ns);
 /* Continues what did not fit (actions->again), or may go on now. */
 struct core_actions *core_resume(struct core_session *s, uint64_t now_ns);
+/* Nothing came for a while behind a batch that has no end yet (actions->unended): what is there of
+ * it begins, as a server would begin it, or it has ended meanwhile. */
+struct core_actions *core_unended(struct core_session *s, uint64_t now_ns);
 /* Everything that was written to the client has been taken: it may release its backend now. */
 struct core_actions *core_client_drained(struct core_session *s, uint64_t now_ns);
 /* No more bytes will come from the client. True: it said goodbye (Terminate) behind something that

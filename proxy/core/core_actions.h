@@ -41,6 +41,8 @@ struct core_actions {
     bool want;            /* a backend as of session->choice, then core_granted() */
     bool cancel_want;     /* withdrawn: the session waits for no backend any more */
     bool again;           /* call core_resume() after executing these */
+    bool unended;         /* a batch at the front lacks its Sync or Flush: core_unended(), once
+                             nothing more has come for some milliseconds */
     bool again_server;    /* call core_server_data() without new bytes */
     bool probe;           /* fresher evidence would help: ask the supervisor */
     uint8_t close_client; /* enum core_close */

@@ -334,6 +334,13 @@ static bool stands_alone(uint8_t type)
     }
 }
 
+/* It has its connection until Sync, and is on it in the middle of a batch: nothing is won by
+ * waiting for the end of that. */
+static bool goes_on(const struct core_session *s)
+{
+    return s->unsynced && s->executed && s->backend != NULL && !s->movable;
+}
+
 /* Frames before anything is classified: most calls that find half a batch end here. */
 static enum core_batch_status find_end(struct core_session *s, struct proto_span in,
                                        struct core_batch *ret)
@@ -367,7 +374,10 @@ static enum core_batch_status find_end(struct core_session *s, struct proto_span
     const uint32_t max = s->worker->limits.statement_max;
     const bool too_long = in.size > max || (h.body_size > max && in.size >= max / 2);
     ret->size = (uint32_t)pos;
-    return too_long ? CORE_BATCH_TOO_LONG : CORE_BATCH_MORE;
+    if (too_long || pos == 0 || (!s->hurried && !goes_on(s)))
+        return too_long ? CORE_BATCH_TOO_LONG : CORE_BATCH_MORE;
+    ret->flushes = true;
+    return CORE_BATCH_WHOLE;
 }
 
 /* Its first message is about a statement such as BEGIN. True: the batch ends behind that one. */

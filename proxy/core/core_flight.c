@@ -39,7 +39,8 @@ void core_flight_over(struct core_session *s, uint64_t now_ns, struct core_actio
             router_cache_prove(w->cache, &s->hashes[i]);
     core_not_in_flight(s, b->node);
     core_block_give(w, &s->kept);
-    s->replayable = s->retried = s->replay_on_primary = s->barrier = s->replan = false;
+    s->replayable = s->retried = s->replay_on_primary = s->replan = false;
+    s->barrier = s->barrier && s->unsynced; /* what it is for ends with the batch: a COMMIT's Z */
     s->refused = false;
     if (s->movable_once) /* it has shown something of this replica, though no Sync came yet */
         s->movable = s->movable_once = s->portal_open = false;

@@ -53,6 +53,7 @@ static bool sync_before(struct core_session *s, bool answer, bool pipelined, str
         return true;
     core_inject_sync(b, a, CORE_SWALLOW);
     s->unsynced = false;
+    s->barrier = true; /* what comes next begins a flight of its own, which may be replayed */
     return true;
 }
 
@@ -320,14 +321,16 @@ static size_t next(struct core_session *s, struct proto_span in, uint64_t now_ns
     size_t taken;
     switch (core_batch_scan(s, in, &batch)) {
     case CORE_BATCH_MORE:
+        s->hurried = false;
+        a->unended = batch.size > 0;
         return 0;
     case CORE_BATCH_TOO_LONG:
         return too_long(s, in, now_ns, a);
     case CORE_BATCH_WHOLE:
         s->skipping = false;
         taken = dispose(s, in, &batch, now_ns, a);
-        if (taken > 0)
-            s->cancelled = false; /* what it was meant for has been answered */
+        if (taken > 0) /* what these were meant for has been answered */
+            s->cancelled = s->hurried = false;
         if (taken > 0 && batch.simple &&
             batch.drops_unnamed) { /* as a server does at every Query */
             s->unnamed_id = 0;
@@ -437,6 +440,16 @@ struct core_actions *core_resume(struct core_session *s, uint64_t now_ns)
         core_login_data(s, now_ns, a);
     else
         core_pump(s, (struct proto_span){0}, now_ns, a);
+    return a;
+}
+
+struct core_actions *core_unended(struct core_session *s, uint64_t now_ns)
+{
+    struct core_actions *a = core_actions_begin(s->worker);
+    if (s->hold == NULL || s->phase != CORE_QUERY || s->waiting)
+        return a;
+    s->hurried = true;
+    core_pump(s, (struct proto_span){0}, now_ns, a);
     return a;
 }
 

@@ -97,6 +97,7 @@ void core_start_batch(struct core_session *s, uint64_t now_ns)
     struct core_backend *b = s->backend;
     const struct router_class *class = &s->class;
     const bool was_ending = s->ending;
+    s->hurried = false;
     assert(!b->is_replica || class->verdict == ROUTER_VERDICT_READ ||
            class->verdict == ROUTER_VERDICT_LOCAL || in_read_only_block(s) || core_is_bound(s) ||
            s->loggable);

@@ -208,6 +208,7 @@ struct core_actions *core_refused(struct core_session *s, const struct proto_err
 static void drop_batch(struct core_session *s, struct proto_span in, struct core_actions *a)
 {
     struct proto_header last = {0};
+    s->hurried = false;
     for (size_t pos = 0; pos < s->batch_size; pos += PROTO_HEADER_SIZE + last.body_size)
         (void)proto_header_peek(core_span_skip(in, pos), UINT32_MAX - 4, &last);
     core_block_consume(s->worker, &s->hold, s->batch_size);

@@ -304,6 +304,7 @@ struct core_session {
     bool salt_unique;  /* settings change in flight: what is parsed now is nobody else's */
     bool group_failed; /* an error came since the last ReadyForQuery */
     bool skipping;     /* after an error: drop everything up to Sync */
+    bool hurried;      /* what is there of the batch at the front begins without its end */
     bool stream_drop;  /* the streamed message goes nowhere */
     bool copy_in;
     bool unsynced;        /* extended messages were sent since the last Sync */

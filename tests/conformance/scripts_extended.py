@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: PostgreSQL
 """Extended query: items 18 and 21 to 31."""
-from words import B, C, D, E, H, P, Q, S, Turn, bind_raw, script, statement
+from words import (B, C, D, DONE, E, H, P, Q, S, Turn, bind_raw, copy_data, script, statement)
 
 INT4, TEXT = 23, 25
 
@@ -113,6 +113,41 @@ script("a prepared ROLLBACK in a failed transaction", (20, 23), P("rb", "rollbac
 script("errors of several kinds one after the other", (23, 28),
        B("", "none") + E() + S, E("none") + S, D("S", "none") + S, D("P", "none") + S,
        P("", "select") + S, P("a", "select 1") + P("a", "select 1") + S, Q("select 1"))
+
+# ---- what comes without a Sync: a server flushes errors, notices and CopyInResponse at once ----
+
+script("an error in Parse comes without a Sync", (23, 25), Turn(P("", "nonsense"), until="E"), S,
+       Q("select 1"))
+script("an error in Bind comes without a Sync", (23, 25),
+       Turn(P("st", "select $1::int") + B("", "st", ["x"]), until="E"), Turn(E() + S),
+       B("", "st", ["1"]) + E() + S)
+script("an error in Execute comes without a Sync", (23, 25),
+       Turn(P("", "select 1/0") + B("", "") + E(), until="E"),
+       Turn(P("", "select 2") + B("", "") + E(), until=""), S, Q("select 3"))
+script("an error without a Sync, in a transaction", (23, 25), Q("begin"),
+       Turn(statement("select 1/0"), until="E"), S, Q("select 1"), Q("rollback"))
+script("an error without a Sync, in a transaction that has written", (23, 25), Q("truncate w"),
+       Q("begin"), Q("insert into w values (1, 1)"),
+       Turn(statement("insert into w values (1, 1)"), until="E"), S, Q("rollback"),
+       Q("select count(*) from w"))
+script("an error behind a write without a Sync takes that back", (23, 25), Q("truncate w"),
+       Turn(statement("insert into w values (1, 1)") + statement("select 1/0"), until="E"), S,
+       Q("select count(*) from w"))
+script("an error of a BEGIN with more, without a Sync", (23, 25),
+       Turn(statement("begin") + statement("nonsense"), until="E"), S, Q("rollback"))
+script("an error without a Sync, and Queries behind it", (18, 23, 25),
+       Turn(P("", "nonsense"), until="E"), Turn(Q("select 1") + Q("select 2") + S), Q("select 3"))
+script("an error without a Sync, of a name that is taken", (23, 25, 28), P("st", "select 1") + S,
+       Turn(P("st", "select 2"), until="E"), S, B("", "st") + E() + S)
+script("an unknown statement and an unknown portal, without a Sync", (23, 25, 28),
+       Turn(B("", "none"), until="E"), S, Turn(E("none"), until="E"), S, Turn(D("S", "none"), until="E"),
+       S, Q("select 1"))
+script("a notice comes without a Sync", (25, 37), Turn(statement("select says('a')"), until="N"), S)
+script("a COPY IN begins without a Sync", (25, 33), Q("truncate w"),
+       Turn(P("", "copy w (id, v) from stdin") + B("", "") + E(), until="G"),
+       Turn(copy_data("1\t1\n") + DONE + S), Q("select count(*) from w"))
+script("two errors without a Sync, one after the other", (23, 25), Turn(P("", "nonsense"), until="E"),
+       S, Turn(P("", "more of it"), until="E"), S, Q("select 1"))
 
 # ---- simple Query in the middle ----
 

@@ -309,6 +309,18 @@ static void leave(struct sim_client *c)
     }
 }
 
+/* It sends more, or has not done so for some milliseconds. */
+static void client_pauses(struct sim_client *c)
+{
+    if (!c->open || !c->unended || !sim_chance(20)) {
+        client_to_core(c);
+        return;
+    }
+    c->unended = false;
+    c->cut_until = c->units_sent;
+    sim_execute(c, core_unended(&c->core, sim.now_ns));
+}
+
 static void one_step(void)
 {
     struct sim_client *c = &sim.clients[sim_below((uint32_t)sim.clients_count)];
@@ -328,7 +340,7 @@ static void one_step(void)
     if (what < 10)
         sim_client_send(c);
     else if (what < 20)
-        client_to_core(c);
+        client_pauses(c);
     else if (what < 28)
         core_to_client(c);
     else if (what < 34)

@@ -256,6 +256,8 @@ struct sim_client {
     bool logged_in;
     bool waiting;
     bool settle;
+    bool unended;  /* the core has said so */
+    int cut_until; /* units up to this one may have begun without their end */
     bool eventual;
     bool refusable; /* nothing in its script depends on what came before */
     bool wild;      /* its messages come in any order */

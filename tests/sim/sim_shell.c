@@ -192,6 +192,8 @@ static struct core_actions *execute_one(struct sim_client *client, struct core_a
         wait_add(client);
     if (a->cancel_want)
         sim_wait_remove(client);
+    if (a->unended)
+        client->unended = true;
     if (client != NULL && client->waiting && !client->core.waiting)
         sim_wait_remove(client);
     if (a->release) {

@@ -428,7 +428,7 @@ static void step(struct shell *sh)
         grant(sh, op / 14);
         break;
     case 3:
-        execute(sh, core_client_drained(s, sh->now_ns));
+        execute(sh, op > 128 ? core_unended(s, sh->now_ns) : core_client_drained(s, sh->now_ns));
         break;
     case 4: {
         struct core_backend *b = any_backend(sh, op);

@@ -70,6 +70,7 @@ static struct core_actions *one(struct story *st, struct core_actions *a)
         story_say_sink(st, "client", &a->client, false);
     const bool want = a->want;
     const bool settle = a->settle;
+    st->unended = st->unended || a->unended;
     if (a->release)
         story_say(st, "release %s\n", node_names[b->node]);
     if (a->close_backend != CORE_KEEP) {
@@ -161,6 +162,14 @@ void story_client(struct story *st, const char *messages)
 {
     uint8_t buf[8192];
     story_client_bytes(st, buf, story_encode(true, messages, buf, sizeof(buf)));
+}
+
+void story_pause(struct story *st)
+{
+    st->now_ns += 10000000;
+    if (st->unended)
+        story_execute(st, core_unended(&st->session, st->now_ns));
+    st->unended = false;
 }
 
 void story_server_bytes(struct story *st, uint32_t node, const void *bytes, size_t size)

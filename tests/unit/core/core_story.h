@@ -30,6 +30,7 @@ struct story {
     uint64_t now_ns;
     struct core_session session;
     bool gone;
+    bool unended;                               /* the core has said so */
     bool nobody_grants;                         /* wishes for a backend are logged and stay open */
     bool nobody_drains;                         /* the client does not take what it is sent */
     bool nobody_answers;                        /* who a user is stays open */
@@ -47,6 +48,8 @@ void story_begin(struct story *st);
 void story_end(struct story *st);
 
 void story_client(struct story *st, const char *messages);
+/* Nothing more comes for a while: what has no end begins. */
+void story_pause(struct story *st);
 void story_client_bytes(struct story *st, const void *bytes, size_t size);
 void story_server(struct story *st, uint32_t node, const char *messages);
 void story_server_bytes(struct story *st, uint32_t node, const void *bytes, size_t size);
