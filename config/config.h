@@ -145,9 +145,9 @@ struct config_switchgear {
     uint64_t shutdown_timeout_ns;
     uint64_t max_db_connections;
     uint64_t max_user_connections;
-    uint64_t
-        max_prepared_statements; /* a backend's LRU; also the bound of one client's names x 16 */
-    uint64_t retry_keep;         /* bytes of a batch kept for a replay */
+    uint64_t max_prepared_statements; /* a backend's LRU */
+    uint64_t client_prepared_memory;  /* bytes of one client's names and their texts */
+    uint64_t retry_keep;              /* bytes of a batch kept for a replay */
     uint64_t statement_max; /* bytes of a batch that is planned whole; larger: a write, streamed */
     uint64_t verdict_cache_entries;
     uint64_t connect_parallel; /* connections being opened at once, a worker and pool */

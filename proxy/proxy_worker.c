@@ -69,6 +69,7 @@ void worker_topology_refresh(struct worker *w)
     if (config_changed) {
         struct group *g;
         databases_init(w);
+        w->core.limits.names_size_max = w->config->switchgear.client_prepared_memory;
         TAILQ_FOREACH (g, &w->groups, link) {
             auth_group_password(w, g);
             pins_limit(g);
@@ -399,6 +400,7 @@ static bool memory_init(struct worker *w, const struct config *config)
         .statement_max = (uint32_t)config->switchgear.statement_max,
         .retry_keep = (uint32_t)config->switchgear.retry_keep,
         .prepared_max = (uint32_t)config->switchgear.max_prepared_statements,
+        .names_size_max = config->switchgear.client_prepared_memory,
         .hold_max = (uint32_t)config->switchgear.statement_max * 2,
     };
     uint64_t seed;

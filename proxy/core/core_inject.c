@@ -26,8 +26,9 @@ static const struct own_error {
     [CORE_OWN_LONG_NAME] = {"42622", "the name of a prepared statement or portal is too long", NULL,
                             NULL},
     [CORE_OWN_TOO_MANY_STATEMENTS] =
-        {"54000", "too many prepared statements in this session, ", " is one too many",
-         "Close statements that are no longer needed, or raise max_prepared_statements."},
+        {"54000",
+         "the prepared statements of this session take too much memory, there is no room for ", "",
+         "Close statements that are no longer needed, or raise client_prepared_memory."},
     [CORE_OWN_TOO_MANY_PINS] =
         {"53300",
          "this statement would bind the session to a server connection, and pin_limit allows no "

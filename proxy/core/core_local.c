@@ -363,7 +363,7 @@ bool core_local_parse(struct core_session *s, struct proto_span body, struct cor
         struct core_stmt *stmt =
             core_stmt_intern(s->worker, parse.text, parse.types, &class, &hash);
         if (!core_names_set(s, parse.name, stmt)) {
-            local_error(s, "54000", "too many prepared statements in this session", NULL, a);
+            core_own_error_write(s, CORE_OWN_TOO_MANY_STATEMENTS, (const char *)parse.name.base, a);
             return false;
         }
     }

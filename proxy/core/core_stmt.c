@@ -12,7 +12,7 @@
 /* ---- texts ---- */
 
 enum {
-    STMT_BUCKETS = 4096,
+    STMT_BUCKETS = 16384,
     VARIANTS_MAX = 64, /* of one text */
 };
 
@@ -180,6 +180,7 @@ void core_stmts_learn(struct core_stmts *t, const struct router_hash *hash)
 /* ---- a client's names ---- */
 
 struct core_names {
+    uint64_t size; /* name_cost() of all of them */
     uint32_t count;
     uint32_t capacity; /* power of two; at most half full */
     struct core_name {
@@ -197,6 +198,14 @@ static struct proto_span told(struct proto_span name)
     if (name.size > CORE_NAME_SIZE_TOLD)
         name.size = CORE_NAME_SIZE_TOLD;
     return name;
+}
+
+/* What a name takes of its client's share: slots half of which are free, the name, and the text,
+ * which others may have too: who shares it today may be alone with it tomorrow. */
+static uint64_t name_cost(size_t name_size, const struct core_stmt *stmt)
+{
+    return 2 * sizeof(struct core_name) + name_size + 1 + sizeof(*stmt) + stmt->text_size + 1 +
+           stmt->types_size;
 }
 
 static uint32_t name_hash(struct proto_span name)
@@ -255,6 +264,7 @@ static struct core_names *names_resize(struct core_names *old, uint32_t capacity
     if (names == NULL)
         abort();
     names->capacity = capacity;
+    names->size = old != NULL ? old->size : 0;
     for (uint32_t i = 0; old != NULL && i < old->capacity; i++) {
         const struct core_name *from = &old->slots[i];
         if (from->name == NULL)
@@ -271,7 +281,9 @@ bool core_names_set(struct core_session *s, struct proto_span name, struct core_
 {
     name = told(name);
     const uint32_t count = s->names != NULL ? s->names->count : 0;
-    if (count >= s->worker->limits.prepared_max * 16) {
+    const uint64_t size = s->names != NULL ? s->names->size : 0;
+    const uint64_t cost = name_cost(name.size, stmt);
+    if (size + cost > s->worker->limits.names_size_max) {
         core_stmt_release(s->worker, stmt);
         return false;
     }
@@ -289,6 +301,7 @@ bool core_names_set(struct core_session *s, struct proto_span name, struct core_
     *slot = (struct core_name){
         .name = copy, .stmt = stmt, .size = (uint32_t)name.size, .hash = name_hash(name)};
     s->names->count++;
+    s->names->size += cost;
     return true;
 }
 
@@ -301,6 +314,7 @@ struct core_stmt *core_names_remove(struct core_session *s, struct proto_span na
     if (slot->name == NULL)
         return NULL;
     struct core_stmt *stmt = slot->stmt;
+    s->names->size -= name_cost(slot->size, stmt);
     free(slot->name);
     *slot = (struct core_name){0};
     s->names->count--;

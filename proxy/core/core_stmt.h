@@ -44,7 +44,7 @@ struct core_stmt *core_names_find(const struct core_names *names, struct proto_s
 /* ... and what its client was told of it: core_shape.h. Borrowed until names change. */
 struct core_stmt *core_names_find_shape(const struct core_names *names, struct proto_span name,
                                         uint64_t **ret_shape);
-/* Takes one reference of stmt. False: too many names. */
+/* Takes one reference of stmt. False: its client has no room for it (names_size_max). */
 bool core_names_set(struct core_session *s, struct proto_span name, struct core_stmt *stmt);
 /* Returns the statement with its reference, or NULL. */
 struct core_stmt *core_names_remove(struct core_session *s, struct proto_span name);

@@ -327,6 +327,36 @@ def test_more_statements_than_a_backend_keeps_still_work(proxy):
                 assert found == (i + 1,)
 
 
+def test_a_session_may_name_ten_thousand_statements(open_gear):
+    """Drivers close them when their garbage is collected, or never."""
+    with login(open_gear) as w:
+        for first in range(0, 10000, 500):
+            w.send(b"".join(parse(f"s{i}", f"select {i}") for i in range(first, first + 500)), sync())
+            assert types(w.recv_all()) == "1" * 500 + "Z"
+        for i in (0, 4321, 9999):
+            replies = w.run(bind("", f"s{i}"), execute(), sync())
+            assert replies[1][1].endswith(str(i).encode())
+
+
+def test_the_memory_of_a_sessions_statements_is_bounded(proxy):
+    p = proxy(switchgear={"auth_type": "trust", "client_prepared_memory": "64kB"},
+              database={"user": "app", "password": "app-secret"})
+    with login(p) as w, login(p) as other:
+        pad = "x" * 1000
+        replies, count = w.run(parse("s0", f"select 0 /* {pad} */"), sync()), 1
+        while types(replies) == "1Z" and count < 100:
+            replies = w.run(parse(f"s{count}", f"select {count} /* {pad} */"), sync())
+            count += 1
+        error = first_error(replies)
+        assert error["C"] == "54000" and "client_prepared_memory" in error["H"]
+        assert 30 < count < 60
+        assert types(other.run(parse("s0", "select 1"), sync())) == "1Z"  # each has its own
+        assert types(w.run(bind("", "s1"), execute(), sync())) == "2DCZ"
+        assert types(w.run(close("S", "s1"), parse("s1", f"select 1 /* {pad} */"), sync())) == "31Z"
+        p.admin("SET client_prepared_memory = '1MB'")
+        assert types(w.run(parse("more", f"select 2 /* {pad} */"), sync())) == "1Z"
+
+
 def test_prepared_statements_from_many_threads(proxy):
     psycopg = pytest.importorskip("psycopg")
     p = proxy(database={"pool_size": 3})

@@ -191,6 +191,7 @@ static void start(void)
     const struct core_limits limits = {.statement_max = 256 * 1024,
                                        .retry_keep = 64 * 1024,
                                        .prepared_max = 200,
+                                       .names_size_max = 1 << 20,
                                        .hold_max = 256 * 1024};
     shell.now_ns = 1000000000;
     require(core_worker_init(&shell.worker, &limits, 4096, key, 1), "out of memory");

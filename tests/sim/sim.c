@@ -424,6 +424,7 @@ static void start(uint64_t seed)
     const struct core_limits limits = {.statement_max = SIM_STATEMENT_MAX,
                                        .retry_keep = sim.small_keep ? 200 : 65536,
                                        .prepared_max = sim_chance(30) ? 2 : 50,
+                                       .names_size_max = 1 << 20,
                                        .hold_max = 65536};
     if (!core_worker_init(&sim.worker, &limits, 256, key, seed))
         abort();

@@ -492,6 +492,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     const struct core_limits limits = {.statement_max = data[0] & 1 ? 4096 : 200,
                                        .retry_keep = 4096,
                                        .prepared_max = data[0] & 2 ? 2 : 50,
+                                       .names_size_max = data[0] & 2 ? 1000 : 100000,
                                        .hold_max = 65536};
     if (!core_worker_init(&sh->worker, &limits, 64, key, 7))
         abort();

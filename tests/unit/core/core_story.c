@@ -214,7 +214,8 @@ void story_init(struct story *st)
 {
     static const uint8_t key[ROUTER_KEY_SIZE] = {7};
     const struct core_limits limits = {
-        .statement_max = 2048, .retry_keep = 4096, .prepared_max = 4, .hold_max = 16384};
+        .statement_max = 2048, .retry_keep = 4096, .prepared_max = 4, .hold_max = 16384,
+        .names_size_max = 4096};
     memset(st, 0, sizeof(*st));
     st->now_ns = 1000000000;
     assert_true(core_worker_init(&st->worker, &limits, 64, key, 1));

@@ -2,6 +2,8 @@
  *
  * Prepared statements: names of a client, names of a server, and batches that are cut short.
  */
+#include <stdio.h>
+
 #include "core_story.h"
 
 static void a_second_named_parse_is_42P05(void **state)
@@ -367,6 +369,104 @@ static void batches_that_parse_for_themselves_do_not_wait(void **state)
     story_expect(st, "replica: P(|SELECT 1) B() E S P(|SELECT 2) B() E S\n");
 }
 
+/* ---- the room that names have ---- */
+
+/* Names what fits. Returns how many. */
+static uint32_t fill(struct story *st)
+{
+    char message[64];
+    for (uint32_t i = 0;; i++) {
+        (void)snprintf(message, sizeof(message), "P(fill%u|DELETE FROM t WHERE i = %u) S", i, i);
+        story_client(st, message);
+        const bool refused = strstr(st->log, "sg_error") != NULL;
+        const bool evicts = strstr(st->log, "C(Ssg)") != NULL;
+        story_server(st, 0, refused ? "E(42601) Z(I)" : evicts ? "3 1 Z(I)" : "1 Z(I)");
+        if (refused)
+            return i;
+        st->log_size = 0;
+        st->log[0] = '\0';
+        assert_true(i < 100);
+    }
+}
+
+static void names_have_room_for_so_many_bytes(void **state)
+{
+    struct story *st = *state;
+    const uint32_t count = fill(st);
+    assert_true(count > 4);
+    assert_non_null(strstr(st->log, "client: E(54000) Z(I)\n"));
+    st->log_size = 0;
+    story_client(st, "C(Sfill0) P(next|DELETE FROM t) S"); /* what is closed makes room */
+    story_server(st, 0, "3 1 Z(I)");                       /* that of what falls out there */
+    assert_non_null(strstr(st->log, "1 Z(I)\n"));
+    st->log_size = 0;
+    story_client(st, "B(next) E S");
+    story_server(st, 0, "2 C(DELETE 1) Z(I)");
+    assert_non_null(strstr(st->log, "client: 2 C(DELETE 1) Z(I)\n"));
+    story_client(st, "Q(DEALLOCATE ALL)");
+    story_server(st, 0, "C(DEALLOCATE ALL) Z(I)");
+    assert_int_equal(fill(st), count);
+}
+
+static void long_texts_take_more_of_it(void **state)
+{
+    struct story *st = *state;
+    char text[1500];
+    memset(text, 'x', sizeof(text) - 1);
+    text[sizeof(text) - 1] = '\0';
+    for (uint32_t i = 0; i < 3; i++) {
+        char message[1600];
+        (void)snprintf(message, sizeof(message), "P(n%u|DELETE FROM t%u /*%s*/) S", i, i, text);
+        story_client(st, message);
+        story_server(st, 0, i < 2 ? "1 Z(I)" : "E(42601) Z(I)");
+    }
+    assert_non_null(strstr(st->log, "client: E(54000) Z(I)\n"));
+}
+
+static void what_is_undone_takes_nothing(void **state)
+{
+    struct story *st = *state;
+    for (uint32_t i = 0; i < 100; i++) {
+        st->log_size = 0;
+        story_client(st, "P(n|DELETE FROM nowhere) S"); /* it fails each time */
+        story_server(st, 0, "E(42P01) Z(I)");
+        assert_non_null(strstr(st->log, "client: E(42P01) Z(I)\n"));
+        st->log_size = 0;
+        story_client(st, "P(|nonsense) P(m|DELETE FROM t) S"); /* and this is skipped */
+        story_server(st, 0, "E(42601) Z(I)");
+    }
+    st->log_size = 0;
+    story_client(st, "P(n|DELETE FROM t) S");
+    story_server(st, 0, "1 Z(I)");
+    assert_non_null(strstr(st->log, "client: 1 Z(I)\n"));
+}
+
+static void statements_of_ours_have_the_same_room(void **state)
+{
+    struct story *st = *state;
+    (void)fill(st);
+    st->log_size = 0;
+    story_client(st, "P(ours|SHOW switchgear.last_route) S");
+    story_expect(st, "client: E(54000) Z(I)\n");
+    story_client(st, "C(Sfill0) P(ours|SHOW switchgear.last_route) S");
+    story_expect(st, "client: 3 1 Z(I)\n");
+}
+
+static void in_a_block_it_fails_that(void **state)
+{
+    struct story *st = *state;
+    (void)fill(st);
+    story_client(st, "Q(BEGIN) Q(DELETE FROM t)");
+    story_server(st, 0, "1 2 C(BEGIN) C(DELETE 1) Z(T)");
+    st->log_size = 0;
+    story_client(st, "P(more|DELETE FROM t WHERE i = 1000) S");
+    story_server(st, 0, "E(42601) Z(E)");
+    story_expect(st, "primary: P(sg_error|switchgear provokes an error) S\n"
+                     "client: E(54000) Z(E)\n");
+    story_client(st, "Q(ROLLBACK)");
+    story_server(st, 0, "C(ROLLBACK) Z(I)");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -396,6 +496,11 @@ int main(void)
         STORY(what_is_parsed_behind_deallocate_all_is_there),
         STORY(batches_that_parse_for_themselves_do_not_wait),
         STORY(a_connection_in_which_a_query_was_skipped_is_not_given_back_as_it_is),
+        STORY(names_have_room_for_so_many_bytes),
+        STORY(long_texts_take_more_of_it),
+        STORY(what_is_undone_takes_nothing),
+        STORY(statements_of_ours_have_the_same_room),
+        STORY(in_a_block_it_fails_that),
     };
     return cmocka_run_group_tests_name("core_prepared", tests, NULL, NULL);
 }
