@@ -181,8 +181,8 @@ static enum admin_result run_explain(struct admin_client *c, const struct admin_
                                      .avoid_node = ROUTER_NODE_NONE,
                                      .global_write_ns = shared_load(&p->global_write_ns[index]),
                                      .max_lag_ns = d->max_lag_ns};
-    router_classify((const char *)command->statement.base, command->statement.size, &request.class,
-                    NULL);
+    router_classify((const char *)command->statement.base, command->statement.size, NULL,
+                    &request.class, NULL);
     struct table t;
     describe_if(c, describe, explain_columns);
     table_init(&t, &c->out, explain_columns);

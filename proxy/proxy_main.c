@@ -153,7 +153,7 @@ static int classify(int argc, char **argv)
         if (text[size - 1] == (char)delimiter)
             size--;
         struct router_class class;
-        router_classify(text, (size_t)size, &class, NULL);
+        router_classify(text, (size_t)size, NULL, &class, NULL);
         (void)printf("%s\t%s\n", router_verdict_text((enum router_verdict) class.verdict),
                      router_reason_text((enum router_reason) class.reason));
     }

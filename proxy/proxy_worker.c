@@ -139,6 +139,7 @@ struct group *worker_group(struct worker *w, uint32_t database, const char *clie
     auth_group_password(w, g);
     g->core.database = &w->databases[database];
     g->core.user = g->user;
+    g->core.names_key = ++w->core.next_id; /* of no other group */
     g->core.shell = g;
     waitlist_init(&g->waiters);
     pool_init(&g->pools[0], g, 0);
@@ -365,6 +366,7 @@ static void on_tick(uv_timer_t *timer)
     struct worker *w = timer->data;
     const uint64_t now_ns = uv_hrtime();
     worker_topology_refresh(w);
+    router_cache_clock(w->core.cache, now_ns);
     clients_tick(w, now_ns);
     auth_ask_tick(w, now_ns);
     pools_tick(w, now_ns);

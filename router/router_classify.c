@@ -127,6 +127,7 @@ static void settle_one(struct router_class *ret, const struct router_statement *
 }
 
 static struct router_class classify_tree(const struct router_tree *tree,
+                                         const struct router_context *names,
                                          struct router_detail *detail)
 {
     struct router_class ret = {.verdict = ROUTER_VERDICT_LOCAL, .cacheable = true, .proven = true};
@@ -146,7 +147,7 @@ static struct router_class classify_tree(const struct router_tree *tree,
         const uint32_t stmt = router_tree_field(tree, i, "stmt");
         if (stmt == ROUTER_TREE_NONE || !router_tree_is_node(tree, stmt + 1))
             return blind_write(ROUTER_REASON_UNKNOWN_NODE);
-        router_statement_classify(tree, stmt + 1, &s, detail);
+        router_statement_classify(tree, stmt + 1, names, &s, detail);
         own = own || s.local != ROUTER_LOCAL_NONE;
         merge_statement(&ret, &s);
     }
@@ -162,7 +163,8 @@ static struct router_class classify_tree(const struct router_tree *tree,
     return ret;
 }
 
-static struct router_class parse(const char *text, size_t size, struct router_detail *detail)
+static struct router_class parse(const char *text, size_t size, const struct router_context *names,
+                                 struct router_detail *detail)
 {
     char *copy = malloc(size + 1);
     if (copy == NULL)
@@ -174,7 +176,7 @@ static struct router_class parse(const char *text, size_t size, struct router_de
     struct router_tree tree;
     if (parsed.error == NULL && parsed.parse_tree != NULL &&
         router_tree_init(&tree, parsed.parse_tree, strlen(parsed.parse_tree))) {
-        ret = classify_tree(&tree, detail);
+        ret = classify_tree(&tree, names, detail);
         router_tree_deinit(&tree);
     }
     pg_query_free_parse_result(parsed);
@@ -200,11 +202,12 @@ static void apply_hint(struct router_class *ret, const struct router_hint *hint)
     ret->hinted = true;
 }
 
-void router_classify(const char *text, size_t size, struct router_class *ret,
-                     struct router_detail *ret_detail)
+void router_classify(const char *text, size_t size, const struct router_context *context,
+                     struct router_class *ret, struct router_detail *ret_detail)
 {
     assert(text != NULL || size == 0);
     assert(ret != NULL);
+    static const struct router_context text_only = {.facts = NULL};
     struct router_detail unwanted;
     struct router_detail *detail = ret_detail != NULL ? ret_detail : &unwanted;
     *detail = (struct router_detail){0};
@@ -224,7 +227,7 @@ void router_classify(const char *text, size_t size, struct router_class *ret,
     } else if (survey.depth > ROUTER_DEPTH_MAX) {
         *ret = blind_write(ROUTER_REASON_TOO_LONG);
     } else {
-        *ret = parse(text, size, detail);
+        *ret = parse(text, size, context != NULL ? context : &text_only, detail);
     }
     ret->cacheable = ret->cacheable && !survey.uescape;
     detail->hint = survey.hint;

@@ -13,6 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "router_facts.h"
 #include "router_reason.h"
 
 /* What a BEGIN (or START TRANSACTION) declares. */
@@ -106,9 +107,9 @@ struct router_class {
     bool by_node_type;   /* a write by its node type: no hint can make it a read */
     bool hinted;         /* a hint decided */
     bool forgets_statements; /* DEALLOCATE ALL or DISCARD ALL somewhere in the text */
-    bool opaque;          /* what it leaves on the connection cannot be asked for */
-    bool outside;         /* it may reach outside of the database: dblink, foreign tables */
-    bool changes_catalog; /* DDL: names may mean something else behind it */
+    bool opaque;             /* what it leaves on the connection cannot be asked for */
+    bool outside;            /* it may reach outside of the database: dblink, foreign tables */
+    bool changes_catalog;    /* DDL: names may mean something else behind it */
 };
 
 /* Hints of one text: comments of the form  switchgear: key=value, key=value  and sqlcommenter's
@@ -138,9 +139,10 @@ enum { ROUTER_TEXT_SIZE_MAX = 256 * 1024, ROUTER_DEPTH_MAX = 2000 };
 /*
  * Classifies one query string (a simple Query's or a Parse's, possibly several statements). `text`
  * need not end with NUL and is not kept. A parse error is a write, an unknown node type is a write.
- * ret_detail may be NULL.
+ * `context` says what the names in it stand for; NULL: nothing is known but the text. ret_detail
+ * may be NULL.
  */
-void router_classify(const char *text, size_t size, struct router_class *ret,
-                     struct router_detail *ret_detail);
+void router_classify(const char *text, size_t size, const struct router_context *context,
+                     struct router_class *ret, struct router_detail *ret_detail);
 
 #endif

@@ -13,7 +13,7 @@
 
 static void walk(struct context *c, enum router_walk_scope scope)
 {
-    router_walk(c->tree, c->node, scope, &c->s->finding);
+    router_walk(c->tree, c->node, scope, c->names, &c->s->finding);
 }
 
 /* The wrapped node in a field such as {"query": {"SelectStmt": ...}}; NONE: the field is absent. */
@@ -376,11 +376,13 @@ static void classify_node(struct context *c)
 }
 
 void router_statement_classify(const struct router_tree *tree, uint32_t statement,
-                               struct router_statement *ret, struct router_detail *detail)
+                               const struct router_context *names, struct router_statement *ret,
+                               struct router_detail *detail)
 {
     *ret = (struct router_statement){.finding = {.verdict = ROUTER_VERDICT_LOCAL,
                                                  .reason = ROUTER_REASON_NONE,
                                                  .cacheable = true}};
-    struct context c = {.tree = tree, .node = statement, .s = ret, .detail = detail};
+    struct context c = {
+        .tree = tree, .names = names, .node = statement, .s = ret, .detail = detail};
     classify_node(&c);
 }

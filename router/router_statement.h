@@ -29,6 +29,7 @@ struct router_statement {
 
 /* `statement` is the wrapped node. detail is filled as router_classify.h says. */
 void router_statement_classify(const struct router_tree *tree, uint32_t statement,
-                               struct router_statement *ret, struct router_detail *detail);
+                               const struct router_context *names, struct router_statement *ret,
+                               struct router_detail *detail);
 
 #endif

@@ -10,6 +10,7 @@
 /* One statement while it is classified. */
 struct context {
     const struct router_tree *tree;
+    const struct router_context *names;
     uint32_t node;
     struct router_statement *s;
     struct router_detail *detail;

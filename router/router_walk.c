@@ -372,9 +372,10 @@ static void visit_field(struct walk *w, uint32_t index)
 }
 
 void router_walk(const struct router_tree *tree, uint32_t statement, enum router_walk_scope scope,
-                 struct router_finding *f)
+                 const struct router_context *names, struct router_finding *f)
 {
-    struct walk w = {.tree = tree, .finding = f, .statement = statement, .scope = scope};
+    struct walk w = {
+        .tree = tree, .finding = f, .names = names, .statement = statement, .scope = scope};
     for (uint32_t i = statement + 1; i < tree->nodes[statement].end; i++) {
         if (!router_tree_is_node(tree, i))
             visit_field(&w, i);

@@ -48,6 +48,6 @@ void router_finding_deny(struct router_finding *f, enum router_reason reason);
 
 /* Visits all nodes below `statement`. */
 void router_walk(const struct router_tree *tree, uint32_t statement, enum router_walk_scope scope,
-                 struct router_finding *f);
+                 const struct router_context *names, struct router_finding *f);
 
 #endif

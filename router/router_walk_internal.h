@@ -12,6 +12,7 @@ enum { RELATIONS_MAX = 64 };
 struct walk {
     const struct router_tree *tree;
     struct router_finding *finding;
+    const struct router_context *names;
     uint32_t statement;
     enum router_walk_scope scope;
     uint32_t relations_count; /* names by which a whole row can be meant */

@@ -5,6 +5,7 @@
  */
 #include "core_begin.h"
 #include "core_internal.h"
+#include "core_known.h"
 #include "core_stmt.h"
 
 enum { BATCH_NAMES_MAX = 16 };
@@ -87,6 +88,12 @@ static void remember_hash(struct core_batch *batch, const struct router_hash *ha
 static const struct router_class unknown_statement = {
     .verdict = ROUTER_VERDICT_WRITE, .reason = ROUTER_REASON_UNKNOWN_STATEMENT, .alone = true};
 
+static const struct router_class unknown_prepared = {.verdict = ROUTER_VERDICT_WRITE,
+                                                     .reason = ROUTER_REASON_UNKNOWN_STATEMENT,
+                                                     .alone = true,
+                                                     .writes = true,
+                                                     .taints = true};
+
 /* More than is tracked: the primary. */
 static void beyond(struct router_class *c)
 {
@@ -97,14 +104,13 @@ static void beyond(struct router_class *c)
 }
 
 static void classify(struct core_session *s, struct core_batch *batch, struct proto_span text,
-                     struct router_class *ret, struct router_detail *detail)
+                     struct core_known *ret, struct router_detail *detail)
 {
-    struct router_hash hash;
-    router_cache_classify(s->worker->cache, (const char *)text.base, text.size, ret, &hash, detail);
-    remember_hash(batch, &hash);
-    if (s->seed_set && ret->uses_random && ret->verdict == ROUTER_VERDICT_READ) {
-        ret->verdict = ROUTER_VERDICT_WRITE;
-        ret->reason = ROUTER_REASON_SETSEED;
+    core_classify(s, text, ret, detail);
+    remember_hash(batch, &ret->hash);
+    if (s->seed_set && ret->class.uses_random && ret->class.verdict == ROUTER_VERDICT_READ) {
+        ret->class.verdict = ROUTER_VERDICT_WRITE;
+        ret->class.reason = ROUTER_REASON_SETSEED;
     }
 }
 
@@ -120,46 +126,44 @@ static struct batch_name *own_name(struct batch_names *names, struct proto_span 
     return NULL;
 }
 
-/* A replica has run it since it was parsed, for this or another session. */
-static void note_proof(struct core_session *s, struct router_class *c,
-                       const struct router_hash *hash)
+/* What is kept of a statement, as this session sees it now. */
+static inline const struct router_class *kept_class(struct core_session *s,
+                                                    struct core_known *known,
+                                                    struct proto_span text,
+                                                    struct core_batch *batch)
 {
-    if (!c->proven && c->verdict == ROUTER_VERDICT_READ)
-        c->proven = router_cache_proven(s->worker->cache, hash);
+    core_known_refresh(s, known, text);
+    /* a replica has run it since it was parsed, for this or another session */
+    if (!known->class.proven && known->class.verdict == ROUTER_VERDICT_READ)
+        known->class.proven = router_cache_proven(s->worker->cache, &known->hash);
+    remember_hash(batch, &known->hash);
+    return &known->class;
 }
 
-/* The class of what a Bind or Describe names. False: the batch's own Parse has brought it in
+/* The class of what a Bind or Describe names. NULL: the batch's own Parse has brought it in
  * already, so that Parse, Describe, Bind and Execute of one statement are one statement. */
-static bool bound_class(struct core_session *s, struct batch_names *names, struct proto_span name,
-                        bool binds, struct core_batch *batch, struct router_class *ret)
+static const struct router_class *bound_class(struct core_session *s, struct batch_names *names,
+                                              struct proto_span name, bool binds,
+                                              struct core_batch *batch)
 {
     struct batch_name *own = own_name(names, name);
     if (own != NULL) {
-        *ret = own->class;
         const bool again = binds && own->bound;
         own->bound = own->bound || binds;
-        return again;
+        return again ? &own->class : NULL;
     }
-    *ret = unknown_statement;
-    /* made by PREPARE, perhaps: nobody remembers what it is */
-    ret->writes = ret->taints = (s->pins & ROUTER_PIN_PREPARE) != 0;
-    if (name.size == 0) {
+    if (name.size > 0) {
+        struct core_stmt *stmt = core_names_find(s->names, name);
+        if (stmt != NULL)
+            return kept_class(s, &stmt->known, core_stmt_text(stmt), batch);
+    } else {
         batch->uses_unnamed = true;
-        if (s->unnamed_id != 0) {
-            struct core_unnamed *u = (void *)s->unnamed->data;
-            note_proof(s, &u->class, &u->hash);
-            *ret = u->class;
-            remember_hash(batch, &u->hash);
-        }
-        return true;
+        struct core_unnamed *u = s->unnamed_id != 0 ? (void *)s->unnamed->data : NULL;
+        if (u != NULL)
+            return kept_class(s, &u->known, core_unnamed_text(s), batch);
     }
-    struct core_stmt *stmt = core_names_find(s->names, name);
-    if (stmt != NULL) {
-        note_proof(s, &stmt->class, &stmt->hash);
-        *ret = stmt->class;
-        remember_hash(batch, &stmt->hash);
-    }
-    return true;
+    /* made by PREPARE, perhaps: nobody remembers what it is */
+    return (s->pins & ROUTER_PIN_PREPARE) != 0 ? &unknown_prepared : &unknown_statement;
 }
 
 enum core_message core_message_check(uint8_t type, struct proto_span body)
@@ -216,11 +220,30 @@ static void merge_next(struct core_batch *batch, const struct router_class *c, b
     *first = false;
 }
 
+/* What a Parse brings along. */
+static void parsed_class(struct core_session *s, struct batch_names *names,
+                         const struct proto_parse *parse, struct core_batch *batch,
+                         struct router_class *ret)
+{
+    struct core_known known;
+    classify(s, batch, parse->text, &known, NULL);
+    *ret = known.class;
+    if (batch->messages == 0 && parse->name.size == 0) {
+        s->parse_known = known;
+        batch->parse_known_valid = true;
+    }
+    if (names->count < BATCH_NAMES_MAX)
+        names->items[names->count++] = (struct batch_name){.name = parse->name, .class = *ret};
+    else
+        beyond(ret);
+}
+
 /* One message of an extended batch. False: the server, or we, will find an error in it. */
 static bool scan_message(struct core_session *s, struct proto_header h, struct proto_span body,
                          struct batch_names *names, struct core_batch *batch, bool *first)
 {
-    struct router_class class;
+    struct router_class parsed;
+    const struct router_class *class = &parsed;
     struct proto_parse parse;
     struct proto_bind bind;
     struct proto_target target;
@@ -232,15 +255,7 @@ static bool scan_message(struct core_session *s, struct proto_header h, struct p
         batch->names = batch->names || parse.name.size > 0;
         batch->drops_unnamed = batch->drops_unnamed || parse.name.size == 0;
         half = batch->bound;
-        classify(s, batch, parse.text, &class, NULL);
-        if (batch->messages == 0 && parse.name.size == 0) {
-            s->parse_class = class;
-            batch->parse_class_valid = true;
-        }
-        if (names->count < BATCH_NAMES_MAX)
-            names->items[names->count++] = (struct batch_name){.name = parse.name, .class = class};
-        else
-            beyond(&class);
+        parsed_class(s, names, &parse, batch, &parsed);
         batch->needs_server = true;
         break;
     case 'B':
@@ -251,8 +266,7 @@ static bool scan_message(struct core_session *s, struct proto_header h, struct p
         half = batch->bound;
         batch->needs_server = batch->binds = batch->bound = true;
         batch->opens = batch->opens || bind.portal.size > 0;
-        if (!bound_class(s, names, bind.statement, true, batch, &class))
-            return true;
+        class = bound_class(s, names, bind.statement, true, batch);
         break;
     case 'E':
         batch->needs_server = batch->executes = true;
@@ -275,8 +289,7 @@ static bool scan_message(struct core_session *s, struct proto_header h, struct p
             batch->asks_portal = batch->asks_portal || !batch->binds;
             return true;
         }
-        if (!bound_class(s, names, target.name, false, batch, &class))
-            return true;
+        class = bound_class(s, names, target.name, false, batch);
         break;
     case 'H':
         return h.body_size == 0;
@@ -286,7 +299,8 @@ static bool scan_message(struct core_session *s, struct proto_header h, struct p
     default:
         return true;
     }
-    merge_next(batch, &class, first, half);
+    if (class != NULL)
+        merge_next(batch, class, first, half);
     return true;
 }
 
@@ -314,7 +328,9 @@ static enum core_batch_status scan_simple(struct core_session *s, struct proto_h
     ret->detail.deallocate[0] = '\0';
     ret->text = text;
     ret->one = true;
-    classify(s, ret, text, &ret->class, &ret->detail);
+    struct core_known known;
+    classify(s, ret, text, &known, &ret->detail);
+    ret->class = known.class;
     ret->all_local = ret->class.verdict == ROUTER_VERDICT_LOCAL;
     return CORE_BATCH_WHOLE;
 }

@@ -10,23 +10,21 @@
 #include "core_follow.h"
 #include "core_internal.h"
 
+uint64_t core_catalog_salt(const struct core_session *s)
+{
+    uint8_t salt[CORE_DIGEST_SIZE];
+    uint64_t word = 0;
+    if (core_follow_salt(s, salt))
+        memcpy(&word, salt, sizeof(word));
+    return word;
+}
+
 struct router_context core_catalog_context(const struct core_session *s)
 {
-    const struct core_group *g = s->group;
-    struct router_context ret = {.key = g->names_key, .strict = g->database->isolates};
-    const struct core_catalog *c = g->catalog;
-    if (c != NULL && c->facts != NULL &&
-        __atomic_load_n(c->changes, __ATOMIC_ACQUIRE) == c->facts_changes) {
-        ret.facts = c->facts;
-        ret.key ^= router_facts_digest(c->facts);
-    }
-    uint8_t salt[CORE_DIGEST_SIZE];
-    if (core_follow_salt(s, salt)) {
-        uint64_t word;
-        memcpy(&word, salt, sizeof(word));
-        ret.key ^= word;
-    }
-    return ret;
+    return (struct router_context){.facts = core_catalog_facts(s),
+                                   .key = core_catalog_key(s),
+                                   .strict =
+                                       s->group->catalog != NULL && s->group->database->isolates};
 }
 
 static void raise_one(uint64_t *count)

@@ -6,10 +6,34 @@
 #ifndef CORE_CATALOG_H
 #define CORE_CATALOG_H
 
+#include "core_settings.h"
 #include "core_state.h"
+
+/* Of settings that names depend on: search_path among others. */
+uint64_t core_catalog_salt(const struct core_session *s);
+/* The facts that hold for this session's next text; NULL: none. */
+static inline const struct router_facts *core_catalog_facts(const struct core_session *s)
+{
+    const struct core_catalog *c = s->group->catalog;
+    return c != NULL && c->facts != NULL &&
+                   __atomic_load_n(c->changes, __ATOMIC_ACQUIRE) == c->facts_changes
+               ? c->facts
+               : NULL;
+}
 
 /* For the next text of this session. Cheap: asked for each of them. */
 struct router_context core_catalog_context(const struct core_session *s);
+/* ... the context's key alone. */
+static inline uint64_t core_catalog_key(const struct core_session *s)
+{
+    const struct router_facts *facts = core_catalog_facts(s);
+    uint64_t key = s->group->names_key;
+    if (facts != NULL)
+        key ^= router_facts_digest(facts);
+    if (s->settings->salted || s->local_salted || s->salt_unique)
+        key ^= core_catalog_salt(s);
+    return key;
+}
 /* A statement that may change the catalog is about to be sent to the primary, or its transaction is
  * over: no facts hold that were asked for before. */
 void core_catalog_changed(const struct core_session *s);

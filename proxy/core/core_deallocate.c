@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "core_internal.h"
+#include "core_known.h"
 #include "core_stmt.h"
 
 /* An empty statement of that name may be left at the backend: nobody else is to find it. */
@@ -27,10 +28,9 @@ void core_deallocate_bound(struct core_session *s, const struct router_class *cl
     leave(s);
     if (class->reason != ROUTER_REASON_DEALLOCATE || class->forgets_statements)
         return;
-    struct router_class again;
+    struct core_known again;
     struct router_detail detail = {0};
-    router_cache_classify(s->worker->cache, (const char *)text.base, text.size, &again, NULL,
-                          &detail);
+    core_classify(s, text, &again, &detail);
     const struct proto_span name = core_span(detail.deallocate);
     if (name.size == 0 || core_names_find(s->names, name) == NULL)
         return; /* the server knows it, by PREPARE, or says that there is none */

@@ -7,6 +7,7 @@
 #include "core_begin.h"
 #include "core_follow.h"
 #include "core_internal.h"
+#include "core_known.h"
 #include "core_pin.h"
 #include "core_shape.h"
 #include "core_stmt.h"
@@ -110,27 +111,26 @@ static size_t store_string(uint8_t *to, struct proto_span string)
 static struct proto_span bound_text(const struct core_session *s, struct proto_span name,
                                     const struct core_stmt *stmt)
 {
-    struct proto_parse parse = {0};
     if (stmt != NULL)
         return core_stmt_text(stmt);
-    if (name.size > 0)
-        return parse.text;
-    (void)proto_parse_read(core_unnamed_body(s), &parse);
-    return parse.text;
+    return name.size > 0 ? (struct proto_span){0} : core_unnamed_text(s);
 }
 
 /* What the portal will change, if its statement changes anything that we keep books of. False: an
  * error was provoked instead. */
 static bool follow_bind(struct core_session *s, const struct proto_bind *bind,
-                        const struct core_stmt *stmt, struct core_actions *a)
+                        struct core_stmt *stmt, struct core_actions *a)
 {
     if (stmt == NULL && bind->statement.size > 0)
         return true; /* the server will say that there is none */
-    const struct router_class *class =
-        stmt != NULL ? &stmt->class
-                     : &((const struct core_unnamed *)(const void *)s->unnamed->data)->class;
-    if (s->streaming && !core_pin_late(s, class, a))
-        return false;
+    struct core_known *known =
+        stmt != NULL ? &stmt->known : &((struct core_unnamed *)(void *)s->unnamed->data)->known;
+    const struct router_class *class = &known->class;
+    if (s->streaming) { /* else the whole batch was looked at before */
+        core_known_refresh(s, known, bound_text(s, bind->statement, stmt));
+        if (!core_pin_late(s, class, a))
+            return false;
+    }
     const bool drops = class->reason == ROUTER_REASON_DEALLOCATE || s->bound_deallocate != NULL;
     if (!class->changes && !class->ends && !class->rolls_back && !drops && !class->moves_database &&
         !class->names_prepared && s->bound == NULL)
@@ -349,10 +349,10 @@ static void emit_message(struct core_session *s, struct proto_header h, struct p
 static void emit_long_parse(struct core_session *s, struct proto_span in, struct core_actions *a)
 {
     struct core_worker *w = s->worker;
-    struct core_unnamed head = {.class = {.verdict = ROUTER_VERDICT_WRITE,
-                                          .reason = ROUTER_REASON_TOO_LONG,
-                                          .writes = true,
-                                          .taints = true}};
+    struct core_unnamed head = {.known.class = {.verdict = ROUTER_VERDICT_WRITE,
+                                                .reason = ROUTER_REASON_TOO_LONG,
+                                                .writes = true,
+                                                .taints = true}};
     s->unsynced = true;
     const bool on_replica = s->backend->is_replica; /* in a READ ONLY block */
     if (on_replica && s->backend->status != 'E') {  /* no write could follow it */

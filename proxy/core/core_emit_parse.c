@@ -4,6 +4,7 @@
  * unnamed one is kept, so that any backend can be told it.
  */
 #include "core_internal.h"
+#include "core_known.h"
 #include "core_pin.h"
 #include "core_stmt.h"
 
@@ -24,16 +25,23 @@ void core_unnamed_drop(struct core_session *s)
 }
 
 void core_unnamed_keep(struct core_session *s, struct proto_span body,
-                       const struct router_class *class, const struct router_hash *hash)
+                       const struct core_known *known)
 {
     struct core_worker *w = s->worker;
     s->unnamed_id = s->unnamed_change = ++w->next_id;
-    const struct core_unnamed head = {.id = s->unnamed_id, .class = *class, .hash = *hash};
+    const struct core_unnamed head = {.id = s->unnamed_id, .known = *known};
     unnamed_goes(s);
     core_block_give(w, &s->unnamed); /* not in place: a span of this step may point at its text */
     core_block_append(w, &s->unnamed,
                       (struct proto_span){.base = (const uint8_t *)&head, .size = sizeof(head)});
     core_block_append(w, &s->unnamed, body);
+}
+
+struct proto_span core_unnamed_text(const struct core_session *s)
+{
+    struct proto_parse parse = {0};
+    (void)proto_parse_read(core_unnamed_body(s), &parse);
+    return parse.text;
 }
 
 static void lend_parse(struct core_session *s, struct proto_span body, struct core_actions *a)
@@ -47,24 +55,20 @@ void core_emit_parse_unnamed(struct core_session *s, struct proto_span message,
                              struct core_actions *a)
 {
     const struct proto_span body = core_span_skip(message, PROTO_HEADER_SIZE);
-    struct router_class class = s->parse_class;
-    struct router_hash hash = {0};
-    if (s->parse_class_valid && s->parse_hash < s->hashes_count) {
-        hash = s->hashes[s->parse_hash];
-    } else {
+    struct core_known *known = &s->parse_known;
+    if (!s->parse_known_valid) {
         struct proto_parse parse;
         (void)proto_parse_read(body, &parse);
-        router_cache_classify(s->worker->cache, (const char *)parse.text.base, parse.text.size,
-                              &class, &hash, NULL);
+        core_classify(s, parse.text, known, NULL);
     }
-    s->parse_class_valid = false;
-    if (s->streaming && !core_pin_late(s, &class, a))
+    s->parse_known_valid = false;
+    if (s->streaming && !core_pin_late(s, &known->class, a))
         return;
-    if (class.names_prepared)
+    if (known->class.names_prepared)
         lend_parse(s, body, a);
     struct core_expect *e = core_expect_push(s->backend, CORE_EXPECT_PARSE, CORE_FORWARD);
     core_expect_keep_unnamed(s->backend);
-    core_unnamed_keep(s, body, &class, &hash);
+    core_unnamed_keep(s, body, known);
     e->unnamed_id = s->backend->unnamed_id = s->unnamed_id;
     s->unnamed_in_flight = true;
     core_sink_append(&a->server, message);
@@ -78,16 +82,14 @@ void core_emit_parse_named(struct core_session *s, const struct proto_parse *par
         return;
     }
     struct core_worker *w = s->worker;
-    struct router_class class;
-    struct router_hash hash;
-    router_cache_classify(w->cache, (const char *)parse->text.base, parse->text.size, &class, &hash,
-                          NULL);
-    if (s->streaming && !core_pin_late(s, &class, a))
+    struct core_known known;
+    core_classify(s, parse->text, &known, NULL);
+    if (s->streaming && !core_pin_late(s, &known.class, a))
         return;
-    if (class.names_prepared)
+    if (known.class.names_prepared)
         (void)core_lend(s, parse->text, a);
     core_lend_ask(s, parse, a);
-    struct core_stmt *stmt = core_stmt_intern(w, parse->text, parse->types, &class, &hash);
+    struct core_stmt *stmt = core_stmt_intern(w, parse->text, parse->types, &known);
     if (!core_names_set(s, parse->name, core_stmt_hold(stmt))) {
         core_stmt_release(w, stmt);
         core_provoke(s, a, CORE_OWN_TOO_MANY_STATEMENTS, parse->name);

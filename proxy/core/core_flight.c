@@ -6,6 +6,7 @@
 
 #include "core_begin.h"
 #include "core_internal.h"
+#include "core_known.h"
 #include "core_shape.h"
 #include "core_stmt.h"
 
@@ -97,14 +98,12 @@ void core_replay_ends(struct core_session *s)
     struct proto_span in = core_block_span(s->hold);
     struct proto_parse parse;
     for (; s->named_replayed > 0 && next_named(&in, &parse); s->named_replayed--) {
-        struct router_class class;
-        struct router_hash hash;
+        struct core_known known;
         if (core_names_find(s->names, parse.name) != NULL)
             continue;
-        router_cache_classify(s->worker->cache, (const char *)parse.text.base, parse.text.size,
-                              &class, &hash, NULL);
+        core_classify(s, parse.text, &known, NULL);
         (void)core_names_set(s, parse.name,
-                             core_stmt_intern(s->worker, parse.text, parse.types, &class, &hash));
+                             core_stmt_intern(s->worker, parse.text, parse.types, &known));
     }
     s->named_replayed = s->replay_swallow = s->told_count = 0;
     s->retried = s->replay_on_primary = s->replan = s->refused = false;

@@ -128,7 +128,7 @@ struct core_batch {
     bool closes;            /* reads, then the end of their block, and nothing behind it */
     uint8_t end;            /* enum core_batch_end */
     uint8_t runs;           /* Executes behind the end of a block */
-    bool parse_class_valid; /* its first message is an unnamed Parse, s->parse_class its class */
+    bool parse_known_valid; /* its first message is an unnamed Parse: s->parse_known */
     bool one;     /* one Query, or all messages of one transaction statement with their Sync */
     bool control; /* one that core_begin_answers(), up to its Execute or Sync: it was cut there */
     uint32_t hashes_count;
@@ -147,8 +147,7 @@ enum core_message core_message_check(uint8_t type, struct proto_span body);
 /* The unnamed statement's block starts with this. */
 struct core_unnamed {
     uint64_t id;
-    struct router_class class;
-    struct router_hash hash;
+    struct core_known known;
 };
 /* The body of the Parse of the unnamed statement, which the session has. */
 static inline struct proto_span core_unnamed_body(const struct core_session *s)
@@ -224,7 +223,9 @@ size_t core_emit(struct core_session *s, struct proto_span in, struct core_actio
 
 /* Keeps the body of an unnamed Parse, so that any backend can be told it. */
 void core_unnamed_keep(struct core_session *s, struct proto_span body,
-                       const struct router_class *class, const struct router_hash *hash);
+                       const struct core_known *known);
+/* Of the unnamed statement, which the session has. */
+struct proto_span core_unnamed_text(const struct core_session *s);
 /* What a Query does to it. */
 void core_unnamed_drop(struct core_session *s);
 void core_emit_parse_unnamed(struct core_session *s, struct proto_span message,
@@ -418,8 +419,7 @@ bool core_cancel_long(struct core_session *s, struct proto_span in, struct core_
 /* All replies are in: books are closed, what was kept is given back. */
 void core_flight_over(struct core_session *s, uint64_t now_ns, struct core_actions *a);
 /* A replica said that this was no read: every copy of the verdict is corrected. */
-void core_learn(struct core_session *s);
-void core_stmts_learn(struct core_stmts *t, const struct router_hash *hash);
+void core_learn(struct core_session *s, uint64_t now_ns);
 void core_ready_write(struct core_session *s, struct core_actions *a);
 void core_fatal(struct core_session *s, const char *sqlstate, const char *message, const char *hint,
                 struct core_actions *a);

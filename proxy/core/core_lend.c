@@ -11,6 +11,7 @@
 #include <stdlib.h>
 
 #include "core_internal.h"
+#include "core_known.h"
 #include "core_pin.h"
 #include "core_stmt.h"
 #include "router_prepared.h"
@@ -42,8 +43,9 @@ static void lend(struct core_session *s, const char *name, struct core_stmt *stm
     core_expect_push(s->backend, CORE_EXPECT_PARSE, CORE_SWALLOW)->stmt = core_stmt_hold(stmt);
     core_block_append(s->worker, &s->lent,
                       (struct proto_span){.base = (const uint8_t *)name, .size = strlen(name) + 1});
-    core_pin_take(s, &stmt->class);
-    if (stmt->class.changes)
+    core_known_refresh(s, &stmt->known, core_stmt_text(stmt));
+    core_pin_take(s, &stmt->known.class);
+    if (stmt->known.class.changes)
         core_pin_force(s, ROUTER_PIN_SET); /* EXECUTE's answer does not say what it set */
     s->worker->counters.parses_injected++;
 }
@@ -59,7 +61,7 @@ bool core_lend(struct core_session *s, struct proto_span text, struct core_actio
     for (uint32_t i = 0; i < prepared.count; i++) {
         const char *name = prepared.names[i];
         struct core_stmt *stmt = core_names_find(s->names, core_span(name));
-        if (stmt == NULL || stmt->class.forgets_statements || is_lent(s, name))
+        if (stmt == NULL || stmt->known.class.forgets_statements || is_lent(s, name))
             continue;
         lend(s, name, stmt, a);
         any = true;

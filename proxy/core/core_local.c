@@ -9,6 +9,7 @@
 
 #include "core_begin.h"
 #include "core_internal.h"
+#include "core_known.h"
 #include "core_stmt.h"
 
 enum { COLUMNS_MAX = 6, TEXT_MAX = 1024 };
@@ -221,17 +222,18 @@ static bool explain(struct core_session *s, struct proto_span text, const struct
                     uint64_t now_ns, struct core_actions *a)
 {
     struct core_worker *w = s->worker;
-    struct router_class class;
+    struct core_known body_known;
+    const struct router_class *class = &body_known.class;
     if (d->body_offset >= text.size) {
         local_error(s, "42601", "EXPLAIN (ROUTE) needs a statement", NULL, a);
         return false;
     }
     const struct proto_span body = core_span_skip(text, d->body_offset);
-    router_cache_classify(w->cache, (const char *)body.base, body.size, &class, NULL, NULL);
+    core_classify(s, body, &body_known, NULL);
     struct router_request request;
     struct router_choice choice = {.target = ROUTER_TARGET_PRIMARY, .node = ROUTER_NODE_NONE};
-    core_request_fill(s, &class, &request);
-    const bool would_move = s->movable && class.verdict != ROUTER_VERDICT_READ;
+    core_request_fill(s, class, &request);
+    const bool would_move = s->movable && class->verdict != ROUTER_VERDICT_READ;
     if (s->backend != NULL && !would_move) {
         choice.node = s->backend->node;
         choice.target = s->backend->is_replica ? ROUTER_TARGET_REPLICA : ROUTER_TARGET_PRIMARY;
@@ -252,7 +254,7 @@ static bool explain(struct core_session *s, struct proto_span text, const struct
     const char *const row[] = {
         known ? w->node_names[choice.node] : NULL,
         router_target_text((enum router_target)choice.target),
-        router_verdict_text((enum router_verdict) class.verdict),
+        router_verdict_text((enum router_verdict) class->verdict),
         router_reason_text((enum router_reason)choice.reason),
         known && (choice.target != ROUTER_TARGET_REPLICA || fresh_ns != 0) ? lag : NULL,
         over,
@@ -339,29 +341,25 @@ static void look_up(struct core_session *s, struct proto_span name, struct curre
     if (ret->known) {
         ret->text = parse.text;
         ret->detail.name[0] = ret->detail.value[0] = '\0';
-        router_cache_classify(s->worker->cache, (const char *)ret->text.base, ret->text.size,
-                              &ret->class, NULL, &ret->detail);
-        if (ret->decided != NULL)
-            ret->class = *ret->decided;
+        struct core_known known;
+        core_classify(s, ret->text, &known, &ret->detail);
+        ret->class = ret->decided != NULL ? *ret->decided : known.class;
     }
 }
 
 bool core_local_parse(struct core_session *s, struct proto_span body, struct core_actions *a)
 {
     struct proto_parse parse;
-    struct router_class class;
-    struct router_hash hash;
+    struct core_known known;
     (void)proto_parse_read(body, &parse);
-    router_cache_classify(s->worker->cache, (const char *)parse.text.base, parse.text.size, &class,
-                          &hash, NULL);
+    core_classify(s, parse.text, &known, NULL);
     if (parse.name.size == 0) {
-        core_unnamed_keep(s, body, &class, &hash);
+        core_unnamed_keep(s, body, &known);
     } else if (core_names_find(s->names, parse.name) != NULL) {
         core_own_error_write(s, CORE_OWN_DUPLICATE_STATEMENT, (const char *)parse.name.base, a);
         return false;
     } else {
-        struct core_stmt *stmt =
-            core_stmt_intern(s->worker, parse.text, parse.types, &class, &hash);
+        struct core_stmt *stmt = core_stmt_intern(s->worker, parse.text, parse.types, &known);
         if (!core_names_set(s, parse.name, stmt)) {
             core_own_error_write(s, CORE_OWN_TOO_MANY_STATEMENTS, (const char *)parse.name.base, a);
             return false;

@@ -11,21 +11,11 @@
 #include "core_internal.h"
 #include "core_shape.h"
 
-void core_learn(struct core_session *s)
+void core_learn(struct core_session *s, uint64_t now_ns)
 {
     struct core_worker *w = s->worker;
-    for (uint32_t i = 0; i < s->hashes_count; i++) {
-        router_cache_learn(w->cache, &s->hashes[i]);
-        core_stmts_learn(w->stmts, &s->hashes[i]);
-    }
-    struct core_unnamed *u = s->unnamed_id != 0 ? (void *)s->unnamed->data : NULL;
-    for (uint32_t i = 0; u != NULL && i < s->hashes_count; i++) {
-        if (u->hash.low != s->hashes[i].low || u->hash.high != s->hashes[i].high)
-            continue;
-        u->class.verdict = ROUTER_VERDICT_WRITE;
-        u->class.reason = ROUTER_REASON_LEARNED;
-        u->class.writes = u->class.taints = u->class.home = true;
-    }
+    for (uint32_t i = 0; i < s->hashes_count; i++)
+        router_cache_learn(w->cache, &s->hashes[i], now_ns);
     w->counters.learned++;
 }
 
@@ -240,7 +230,7 @@ static enum core_verdict take_error(struct core_backend *b, const struct proto_e
     }
     if (b->is_replica && s->replayable && !s->rows_forwarded &&
         breaker_is_refusal(sqlstate, routine)) {
-        core_learn(s);
+        core_learn(s, now_ns);
         if (core_replay(s, ROUTER_NODE_NONE, ROUTER_REASON_LEARNED, now_ns, a)) {
             s->refused = true;
             return CORE_VERDICT_STOP;

@@ -34,7 +34,6 @@ static void remember_hashes(struct core_session *s, const struct core_batch *bat
     } else {
         s->proves = s->proves && runs;
     }
-    s->parse_hash = s->hashes_count; /* an unnamed Parse's is the batch's first */
     for (uint32_t i = 0; i < batch->hashes_count && s->hashes_count < CORE_HASHES_MAX; i++)
         s->hashes[s->hashes_count++] = batch->hashes[i];
 }
@@ -169,7 +168,7 @@ static size_t dispose(struct core_session *s, struct proto_span in, const struct
         refuse_block(s, now_ns, a);
         return batch->size;
     }
-    s->parse_class_valid = batch->parse_class_valid;
+    s->parse_known_valid = batch->parse_known_valid;
     if (s->group->database->pool_mode == CORE_POOL_SESSION) {
         s->class.verdict = ROUTER_VERDICT_WRITE; /* one backend for all it will do: the primary's */
         s->class.reason = ROUTER_REASON_PINNED;
@@ -216,7 +215,7 @@ static size_t too_long(struct core_session *s, struct proto_span in, uint64_t no
     s->streaming = true;
     s->pin_denied = s->sequence_denied = s->block_denied = s->cancel_denied = false;
     s->batch_size = 0;
-    s->parse_class_valid = false;
+    s->parse_known_valid = false;
     s->hashes_count = 0;
     s->loggable = false;
     if (sync_before(s, false, false, a)) {

@@ -31,6 +31,14 @@ enum {
 
 enum { CORE_DIGEST_SIZE = 16, CORE_SERVER_NAME_SIZE = 3 + 2 * CORE_DIGEST_SIZE };
 
+/* What a text is, and for whom that was found: core_known.h. */
+struct core_known {
+    struct router_class class;
+    struct router_hash hash; /* under `key`; all zero: it has none */
+    uint64_t key;            /* of the context */
+    uint64_t learned;        /* the worker's counter, as of then */
+};
+
 /* A statement as text and parameter types, shared by all clients of a worker. */
 struct core_stmt {
     struct core_stmt *next;     /* in its hash chain */
@@ -40,8 +48,7 @@ struct core_stmt {
     char server_name[CORE_SERVER_NAME_SIZE + 1];
     bool is_variant; /* not in the table: its text's list holds it */
     uint32_t references;
-    struct router_class class;
-    struct router_hash hash;
+    struct core_known known; /* to the one who asked last: core_known_class() */
     uint32_t text_size;
     uint32_t types_size;
     uint8_t data[]; /* text, then types */
@@ -284,7 +291,7 @@ struct core_session {
     uint8_t avoid_node;
     bool waiting;  /* for a backend, as of `choice` */
     bool emitting; /* the batch at the front is decided, and batch_left of it is to be sent */
-    bool parse_class_valid;
+    bool parse_known_valid;
     bool streaming;       /* ... and it is too long to be planned: its end is not known yet */
     bool preflight;       /* settings are being sent; the batch follows */
     bool preflight_alone; /* ... no batch does: the client reset what it had brought along */
@@ -351,13 +358,12 @@ struct core_session {
     bool timed_out;      /* what runs is being cancelled for query_timeout */
 
     uint32_t hashes_count;
-    uint32_t parse_hash;                        /* which of them parse_class belongs to */
     struct router_hash hashes[CORE_HASHES_MAX]; /* of the batch in flight */
     uint32_t batch_size;                        /* of the batch that waits at the front of `hold` */
-    uint32_t batch_left;             /* bytes of the batch being sent that are not sent yet */
-    struct router_class class;       /* of the batch at the front of `hold`, or in flight */
-    struct router_class parse_class; /* of its first message, when that is an unnamed Parse */
-    struct router_choice choice;     /* of the wish or of the last batch */
+    uint32_t batch_left;           /* bytes of the batch being sent that are not sent yet */
+    struct router_class class;     /* of the batch at the front of `hold`, or in flight */
+    struct core_known parse_known; /* its first message, when that is an unnamed Parse */
+    struct router_choice choice;   /* of the wish or of the last batch */
     struct {
         uint8_t node, role, verdict, reason;
         int64_t lag_ms; /* -1: unknown */

@@ -62,8 +62,7 @@ void core_server_name_read(const char *name, uint8_t ret[CORE_DIGEST_SIZE])
 }
 
 struct core_stmt *core_stmt_intern(struct core_worker *w, struct proto_span text,
-                                   struct proto_span types, const struct router_class *class,
-                                   const struct router_hash *hash)
+                                   struct proto_span types, const struct core_known *known)
 {
     struct core_stmt *stmt = malloc(sizeof(*stmt) + text.size + types.size + 1);
     if (stmt == NULL)
@@ -86,8 +85,7 @@ struct core_stmt *core_stmt_intern(struct core_worker *w, struct proto_span text
     memcpy(stmt->digest, digest, CORE_DIGEST_SIZE);
     core_server_name(stmt->digest, stmt->server_name);
     stmt->references = 1;
-    stmt->class = *class;
-    stmt->hash = *hash;
+    stmt->known = *known;
     stmt->text_size = (uint32_t)text.size;
     stmt->types_size = (uint32_t)types.size;
     stmt->next = *bucket;
@@ -164,17 +162,6 @@ struct core_stmt *core_stmt_under(struct core_session *s, struct core_stmt *stmt
     found->next = stmt->variants;
     stmt->variants = found;
     return found;
-}
-
-void core_stmts_learn(struct core_stmts *t, const struct router_hash *hash)
-{
-    for (uint32_t i = 0; i < STMT_BUCKETS; i++)
-        for (struct core_stmt *stmt = t->buckets[i]; stmt != NULL; stmt = stmt->next)
-            if (stmt->hash.low == hash->low && stmt->hash.high == hash->high) {
-                stmt->class.verdict = ROUTER_VERDICT_WRITE;
-                stmt->class.reason = ROUTER_REASON_LEARNED;
-                stmt->class.writes = stmt->class.taints = stmt->class.home = true;
-            }
 }
 
 /* ---- a client's names ---- */

@@ -13,8 +13,7 @@ struct core_stmts *core_stmts_create(void);
 void core_stmts_destroy(struct core_stmts *t);
 /* Finds or makes the statement; returns one reference. */
 struct core_stmt *core_stmt_intern(struct core_worker *w, struct proto_span text,
-                                   struct proto_span types, const struct router_class *class,
-                                   const struct router_hash *hash);
+                                   struct proto_span types, const struct core_known *known);
 void core_stmt_release(struct core_worker *w, struct core_stmt *stmt);
 /* The same text as it is parsed under the settings that this session has now. Borrowed. */
 struct core_stmt *core_stmt_under(struct core_session *s, struct core_stmt *stmt);

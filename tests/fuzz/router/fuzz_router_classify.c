@@ -56,12 +56,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct router_detail detail;
     struct router_scan before;
     struct router_scan after;
-    router_classify(text, size, &first, &detail);
+    router_classify(text, size, NULL, &first, &detail);
     router_lexer_scan(text, size, key, &before);
     if (detail.body_offset > size || strlen(detail.value) >= sizeof(detail.value))
         abort();
     mutate_literals(text, size);
-    router_classify(text, size, &second, NULL);
+    router_classify(text, size, NULL, &second, NULL);
     router_lexer_scan(text, size, key, &after);
     const bool cached = first.cacheable && before.whole && !before.has_hint &&
                         !before.literal_matters && before.hash.low == after.hash.low &&

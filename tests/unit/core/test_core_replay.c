@@ -172,6 +172,54 @@ static void a_refusal_is_learned_and_replayed_on_the_primary(void **state)
     assert_int_equal(st->worker.counters.learned, 1);
 }
 
+static void runs(struct story *st, const char *client, uint8_t node, const char *server)
+{
+    story_replicate(st);
+    story_client(st, client);
+    story_server(st, node, server);
+    if (strstr(st->log, node == 0 ? "primary: " : "replica: ") == NULL)
+        fail_msg("went elsewhere: %s", st->log);
+    st->log_size = 0;
+}
+
+/* One worker keeps a prepared statement once, for all its clients; what one of them learned holds
+ * for those for whom its names mean the same. */
+static void a_lesson_is_not_another_users(void **state)
+{
+    struct story *st = *state;
+    st->group.names_key = 1;
+    story_client(st, "P(a|SELECT lower($1)) S");
+    story_server(st, 1, "1 Z(I)");
+    story_client(st, "B(a) E S");
+    story_server(st, 1, "E(25006|PreventCommandIfReadOnly)");
+    story_server(st, 0, "1 2 C(SELECT 1) Z(I)");
+    st->log_size = 0;
+    runs(st, "B(a) E S", 0, "2 C(SELECT 1) Z(I)");
+    st->group.names_key = 2; /* as if another user's session had it */
+    runs(st, "B(a) E S", 1, "1 2 C(SELECT 1) Z(I)");
+    st->group.names_key = 1;
+    runs(st, "B(a) E S", 0, "2 C(SELECT 1) Z(I)");
+    router_cache_clock(st->worker.cache, st->now_ns + ROUTER_CACHE_LEARNED_NS + 1);
+    runs(st, "B(a) E S", 1, "2 C(SELECT 1) Z(I)");
+}
+
+static void an_unnamed_statement_is_looked_at_again_too(void **state)
+{
+    struct story *st = *state;
+    st->group.names_key = 1;
+    story_client(st, "P(|SELECT lower($1)) S");
+    story_server(st, 1, "1 Z(I)");
+    story_client(st, "B() E S");
+    story_server(st, 1, "E(25006|PreventCommandIfReadOnly)");
+    story_server(st, 0, "1 2 C(SELECT 1) Z(I)");
+    st->log_size = 0;
+    runs(st, "B() E S", 0, "2 C(SELECT 1) Z(I)");
+    st->group.names_key = 2;
+    story_replicate(st);
+    story_client(st, "B() E S");
+    assert_non_null(strstr(st->log, "replica: "));
+}
+
 static void what_is_refused_is_learned_and_not_what_follows_it(void **state)
 {
     struct story *st = *state;
@@ -247,6 +295,8 @@ int main(void)
         STORY(a_write_is_never_replayed),
         STORY(a_server_that_dies_within_a_message_takes_its_client_along),
         STORY(a_refusal_is_learned_and_replayed_on_the_primary),
+        STORY(a_lesson_is_not_another_users),
+        STORY(an_unnamed_statement_is_looked_at_again_too),
         STORY(what_is_refused_is_learned_and_not_what_follows_it),
         STORY(a_read_behind_an_unsynced_write_is_not_repeated),
         STORY(a_sync_behind_an_unsynced_write_is_not_repeated),

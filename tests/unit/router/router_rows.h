@@ -22,7 +22,7 @@ static struct router_detail detail; /* of the last one that was classified */
 static inline struct router_class classify(const char *text)
 {
     struct router_class class;
-    router_classify(text, strlen(text), &class, &detail);
+    router_classify(text, strlen(text), NULL, &class, &detail);
     return class;
 }
 

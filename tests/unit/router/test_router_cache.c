@@ -24,10 +24,15 @@ static int tear_down(void **state)
     return 0;
 }
 
+static struct router_name name_of(const char *text)
+{
+    return (struct router_name){.base = text, .size = strlen(text)};
+}
+
 static struct router_class classify(struct router_cache *cache, const char *text)
 {
     struct router_class class;
-    router_cache_classify(cache, text, strlen(text), &class, NULL, NULL);
+    router_cache_classify(cache, NULL, name_of(text), &class, NULL, NULL);
     return class;
 }
 
@@ -88,7 +93,7 @@ static void details_come_on_the_cold_path(void **state)
     struct router_detail detail;
     for (int i = 0; i < 2; i++) {
         static const char text[] = "SET switchgear.max_lag = '200ms'";
-        router_cache_classify(*state, text, sizeof(text) - 1, &class, NULL, &detail);
+        router_cache_classify(*state, NULL, name_of(text), &class, NULL, &detail);
         assert_int_equal(class.local, ROUTER_LOCAL_SET);
         assert_string_equal(detail.name, "max_lag");
         assert_string_equal(detail.value, "200ms");
@@ -99,15 +104,93 @@ static void a_learned_write_stays_a_write(void **state)
 {
     struct router_class class;
     struct router_hash hash;
-    router_cache_classify(*state, "SELECT liar(1)", 14, &class, &hash, NULL);
-    router_cache_classify(*state, "SELECT a.f FROM a", 17, &class, &hash, NULL);
+    router_cache_classify(*state, NULL, name_of("SELECT liar(1)"), &class, &hash, NULL);
+    router_cache_classify(*state, NULL, name_of("SELECT a.f FROM a"), &class, &hash, NULL);
     assert_int_equal(class.verdict, ROUTER_VERDICT_READ);
-    router_cache_learn(*state, &hash);
+    router_cache_learn(*state, &hash, 0);
     class = classify(*state, "SELECT a.f FROM a");
     assert_int_equal(class.verdict, ROUTER_VERDICT_WRITE);
     assert_int_equal(class.reason, ROUTER_REASON_LEARNED);
     assert_true(class.writes && class.alone);
     assert_int_equal(classify(*state, "SELECT a.g FROM a").verdict, ROUTER_VERDICT_READ);
+}
+
+static struct router_class classify_under(struct router_cache *cache, uint64_t context_key,
+                                          const char *text, struct router_hash *ret_hash)
+{
+    const struct router_context context = {.key = context_key};
+    struct router_class class;
+    router_cache_classify(cache, &context, name_of(text), &class, ret_hash, NULL);
+    return class;
+}
+
+/* One user's lesson or proof says nothing of what the same words mean to another. */
+static void what_is_remembered_belongs_to_its_key(void **state)
+{
+    static const char text[] = "SELECT a.f FROM a";
+    struct router_hash one;
+    struct router_hash two;
+    struct router_class class;
+    classify_under(*state, 1, text, &one);
+    classify_under(*state, 2, text, &two);
+    assert_true(one.low != two.low && one.high != two.high);
+    assert_int_equal(router_cache_stats(*state)->misses, 2);
+    router_cache_prove(*state, &two);
+    router_cache_learn(*state, &one, 0);
+    assert_int_equal(classify_under(*state, 1, text, NULL).reason, ROUTER_REASON_LEARNED);
+    assert_false(classify_under(*state, 1, text, NULL).proven);
+    assert_int_equal(classify_under(*state, 2, text, NULL).verdict, ROUTER_VERDICT_READ);
+    assert_true(router_cache_proven(*state, &two));
+    assert_int_equal(classify_under(*state, 3, text, NULL).verdict, ROUTER_VERDICT_READ);
+    assert_false(classify_under(*state, 3, text, NULL).proven);
+    const struct router_hash again = router_cache_rehash(one, 1, 2);
+    assert_memory_equal(&again, &two, sizeof(two));
+    assert_true(router_cache_known(*state, &again, &class) && class.proven);
+    const struct router_hash none = router_cache_rehash(one, 1, 4);
+    assert_false(router_cache_known(*state, &none, &class));
+}
+
+static void a_lesson_is_forgotten_after_a_while(void **state)
+{
+    static const char text[] = "SELECT a.f FROM a";
+    struct router_hash hash;
+    classify_under(*state, 1, text, &hash);
+    router_cache_clock(*state, 1000);
+    router_cache_learn(*state, &hash, 1000);
+    router_cache_clock(*state, 1000 + ROUTER_CACHE_LEARNED_NS - 1);
+    assert_int_equal(classify_under(*state, 1, text, NULL).reason, ROUTER_REASON_LEARNED);
+    router_cache_clock(*state, 1000 + ROUTER_CACHE_LEARNED_NS);
+    struct router_class class;
+    assert_false(router_cache_known(*state, &hash, &class));
+    assert_int_equal(classify_under(*state, 1, text, NULL).verdict, ROUTER_VERDICT_READ);
+    router_cache_clock(*state, 3 * ROUTER_CACHE_LEARNED_NS); /* what was not learned stays */
+    assert_true(router_cache_known(*state, &hash, &class));
+}
+
+/* What is parsed each time is learned too; it is no read because a hint says so. */
+static void a_lesson_holds_where_literals_decide(void **state)
+{
+    static const char text[] = "SELECT f() /* switchgear: route=replica */";
+    struct router_hash hash;
+    struct router_class class = classify_under(*state, 1, text, &hash);
+    assert_int_equal(class.verdict, ROUTER_VERDICT_READ);
+    router_cache_learn(*state, &hash, 0);
+    class = classify_under(*state, 1, text, NULL);
+    assert_int_equal(class.verdict, ROUTER_VERDICT_WRITE);
+    assert_int_equal(class.reason, ROUTER_REASON_LEARNED);
+    assert_true(class.writes && class.home && class.taints && !class.proven);
+    assert_int_equal(classify_under(*state, 2, text, NULL).verdict, ROUTER_VERDICT_READ);
+}
+
+/* Texts that are not read share no hash: nothing is learned from one for the others. */
+static void what_is_not_read_has_no_hash(void **state)
+{
+    struct router_hash hash = {.low = 1, .high = 1};
+    classify_under(*state, 7, "SELECT 'unterminated", &hash);
+    assert_true(hash.low == 0 && hash.high == 0);
+    router_cache_learn(*state, &hash, 0);
+    struct router_class class;
+    assert_false(router_cache_known(*state, &hash, &class));
 }
 
 /* Seven times as many statements as there are entries: the size is fixed, nothing is lost. */
@@ -143,7 +226,8 @@ static void too_long_is_a_write_and_not_hashed(void **state)
     memset(text, ' ', sizeof(text));
     memcpy(text, "SELECT 1", 8); /* NOLINT(bugprone-not-null-terminated-result) */
     struct router_class class;
-    router_cache_classify(*state, text, sizeof(text), &class, NULL, NULL);
+    router_cache_classify(*state, NULL, (struct router_name){.base = text, .size = sizeof(text)},
+                          &class, NULL, NULL);
     assert_int_equal(class.reason, ROUTER_REASON_TOO_LONG);
     assert_int_equal(router_cache_stats(*state)->uncacheable, 1);
 }
@@ -158,6 +242,10 @@ int main(void)
         WITH_CACHE(a_hinted_text_does_not_hit_the_plain_one),
         WITH_CACHE(details_come_on_the_cold_path),
         WITH_CACHE(a_learned_write_stays_a_write),
+        WITH_CACHE(what_is_remembered_belongs_to_its_key),
+        WITH_CACHE(a_lesson_is_forgotten_after_a_while),
+        WITH_CACHE(a_lesson_holds_where_literals_decide),
+        WITH_CACHE(what_is_not_read_has_no_hash),
         WITH_CACHE(full_sets_evict),
         WITH_CACHE(a_used_entry_outlives_unused_ones),
         WITH_CACHE(too_long_is_a_write_and_not_hashed),

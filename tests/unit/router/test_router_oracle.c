@@ -47,7 +47,7 @@ static int check(char *line, int *reads, int *found)
     if (strstr(sql, " \u23f5 ") != NULL) /* a sequence */
         return 0;
     struct router_class class;
-    router_classify(sql, strlen(sql), &class, NULL);
+    router_classify(sql, strlen(sql), NULL, &class, NULL);
     const int is_read = class.verdict == ROUTER_VERDICT_READ;
     if (strcmp(class_text, "read") != 0) {
         if (is_read && !is_in(id, needs_catalog, sizeof(needs_catalog) / sizeof(int))) {

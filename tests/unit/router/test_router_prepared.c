@@ -16,7 +16,7 @@
 static struct router_class class_of(const char *text)
 {
     struct router_class class;
-    router_classify(text, strlen(text), &class, NULL);
+    router_classify(text, strlen(text), NULL, &class, NULL);
     return class;
 }
 

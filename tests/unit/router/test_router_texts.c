@@ -122,7 +122,7 @@ static void a_nul_inside_hides_nothing(void **state)
     (void)state;
     static const char text[] = "SELECT 1\0; DELETE FROM t";
     struct router_class class;
-    router_classify(text, sizeof(text) - 1, &class, NULL);
+    router_classify(text, sizeof(text) - 1, NULL, &class, NULL);
     assert_int_equal(class.verdict, ROUTER_VERDICT_WRITE);
     assert_int_equal(class.reason, ROUTER_REASON_PARSE_ERROR);
     assert_false(class.cacheable);

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: PostgreSQL
+ *
+ * core_known: what a text is, for the session that asks. Prepared statements are kept for long, and
+ * some by several clients: what one of them learned, or what names mean to its user, under its
+ * search_path, is not handed to another.
+ */
+#include "core_known.h"
+#include "core_internal.h"
+
+void core_classify(const struct core_session *s, struct proto_span text, struct core_known *ret,
+                   struct router_detail *ret_detail)
+{
+    struct router_cache *cache = s->worker->cache;
+    const struct router_context context = core_catalog_context(s);
+    ret->key = context.key;
+    ret->learned = s->worker->counters.learned;
+    router_cache_classify(cache, &context,
+                          (struct router_name){.base = (const char *)text.base, .size = text.size},
+                          &ret->class, &ret->hash, ret_detail);
+}
+
+void core_known_renew(const struct core_session *s, struct core_known *known,
+                      struct proto_span text)
+{
+    if ((known->hash.low | known->hash.high) == 0)
+        return; /* it was not read: no context makes more of it */
+    const uint64_t key = core_catalog_key(s);
+    const struct router_hash hash = router_cache_rehash(known->hash, known->key, key);
+    if (!router_cache_known(s->worker->cache, &hash, &known->class)) {
+        core_classify(s, text, known, NULL);
+        return;
+    }
+    known->hash = hash;
+    known->key = key;
+    known->learned = s->worker->counters.learned;
+}
