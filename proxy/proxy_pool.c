@@ -173,9 +173,17 @@ static void refuse_waiters(struct pool *pool, uint64_t now_ns)
     }
 }
 
+/* RELOAD and SET make another configuration; RECONNECT says that the servers are others now. */
+bool pool_rests(const struct pool *pool, uint64_t now_ns)
+{
+    const struct group *g = pool->group;
+    return now_ns < pool->retry_at_ns && pool->failed_config == g->worker->config &&
+           pool->failed_ns >= shared_load(&g->worker->proxy->reconnect_ns[g->database]);
+}
+
 void pool_refuse_waiters(struct pool *pool, uint64_t now_ns)
 {
-    if (pool->refused && now_ns < pool->retry_at_ns)
+    if (pool->refused && pool_rests(pool, now_ns))
         refuse_waiters(pool, now_ns);
 }
 
@@ -183,6 +191,8 @@ void pool_open_failed(struct pool *pool, const char *sqlstate, const char *messa
 {
     struct group *g = pool->group;
     pool->failures_row += pool->failures_row < BACKOFF_MAX;
+    pool->failed_ns = now_ns;
+    pool->failed_config = g->worker->config;
     (void)snprintf(pool->error_sqlstate, sizeof(pool->error_sqlstate), "%s", sqlstate);
     (void)snprintf(pool->error_message, sizeof(pool->error_message), "%s", message);
     /* The server said no to this user or database: waiting does not help. Not so for "starting up"

@@ -29,6 +29,8 @@ bool pool_is_too_old(const struct server *v, uint64_t now_ns);
 void pool_migrate(struct server *v, uint32_t to);
 void pool_publish_gauges(struct pool *pool);
 void pool_refuse_waiters(struct pool *pool, uint64_t now_ns);
+/* A connection has just failed, and nothing has happened since by which the next may do better. */
+bool pool_rests(const struct pool *pool, uint64_t now_ns);
 /* From before RECONNECT. */
 bool pool_is_stale(const struct server *v);
 bool pool_is_paused(const struct group *g);

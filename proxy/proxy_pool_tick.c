@@ -86,7 +86,7 @@ static void fill(struct worker *w, struct group *g, uint64_t now_ns)
             continue;
         struct pool *pool = pool_of(g, (uint8_t)n);
         while (pool->opening_count < w->config->switchgear.connect_parallel &&
-               now_ns >= pool->retry_at_ns && limits_take(pool, least, 0, now_ns))
+               !pool_rests(pool, now_ns) && limits_take(pool, least, 0, now_ns))
             server_open(pool, now_ns);
     }
 }

@@ -177,7 +177,7 @@ static void open_for_waiters(struct group *g, uint8_t node, uint64_t now_ns)
     const uint64_t waiting = servable(pool);
     ck_pr_fence_memory(); /* our waiter is published: now look at what others have idle or free */
     /* an attempt can fail at once (no descriptor left, no socket there): then the pool backs off */
-    while (now_ns >= pool->retry_at_ns && pool->opening_count + pool->warming_count < waiting &&
+    while (!pool_rests(pool, now_ns) && pool->opening_count + pool->warming_count < waiting &&
            pool->opening_count < parallel && pool_open_one(pool, since_ns, now_ns))
         ;
     if (pool_workers(g->worker) == 1)
@@ -278,7 +278,7 @@ static bool may_use(struct worker *w, const struct client *c, struct server *v)
  * that is new or back would stay cold for as long as the others keep up. */
 static void open_spare(struct pool *pool, uint64_t now_ns)
 {
-    if (pool->opening_count + pool->warming_count == 0 && now_ns >= pool->retry_at_ns)
+    if (pool->opening_count + pool->warming_count == 0 && !pool_rests(pool, now_ns))
         (void)pool_open_one(pool, 0, now_ns);
 }
 

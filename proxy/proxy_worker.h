@@ -137,6 +137,8 @@ struct pool {
     uint32_t idle_count, active_count, opening_count, warming_count, resetting_count;
     uint32_t failures_row; /* of connection attempts */
     uint64_t retry_at_ns;
+    uint64_t failed_ns; /* when the last of them failed, under this configuration */
+    const struct config *failed_config;
     bool refused;           /* by the server, for good: until retry_at_ns nobody waits */
     uint64_t asked_room_ns; /* when other workers were last asked to make room */
     char error_sqlstate[6]; /* of the last failed attempt, "" when the server said nothing */
