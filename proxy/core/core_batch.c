@@ -74,6 +74,7 @@ static void merge(struct core_batch *batch, const struct router_class *c, bool f
     into->moves_sequence = was.moves_sequence || c->moves_sequence;
     into->proven = was.proven && c->proven;
     into->home = was.home || c->home;
+    into->outside = was.outside || c->outside;
     into->acts = was.acts || c->acts;
     into->by_node_type = was.by_node_type || c->by_node_type;
     into->forgets_statements = was.forgets_statements || c->forgets_statements;

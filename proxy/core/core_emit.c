@@ -44,6 +44,8 @@ static void emit_query(struct core_session *s, struct proto_span message, bool b
     struct core_expect *e = core_expect_push(s->backend, CORE_EXPECT_QUERY, CORE_FORWARD);
     bool sent = false;
     e->behind_ours = behind_ours || lent;
+    if (s->class.verdict == ROUTER_VERDICT_READ)
+        e->hash = s->query_hash;
     if (s->class.changes || s->class.ends || s->class.rolls_back || s->class.unread ||
         s->class.moves_database)
         sent = follow_query(s, e, message, a);
@@ -170,7 +172,9 @@ static void emit_bind(struct core_session *s, struct proto_span prefix, uint32_t
         s->portal_open = false;
     if (s->movable && s->loggable)
         core_move_sent(s, bound_text(s, bind.statement, meant.stmt));
-    core_expect_push(s->backend, CORE_EXPECT_BIND, CORE_FORWARD)->foreign = foreign;
+    struct core_expect *e = core_expect_push(s->backend, CORE_EXPECT_BIND, CORE_FORWARD);
+    e->foreign = foreign;
+    core_learn_bind(s, e, bind.portal, meant.stmt);
     struct proto_writer w = core_sink_writer(&a->server);
     assert(w.capacity >= PROTO_HEADER_SIZE + bind.portal.size + 1 + meant.name.size + 1);
     w.base[0] = 'B'; /* by hand: this is the hottest of all messages */
@@ -328,6 +332,8 @@ static void emit_message(struct core_session *s, struct proto_header h, struct p
     case 'E':
         s->executed = true;
         (void)core_expect_push(s->backend, CORE_EXPECT_EXECUTE, CORE_FORWARD);
+        if (s->backend->is_replica)
+            core_learn_execute(s, message);
         if (s->bound == NULL && s->bound_deallocate == NULL)
             break;
         emit_execute(s, message, a);

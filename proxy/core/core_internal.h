@@ -344,6 +344,18 @@ void core_lend_ask(struct core_session *s, const struct proto_parse *parse, stru
 void core_lend_forget(struct core_session *s, const char *name);
 void core_lend_detach(struct core_session *s);
 
+/* ---- core_learn.c ---- */
+
+/* A Bind of this statement (NULL: the unnamed one, or none) is expected as `e`. */
+void core_learn_bind(struct core_session *s, struct core_expect *e, struct proto_span portal,
+                     struct core_stmt *stmt);
+/* An Execute is expected last: what text is it of? Its portal was bound by this flight, or is the
+ * one that was bound last. */
+void core_learn_execute(struct core_session *s, struct proto_span message);
+/* A replica said that this was no read: every copy of the verdict is corrected. All zero: nobody
+ * had called it one. */
+void core_learn(struct core_session *s, const struct router_hash *hash, uint64_t now_ns);
+
 /* ---- core_gone.c ---- */
 
 /* An ErrorResponse came to a backend that is drained. */
@@ -418,8 +430,6 @@ bool core_cancel_next(struct core_session *s, const struct core_batch *batch,
 bool core_cancel_long(struct core_session *s, struct proto_span in, struct core_actions *a);
 /* All replies are in: books are closed, what was kept is given back. */
 void core_flight_over(struct core_session *s, uint64_t now_ns, struct core_actions *a);
-/* A replica said that this was no read: every copy of the verdict is corrected. */
-void core_learn(struct core_session *s, uint64_t now_ns);
 void core_ready_write(struct core_session *s, struct core_actions *a);
 void core_fatal(struct core_session *s, const char *sqlstate, const char *message, const char *hint,
                 struct core_actions *a);

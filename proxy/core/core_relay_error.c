@@ -11,14 +11,6 @@
 #include "core_internal.h"
 #include "core_shape.h"
 
-void core_learn(struct core_session *s, uint64_t now_ns)
-{
-    struct core_worker *w = s->worker;
-    for (uint32_t i = 0; i < s->hashes_count; i++)
-        router_cache_learn(w->cache, &s->hashes[i], now_ns);
-    w->counters.learned++;
-}
-
 /* What was sent behind the failed message will be skipped by the server: forget it, undone. */
 static void skip_to_sync(struct core_backend *b, struct core_actions *a)
 {
@@ -173,11 +165,30 @@ static bool is_behind(struct core_backend *b, const char *sqlstate)
     return false;
 }
 
+/* A replica refuses what is no read. That is learned, whatever becomes of this one: the text has
+ * gone wrong once, and does not again. True: it runs on the primary. That is not done for what may
+ * have reached outside, where it would happen twice. */
+static bool refuse(struct core_backend *b, const struct core_expect *e, const char *sqlstate,
+                   const char *routine, uint64_t now_ns, struct core_actions *a)
+{
+    struct core_session *s = b->session;
+    if (!b->is_replica ||
+        (strcmp(sqlstate, "25006") != 0 && !breaker_is_refusal(sqlstate, routine)))
+        return false;
+    core_learn(s, &e->hash, now_ns);
+    if (s->outside || !core_replay(s, ROUTER_NODE_NONE, ROUTER_REASON_LEARNED, now_ns, a))
+        return false;
+    s->refused = true;
+    return true;
+}
+
 /* An error that another connection or node would not have met. True: it is replayed there. */
 static bool try_elsewhere(struct core_backend *b, const char *sqlstate, const char *routine,
                           uint64_t now_ns, struct core_actions *a)
 {
     struct core_session *s = b->session;
+    if (s->outside)
+        return false; /* it would be done there twice */
     if (replan(b, sqlstate, routine, now_ns, a))
         return true;
     if (is_behind(b, sqlstate)) /* what the primary says counts */
@@ -228,14 +239,8 @@ static enum core_verdict take_error(struct core_backend *b, const struct proto_e
         skip_to_sync(b, a);
         return CORE_VERDICT_SWALLOW;
     }
-    if (b->is_replica && s->replayable && !s->rows_forwarded &&
-        breaker_is_refusal(sqlstate, routine)) {
-        core_learn(s, now_ns);
-        if (core_replay(s, ROUTER_NODE_NONE, ROUTER_REASON_LEARNED, now_ns, a)) {
-            s->refused = true;
-            return CORE_VERDICT_STOP;
-        }
-    }
+    if (refuse(b, e, sqlstate, routine, now_ns, a))
+        return CORE_VERDICT_STOP;
     if (try_elsewhere(b, sqlstate, routine, now_ns, a))
         return CORE_VERDICT_STOP;
     s->error_seen = s->group_failed = s->flight_failed = true;

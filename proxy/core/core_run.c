@@ -34,6 +34,8 @@ static void remember_hashes(struct core_session *s, const struct core_batch *bat
     } else {
         s->proves = s->proves && runs;
     }
+    if (batch->simple)
+        s->query_hash = batch->hashes[0]; /* none: all zero */
     for (uint32_t i = 0; i < batch->hashes_count && s->hashes_count < CORE_HASHES_MAX; i++)
         s->hashes[s->hashes_count++] = batch->hashes[i];
 }
@@ -217,6 +219,7 @@ static size_t too_long(struct core_session *s, struct proto_span in, uint64_t no
     s->batch_size = 0;
     s->parse_known_valid = false;
     s->hashes_count = 0;
+    s->query_hash = (struct router_hash){0};
     s->loggable = false;
     if (sync_before(s, false, false, a)) {
         s->streaming = false;

@@ -80,7 +80,7 @@ static void start_flight(struct core_session *s, uint64_t now_ns)
 {
     struct core_backend *b = s->backend;
     assert(s->kept == NULL);
-    s->flight_failed = s->unproven = s->error_seen = false;
+    s->flight_failed = s->unproven = s->outside = s->error_seen = false;
     s->replayable = true;
     s->sent_ns = now_ns;
     s->forwarded = s->named_answered = s->told_again = 0;
@@ -141,12 +141,14 @@ void core_start_batch(struct core_session *s, uint64_t now_ns)
                             (at_start || (s->movable && b->status != 'E' && !s->group_failed)) &&
                             !class->writes && s->pin == ROUTER_REASON_NONE && !s->streaming &&
                             !(first && goes_on(s, was_ending));
-    /* a view may hide a function that writes: no replica has refused it, as none has run it */
-    const bool unproven = !class->proven && !b->is_replica && class->verdict == ROUTER_VERDICT_READ;
+    /* a view may hide a function that writes; on a replica that can have happened outside alone */
+    const bool unproven =
+        class->verdict == ROUTER_VERDICT_READ && (b->is_replica ? class->outside : !class->proven);
     if (first)
         start_flight(s, now_ns);
     s->replayable = s->replayable && can_replay;
     s->unproven = s->unproven || unproven;
+    s->outside = s->outside || class->outside;
     s->batch_unnamed_id = s->unnamed_id;
     s->lent_before = s->lent != NULL;
     s->emitting = true;

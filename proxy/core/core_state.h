@@ -111,6 +111,8 @@ struct core_expect {
                             QUERY, CLOSE: of the moment when it goes */
     struct core_block *unnamed_was; /* owned: the client's until then; NULL: none, or forgotten */
     uint32_t kept_size;             /* SYNC and QUERY: bytes of s->kept that it answers */
+    uint32_t portal;                /* BIND: core_portal_id() of its portal */
+    struct router_hash hash; /* QUERY, BIND, EXECUTE: of the text, which we called a read; else 0 */
 };
 
 /* ---- settings that a client brought along ---- */
@@ -334,7 +336,8 @@ struct core_session {
                                another one, of whoever used it before */
     bool unnamed_used;      /* by a batch in flight that did not parse it */
     bool retried;
-    bool unproven;      /* something in flight on the primary looks like a read, but nobody knows */
+    bool unproven;      /* something in flight looks like a read, but may have changed something */
+    bool outside;       /* ... or may have reached outside of the database */
     bool proves;        /* all that is in flight is executed, not just prepared */
     bool flight_failed; /* an error came to what is in flight */
     bool replan; /* ... for a stale plan: named statements are parsed anew wherever it goes */
@@ -358,6 +361,9 @@ struct core_session {
     bool timed_out;      /* what runs is being cancelled for query_timeout */
 
     uint32_t hashes_count;
+    uint32_t portal; /* that was bound last, and the text of it */
+    struct router_hash portal_hash;
+    struct router_hash query_hash;              /* of the Query at the front of `hold` */
     struct router_hash hashes[CORE_HASHES_MAX]; /* of the batch in flight */
     uint32_t batch_size;                        /* of the batch that waits at the front of `hold` */
     uint32_t batch_left;           /* bytes of the batch being sent that are not sent yet */

@@ -181,7 +181,7 @@ static void a_read_only_block_that_has_answered_stays_where_it_is(void **state)
 {
     struct story *st = *state;
     st->database.until_write = false;
-    story_client(st, "Q(BEGIN READ ONLY) Q(SELECT 1) Q(SELECT 2)");
+    story_client(st, "Q(BEGIN READ ONLY) Q(SELECT 1) Q(SELECT a FROM u)");
     story_server(st, 1, "1 2 C(BEGIN) T(a) D(1) C(SELECT 1) Z(T)");
     st->log_size = 0;
     story_server(st, 1, "E(0A000|get_relation_info) Z(E)");

@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: PostgreSQL
+"""A replica refuses what looks like a read: that text is learned, whatever can be done for its client.
+
+stable_liar() says that it is STABLE, and inserts. Its rows in `log` tell how often something was done.
+"""
+import pytest
+
+from cluster import APP_DATABASE, APP_USER
+from proxy import last_route, one
+from wire import Wire, bind, execute, first_error, parse, query, sync, types
+
+pytestmark = pytest.mark.one_session
+
+
+@pytest.fixture(scope="module", autouse=True)
+def liars(cluster):
+    cluster.primary.psql("""
+        create function late_liar(n int) returns int language plpgsql stable as
+            $$ begin if n = 99 then perform stable_liar('late'); end if; return n; end $$;
+        create view lies as select stable_liar('view') as x;
+        create view late_lies as select id, late_liar(id) as x from t order by id;
+        grant select on lies, late_lies to public""", APP_DATABASE)
+    cluster.wait_replicated()
+    yield
+    cluster.primary.psql("drop view lies, late_lies; drop function late_liar", APP_DATABASE)
+    cluster.wait_replicated()
+
+
+@pytest.fixture(name="open_gear")
+def a_proxy_without_passwords(proxy):
+    return proxy(switchgear={"auth_type": "trust", "workers": 1},
+                 database={"transaction_reads": "until_write"})
+
+
+def pipeline(*texts):
+    return b"".join(parse("", text) + bind("", "") + execute() for text in texts) + sync()
+
+
+# The client has had something of its answer before the replica refused: it cannot be helped.
+BEGUN = {
+    "copy": query("copy (select x as a1 from lies) to stdout"),
+    "copy late": query("copy (select x as a2 from late_lies) to stdout"),
+    "string": query("select 2; select x as a3 from lies"),
+    "string with rows": query("select generate_series(1, 100); select x as a4 from lies; select 3"),
+    "rows": query("select x as a5 from late_lies"),
+    "extended rows": pipeline("select x as a6 from late_lies"),
+    "pipeline": pipeline("select 4", "select x as a7 from lies", "select 5"),
+    "long pipeline": pipeline(*(f"select {n} as c{n}" for n in range(9)), "select x as a8 from lies"),
+    "named": parse("n1", "select x as a9 from late_lies") + bind("", "n1") + execute() + sync(),
+    "two portals": (parse("", "select x as b1 from late_lies") + bind("one", "") + parse("", "select 6") +
+                    bind("two", "") + execute("two") + execute("one") + sync()),
+    "in pieces": (parse("", "select x as b2 from late_lies") + bind("", "") + execute(rows=10) +
+                  execute(rows=0) + sync()),
+    "binary copy": query("copy (select x as b5 from lies) to stdout (format binary)"),
+}
+
+
+@pytest.mark.parametrize("form", list(BEGUN))
+def test_a_client_that_cannot_be_helped_gets_the_error_once(cluster, open_gear, form):
+    before = cluster.primary.psql("select count(*) from log", APP_DATABASE)[0][0]
+    done, errors = 0, []
+    for _ in range(3):
+        with Wire(open_gear.port) as w:
+            w.login(APP_USER, APP_DATABASE)
+            messages = w.run(BEGUN[form])
+            error = first_error(messages)
+            errors.append(error and error["C"])
+            done += error is None
+    assert errors[1:] == [None, None] and errors[0] in (None, "25006"), errors
+    after = cluster.primary.psql("select count(*) from log", APP_DATABASE)[0][0]
+    assert after - before == done
+
+
+# Nothing but descriptions came before it: nobody notices.
+WHOLE = {
+    "query": query("select x as d1 from lies"),
+    "extended": pipeline("select x as d2 from lies"),
+    "described": parse("", "select x as d3 from lies") + bind("", "") + execute() + sync(),
+    "named": parse("n1", "select x as d4 from lies") + bind("", "n1") + execute() + sync(),
+    "first of a string": query("select x as d5 from lies; select 2"),
+}
+
+
+@pytest.mark.parametrize("form", list(WHOLE))
+def test_who_can_be_helped_notices_nothing(cluster, open_gear, form):
+    before = cluster.primary.psql("select count(*) from log", APP_DATABASE)[0][0]
+    for _ in range(2):
+        with Wire(open_gear.port) as w:
+            w.login(APP_USER, APP_DATABASE)
+            assert first_error(w.run(WHOLE[form])) is None
+    assert cluster.primary.psql("select count(*) from log", APP_DATABASE)[0][0] == before + 2
+
+
+def test_in_a_pipeline_the_reads_beside_it_are_not_learned(open_gear):
+    with Wire(open_gear.port) as w:
+        w.login(APP_USER, APP_DATABASE)
+        w.run(pipeline("select id as e1 from t where id = 1", "select x as e2 from late_lies",
+                       "select id as e3 from t where id = 1"))
+    c = open_gear.connect()
+    for text in ("select id as e1 from t where id = 1", "select id as e3 from t where id = 1"):
+        assert one(c, text) == 1
+        assert last_route(c)["role"] == "replica"
+
+
+def test_in_a_block_that_is_half_read_the_client_is_told_and_the_text_learned(cluster, open_gear):
+    text = "select x as f1 from late_lies"
+    for turn in range(2):
+        with Wire(open_gear.port) as w:
+            w.login(APP_USER, APP_DATABASE)
+            w.run(query("begin"))
+            assert first_error(w.run(parse("", text), bind("", ""), execute(rows=1), sync())) is None
+            error = first_error(w.run(execute(), sync()))
+            assert (error is None) or (turn == 0 and error["C"] in ("25006", "40001"))
+            assert types(w.run(query("rollback"))) == "CZ"
