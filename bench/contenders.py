@@ -50,7 +50,7 @@ SWITCHGEAR = """
 [switchgear]
 listen = 127.0.0.1:{port}
 admin_socket = {admin_directory}
-http_listen =
+http_listen = {http_listen}
 workers = {workers}
 auth_type = trust
 max_client_conn = {clients_max}
@@ -64,7 +64,7 @@ dbname = {database}
 user = {user}
 pool_mode = transaction
 pool_size = {pool}
-
+{database_options}
 [probe]
 user = {user}
 """
@@ -178,6 +178,9 @@ class Pgbouncer(Contender):
 
 
 class Switchgear(Contender):
+    database_options = ()  # more lines of [database]
+    http_listen = ""
+
     def __init__(self, key, title, cluster, options, workers, split):
         super().__init__(key, title, cluster, options)
         self.workers = workers
@@ -212,6 +215,8 @@ class Switchgear(Contender):
         text = SWITCHGEAR.format(port=self.port, admin_directory=admin_directory, nodes=nodes,
                                  **certificate(self.keeper),
                                  workers=self.workers, database=DATABASE, user=USER,
+                                 http_listen=self.http_listen,
+                                 database_options="\n".join(self.database_options),
                                  pool=self.options.pool, clients_max=self.options.clients_max)
         return [self._binary(), "serve", self.keeper.write(f"{self.key}.ini", text)]
 

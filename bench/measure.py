@@ -59,11 +59,11 @@ OVER_TLS = {"tls": ["-M", "simple"], "tls-connect": ["-M", "simple", "-C"]}
 
 
 class Pgbench:
-    """Starts pgbench -S against a contender; used by `with`, so that an interrupt ends it."""
+    """Starts pgbench against a contender; used by `with`, so that an interrupt ends it."""
 
-    def __init__(self, keeper, contender, protocol, clients, more_arguments):
+    def __init__(self, keeper, contender, protocol, clients, more_arguments, scripts=("-S",)):
         self.keeper = keeper
-        self.command = [server_program("pgbench"), "-S", "-n",
+        self.command = [server_program("pgbench"), *scripts, "-n",
                         *OVER_TLS.get(protocol, ["-M", protocol]), "-c", str(clients),
                         "-j", str(min(clients, 2)), "-h", "127.0.0.1", "-p", str(contender.port),
                         "-U", USER, *more_arguments, DATABASE]
