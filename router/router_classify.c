@@ -91,6 +91,7 @@ static void merge_statement(struct router_class *ret, const struct router_statem
     ret->acts = ret->acts || s->finding.acts;
     ret->by_node_type = ret->by_node_type || s->finding.by_node_type;
     ret->forgets_statements = ret->forgets_statements || s->forgets_statements;
+    ret->begins = ret->begins || s->begin != ROUTER_BEGIN_NONE;
     ret->has_transaction = ret->has_transaction || s->is_transaction;
 }
 

@@ -92,6 +92,7 @@ struct router_class {
     bool unread;         /* the text was not read: too long, or the parser does not know it */
     bool resets;         /* RESET, SET ... TO DEFAULT or DISCARD ALL is in it */
     bool set_read_only; /* exactly one SET TRANSACTION READ ONLY / SET transaction_read_only = on */
+    bool begins;        /* a BEGIN is in it, alone or among others */
     bool has_transaction; /* multi-statement text with BEGIN/COMMIT/... inside */
     bool changes_seed;    /* setseed: random() is no longer a read in this session */
     bool uses_random;

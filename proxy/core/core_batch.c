@@ -55,6 +55,7 @@ static void merge(struct core_batch *batch, const struct router_class *c, bool f
     into->alone = was.alone && c->alone && was.forgets_statements && c->forgets_statements &&
                   was.reason == ROUTER_REASON_DEALLOCATE && c->reason == ROUTER_REASON_DEALLOCATE;
     into->begin = ROUTER_BEGIN_NONE;
+    into->begins = was.begins || c->begins;
     into->local = ROUTER_LOCAL_NONE;
     into->ends = into->rolls_back = into->unpins = into->set_read_only = false;
     into->releases = 0;

@@ -81,8 +81,9 @@ void core_sequence_ask(struct core_session *s)
 
 void core_block_ask(struct core_session *s)
 {
-    s->block_denied = s->group->database->pool_mode == CORE_POOL_STATEMENT &&
-                      (s->class.begin != ROUTER_BEGIN_NONE || s->class.has_transaction);
+    /* what cannot be read is the server's to judge: if it opens a block after all, its session ends
+     */
+    s->block_denied = s->group->database->pool_mode == CORE_POOL_STATEMENT && s->class.begins;
     if (s->block_denied)
         s->class.writes = s->class.taints = false; /* it will fail */
 }

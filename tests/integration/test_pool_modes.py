@@ -111,6 +111,51 @@ def test_statement_mode_refuses_what_comes_between_other_statements_in_order(pro
     assert types(w.recv_all()) == "TDCZ"
 
 
+SYNTAX, NO_BLOCK = "42601", "25P01"
+
+
+def both(first, second):
+    """One batch."""
+    return b"".join(parse("", text) + bind("", "") + execute() for text in (first, second)) + sync()
+
+
+@pytest.mark.parametrize("sent, code", [
+    (query("selec 1"), SYNTAX),
+    (query("select 1; selec 2"), SYNTAX),
+    (parse("", "selec 1") + bind("", "") + execute() + sync(), SYNTAX),
+    (both("select 1", "selec 2"), SYNTAX),
+    (both("selec 1", "select 2"), SYNTAX),
+    (both("insert into log (note) values ('judged')", "insert into log"), SYNTAX),
+    (both("select 1", "select 2 -- " + "x" * 300000), None),
+    (both("select 1", "select 2 + " + "(" * 2001 + "1" + ")" * 2001), None),
+    (query("select 1; savepoint a"), NO_BLOCK),
+    (both("select 1", "savepoint a"), NO_BLOCK),
+    (query("select 1; commit; select 2"), None),
+    (both("select 1", "commit"), None),
+    (query("selec 1; begin"), SYNTAX),
+], ids=lambda value: "" if isinstance(value, bytes) else str(value))
+def test_statement_mode_leaves_to_the_server_what_begins_no_block(proxy, sent, code):
+    """Not read, or not about blocks: PostgreSQL says what is wrong with it, or nothing is."""
+    p = start(proxy, "statement")
+    with wire(p) as w, wire(p) as other:
+        got = w.run(sent)
+        error = first_error(got)
+        assert (error and error["C"]) == code, error
+        assert got[-1] == ("Z", b"I")
+        assert types(w.run(query("select 3"))) == "TDCZ"
+        assert types(other.run(query("select 4"))) == "TDCZ"
+
+
+@pytest.mark.parametrize("sent", [both("select 1", "begin"), both("begin", "select 1"),
+                                  query("select 1; begin"), query("commit; start transaction"),
+                                  both("select 1", "begin read only")])
+def test_statement_mode_refuses_a_block_among_others(proxy, sent):
+    with wire(start(proxy, "statement")) as w:
+        error = first_error(w.run(sent))
+        assert (error["S"], error["C"]) == ("ERROR", "0A000")
+        assert types(w.run(query("select 3"))) == "TDCZ"
+
+
 def test_statement_mode_shares_one_backend_among_clients(proxy):
     p = start(proxy, "statement", pool_size=1)
     a, b = p.connect(), p.connect()

@@ -40,9 +40,10 @@ static bool class_equals(const struct router_class *a, const struct router_class
            a->local == b->local && a->alone == b->alone && a->ends == b->ends &&
            a->rolls_back == b->rolls_back && a->writes == b->writes && a->taints == b->taints &&
            a->unpins == b->unpins && a->set_read_only == b->set_read_only &&
-           a->has_transaction == b->has_transaction && a->changes_seed == b->changes_seed &&
-           a->uses_random == b->uses_random && a->by_node_type == b->by_node_type &&
-           a->hinted == b->hinted && a->forgets_statements == b->forgets_statements;
+           a->begins == b->begins && a->has_transaction == b->has_transaction &&
+           a->changes_seed == b->changes_seed && a->uses_random == b->uses_random &&
+           a->by_node_type == b->by_node_type && a->hinted == b->hinted &&
+           a->forgets_statements == b->forgets_statements;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -263,6 +263,10 @@ static void several_statements_decide_together(void **state)
     assert_true(classify("DELETE FROM t; SET x = 1").writes);
     assert_true(classify("BEGIN; SELECT 1").has_transaction);
     assert_false(classify("BEGIN").has_transaction);
+    assert_true(classify("BEGIN").begins);
+    assert_true(classify("SELECT 1; START TRANSACTION").begins);
+    assert_false(classify("SELECT 1; COMMIT; SAVEPOINT a").begins);
+    assert_false(classify("BEGINN").begins);
     assert_int_equal(classify("SET switchgear.route = 'x'; SELECT 1").local, ROUTER_LOCAL_NONE);
 }
 
