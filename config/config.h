@@ -137,6 +137,7 @@ struct config_switchgear {
     uint64_t server_lifetime_ns;
     uint64_t server_connect_timeout_ns;
     uint64_t server_login_retry_ns;
+    uint64_t catalog_interval_ns;
     uint64_t client_login_timeout_ns;
     uint64_t client_idle_timeout_ns;
     uint64_t idle_transaction_timeout_ns;

@@ -173,6 +173,8 @@ static void read_show(const struct words *w, struct admin_command *c)
         snprintf(c->name, sizeof c->name, "transaction_isolation");
     else if (w->count == 3 && is(w, 1, "time") && is(w, 2, "zone"))
         snprintf(c->name, sizeof c->name, "timezone");
+    else if (w->count == 3 && is(w, 1, "catalog") && copy_sized(w, 2, c->value, sizeof c->value))
+        snprintf(c->name, sizeof c->name, "catalog_objects");
     else if (w->count != 2 || !copy(w, 1, c->name))
         bad(c, w->count > 2 ? "SHOW takes one word" : "SHOW what?");
     for (char *p = c->name; *p != 0; p++)

@@ -152,6 +152,7 @@ struct admin_show_context {
     const struct snapshot_row *rows; /* of SHOW CLIENTS and the like */
     uint32_t rows_count;
     uint64_t now_ns;
+    const char *argument; /* "": there is none */
 };
 
 struct admin_show {
@@ -192,6 +193,10 @@ void admin_show_stats(const struct admin_show_context *x, struct table *t);
 void admin_show_stats_totals(const struct admin_show_context *x, struct table *t);
 void admin_show_stats_averages(const struct admin_show_context *x, struct table *t);
 void admin_show_totals(const struct admin_show_context *x, struct table *t);
+
+/* proxy_admin_show_catalog.c */
+void admin_show_catalog(const struct admin_show_context *x, struct table *t);
+void admin_show_catalog_objects(const struct admin_show_context *x, struct table *t);
 
 /* proxy_admin_show_config.c */
 void admin_show_config(const struct admin_show_context *x, struct table *t);

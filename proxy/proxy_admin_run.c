@@ -101,7 +101,8 @@ static enum admin_result run_show(struct admin_client *c, const struct admin_com
                                          .config = admin->supervisor->proxy->config,
                                          .rows = c->snapshot.rows,
                                          .rows_count = c->snapshot.rows_count,
-                                         .now_ns = uv_hrtime()};
+                                         .now_ns = uv_hrtime(),
+                                         .argument = command->value};
     struct table t;
     if (wants_snapshot)
         snapshot_notice(c);

@@ -85,6 +85,11 @@ static const struct admin_show shows[] = {
      "max_connections current_connections paused disabled shards consistency max_lag_ms reads "
      "read_fallback",
      admin_show_databases, false, false},
+    {"CATALOG", "what the names of databases at the servers stand for",
+     "database shard state objects age_ms questions failures avg_us changes suspects last_error",
+     admin_show_catalog, false, false},
+    {"CATALOG_OBJECTS", "each of those names; of one database: SHOW CATALOG <database>",
+     "database kind name flags", admin_show_catalog_objects, false, false},
     {"STATS", "totals and averages a database",
      "database total_xact_count total_query_count total_received total_sent total_xact_time "
      "total_query_time total_wait_time avg_xact_count avg_query_count avg_recv avg_sent "

@@ -3,8 +3,8 @@
  * proxy_auth_ask: what servers are asked about users, each worker for itself. What was said is
  * remembered for some seconds, that there is no such user for fewer.
  *
- * Happy path: auth_ask_start -> (remembered) or entry -> dispatch -> auth_link_ask ->
- * auth_link_answered -> told() of all who wait for this user.
+ * Happy path: auth_ask_start -> (remembered) or entry -> dispatch -> ask_link_ask ->
+ * link_answered -> told() of all who wait for this user.
  * Failure modes: a node that cannot be asked: the next one of its shard; none left, or an error of
  * the query: those who wait get 57P03 and the log says why. A database that is not there looks like
  * a user who is not. A log-in that waits too long ends by client_login_timeout.
@@ -42,6 +42,9 @@ struct auth_entry {
 };
 TAILQ_HEAD(entry_list, auth_entry);
 
+static void link_answered(struct ask_link *l, const PGresult *result);
+static void link_failed(struct ask_link *l, const char *sqlstate, const char *message);
+
 struct auth_asks {
     struct worker *worker;
     struct entry_list buckets[BUCKETS];
@@ -49,7 +52,7 @@ struct auth_asks {
     struct entry_list others;
     uint32_t entries_count;
     bool dispatching;
-    struct auth_link links[LINKS_MAX];
+    struct ask_link links[LINKS_MAX];
 };
 
 static struct auth_asks *asks_of(struct worker *w)
@@ -65,7 +68,10 @@ static struct auth_asks *asks_of(struct worker *w)
     TAILQ_INIT(&q->wanted);
     TAILQ_INIT(&q->others);
     for (uint32_t i = 0; i < LINKS_MAX; i++)
-        q->links[i] = (struct auth_link){.watch = {.loop = &w->loop}, .owner = q};
+        q->links[i] = (struct ask_link){.watch = {.loop = &w->loop},
+                                        .owner = q,
+                                        .answered = link_answered,
+                                        .failed = link_failed};
     w->asks = q;
     return q;
 }
@@ -206,21 +212,21 @@ static uint8_t node_choose(const struct worker *w, const struct auth_entry *e)
 
 /* Idle and of this target; else closed; else idle and of another, which is closed. NULL: all are
  * busy. */
-static struct auth_link *link_choose(struct auth_asks *q, const struct auth_target *target)
+static struct ask_link *link_choose(struct auth_asks *q, const struct ask_target *target)
 {
-    struct auth_link *closed = NULL;
-    struct auth_link *idle = NULL;
+    struct ask_link *closed = NULL;
+    struct ask_link *idle = NULL;
     for (uint32_t i = 0; i < LINKS_MAX; i++) {
-        struct auth_link *l = &q->links[i];
-        if (l->state == AUTH_LINK_IDLE && auth_link_fits(l, target))
+        struct ask_link *l = &q->links[i];
+        if (l->state == ASK_LINK_IDLE && ask_link_fits(l, target))
             return l;
-        if (l->state == AUTH_LINK_CLOSED)
+        if (l->state == ASK_LINK_CLOSED)
             closed = l;
-        else if (l->state == AUTH_LINK_IDLE)
+        else if (l->state == ASK_LINK_IDLE)
             idle = l;
     }
     if (closed == NULL && idle != NULL)
-        auth_link_close(idle);
+        ask_link_close(idle);
     return closed != NULL ? closed : idle;
 }
 
@@ -240,25 +246,27 @@ static void dispatch(struct auth_asks *q)
             refuse_waiters(q, e);
             continue;
         }
-        struct auth_link *l = link_choose(q, &e->question.to);
+        struct ask_link *l = link_choose(q, &e->question.to);
         if (l == NULL)
             break;
+        e->question.to.settings = "-c search_path=";
+        e->question.to.application_name = "switchgear-auth";
         entry_move(q, e, ENTRY_ASKED);
         l->entry = e;
-        auth_link_ask(l, &e->question.to, e->question.query, e->user, uv_hrtime());
+        ask_link_ask(l, &e->question.to, e->question.query, e->user, uv_hrtime());
     }
     q->dispatching = false;
 }
 
 static void log_failure(const struct auth_entry *e, const char *sqlstate, const char *message)
 {
-    const struct auth_target *to = &e->question.to;
+    const struct ask_target *to = &e->question.to;
     log_warning(e->question.kind->event,
                 "node=%s database=\"%s\" auth_user=\"%s\" user=\"%s\" sqlstate=%s error=\"%s\"",
                 to->config->nodes[to->node].name, to->dbname, to->user, e->user, sqlstate, message);
 }
 
-void auth_link_answered(struct auth_link *l, const PGresult *result)
+static void link_answered(struct ask_link *l, const PGresult *result)
 {
     struct auth_asks *q = l->owner;
     struct auth_entry *e = l->entry;
@@ -288,7 +296,7 @@ static bool is_final(const char *sqlstate)
            strncmp(sqlstate, "XX", 2) != 0;
 }
 
-void auth_link_failed(struct auth_link *l, const char *sqlstate, const char *message)
+static void link_failed(struct ask_link *l, const char *sqlstate, const char *message)
 {
     struct auth_asks *q = l->owner;
     struct auth_entry *e = l->entry;
@@ -368,13 +376,13 @@ void auth_ask_tick(struct worker *w, uint64_t now_ns)
     if (q == NULL)
         return;
     for (uint32_t i = 0; i < LINKS_MAX; i++) {
-        struct auth_link *l = &q->links[i];
-        if (l->state == AUTH_LINK_CLOSED || now_ns < l->since_ns)
+        struct ask_link *l = &q->links[i];
+        if (l->state == ASK_LINK_CLOSED || now_ns < l->since_ns)
             continue;
-        if (l->state == AUTH_LINK_IDLE && now_ns - l->since_ns > idle_timeout_ns)
-            auth_link_close(l);
-        else if (l->state != AUTH_LINK_IDLE && now_ns - l->since_ns > answer_timeout_ns)
-            auth_link_time_out(l);
+        if (l->state == ASK_LINK_IDLE && now_ns - l->since_ns > idle_timeout_ns)
+            ask_link_close(l);
+        else if (l->state != ASK_LINK_IDLE && now_ns - l->since_ns > answer_timeout_ns)
+            ask_link_time_out(l);
     }
     TAILQ_EACH_SAFE (e, &q->others, in_order, next)
         if (is_expired(e, now_ns))
@@ -390,7 +398,7 @@ void auth_ask_stop(struct worker *w)
     if (q == NULL)
         return;
     for (uint32_t i = 0; i < LINKS_MAX; i++)
-        auth_link_close(&q->links[i]);
+        ask_link_close(&q->links[i]);
 }
 
 void auth_ask_destroy(struct worker *w)

@@ -82,7 +82,7 @@ static bool question_of(const struct auth *a, struct auth_question *ret)
     const struct config_user *known = config_user_find(config, user);
     const bool clear = known != NULL && auth_is_clear(known->secret);
     ret->shard = (uint8_t)d->shard_first;
-    ret->to = (struct auth_target){
+    ret->to = (struct ask_target){
         .config = config, .user = user, .password = clear ? known->secret : NULL};
     (void)snprintf(ret->to.dbname, sizeof(ret->to.dbname), "%s",
                    d->dbname[0] != '\0' ? d->dbname : name);

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <strings.h>
 
+#include "proxy_catalog.h"
 #include "proxy_limits.h"
 #include "proxy_log.h"
 #include "proxy_pool_internal.h"
@@ -38,6 +39,7 @@ void pools_obey(struct worker *w)
         for (uint32_t n = 0; n < w->topology.nodes_count; n++)
             if (g->pools[n].shared != NULL)
                 obey(w, &g->pools[n]);
+    catalogs_obey(w);
 }
 
 /* ---- DROP DATABASE ---- */

@@ -117,3 +117,46 @@ struct shared_pool *shared_pool_get(struct proxy *p, uint32_t database, const ch
     uv_mutex_unlock(&p->pools_lock);
     return pool;
 }
+
+static struct shared_catalog *catalog_get_locked(struct proxy *p, uint8_t shard, const char *dbname)
+{
+    struct shared_catalog *c = p->catalogs;
+    while (c != NULL && (c->shard != shard || strcmp(c->dbname, dbname) != 0))
+        c = c->next;
+    if (c != NULL || strlen(dbname) >= sizeof(c->dbname))
+        return c;
+    c = aligned_alloc(_Alignof(struct shared_catalog), sizeof(*c));
+    if (c == NULL)
+        return NULL;
+    memset(c, 0, sizeof(*c));
+    if (uv_mutex_init(&c->lock) != 0) {
+        free(c);
+        return NULL;
+    }
+    c->shard = shard;
+    memcpy(c->dbname, dbname, strlen(dbname) + 1);
+    c->next = p->catalogs;
+    ck_pr_fence_store(); /* as for pools */
+    ck_pr_store_ptr(&p->catalogs, c);
+    return c;
+}
+
+struct shared_catalog *shared_catalog_get(struct proxy *p, uint8_t shard, const char *dbname)
+{
+    uv_mutex_lock(&p->pools_lock);
+    struct shared_catalog *c = catalog_get_locked(p, shard, dbname);
+    uv_mutex_unlock(&p->pools_lock);
+    return c;
+}
+
+void shared_catalogs_free(struct proxy *p)
+{
+    while (p->catalogs != NULL) {
+        struct shared_catalog *c = p->catalogs;
+        p->catalogs = c->next;
+        uv_mutex_destroy(&c->lock);
+        free(c->last.facts);
+        free(c->last.names);
+        free(c);
+    }
+}

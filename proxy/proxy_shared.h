@@ -157,6 +157,36 @@ struct shared_pool {
     } workers[PROXY_WORKERS_MAX];
 };
 
+/* What a server said of its names (proxy_catalog_facts.c). */
+struct catalog_answer {
+    struct router_fact *facts; /* malloc'd, as `names`, which their names point to: C strings */
+    char *names;
+    uint32_t facts_count;
+    uint32_t settings_count;
+    const char *settings[ROUTER_FACT_SETTINGS_MAX]; /* in `names` */
+};
+
+/* What is known of the names of one database of the servers, over all workers (proxy_catalog.c). */
+struct shared_catalog {
+    struct shared_catalog *next;
+    uint8_t shard;
+    char dbname[256]; /* at the servers */
+    /* fetch-and-add, by any session's statements: what may have changed the catalog, seen and
+     * unseen (core_state.h) */
+    uint64_t changes CK_CC_CACHELINE;
+    uint64_t suspects;
+    /* fetch-and-add: questions asked, failed, answered, and what answers took */
+    uint64_t questions CK_CC_CACHELINE;
+    uint64_t failures, answers, spent_ns;
+    uint64_t logged_ns; /* when a failure was last logged; compare-and-swap */
+    /* Of the last answer: when it was asked for, `changes` at that moment, its size. Anybody
+     * stores. 0: there is none. */
+    uint64_t answered_ns, answered_for, objects;
+    uv_mutex_t lock; /* of what follows: for SHOW CATALOG; no worker waits for it */
+    struct catalog_answer last;
+    char error[256]; /* of the last question; "": it was answered */
+};
+
 struct worker;     /* proxy_worker.h */
 struct supervisor; /* proxy_supervisor.h */
 
@@ -183,6 +213,7 @@ struct proxy {
     struct shared_cap database_caps[CONFIG_DATABASES_MAX];
     uint64_t database_clients[CONFIG_DATABASES_MAX]; /* fetch-and-add */
     struct shared_user *users;                       /* as pools, under the same lock */
+    struct shared_catalog *catalogs;                 /* as pools */
     struct shared_pool *pools; /* prepended under pools_lock, never removed; read without it */
     uv_mutex_t pools_lock;     /* cold path: the first connection of a (database, user, node) */
     uint64_t started_ns;
@@ -195,6 +226,10 @@ struct shared_pool *shared_pool_get(struct proxy *p, uint32_t database, const ch
 
 /* Made when it is not there. NULL: no memory, or a name that is too long. */
 struct shared_user *shared_user_get(struct proxy *p, const char *name);
+
+/* Made when it is not there. NULL: no memory. */
+struct shared_catalog *shared_catalog_get(struct proxy *p, uint8_t shard, const char *dbname);
+void shared_catalogs_free(struct proxy *p); /* all threads have ended */
 
 /* ---- mail ---- */
 

@@ -322,6 +322,7 @@ static void finish(struct run *run)
         p->users = user->next;
         free(user);
     }
+    shared_catalogs_free(p);
     uv_mutex_destroy(&p->pools_lock);
     free(p->workers);
     SSL_CTX_free(p->tls);

@@ -9,6 +9,7 @@
 
 #include "proxy_auth.h"
 #include "proxy_cancel.h"
+#include "proxy_catalog.h"
 #include "proxy_client_io.h"
 #include "proxy_hosts.h"
 #include "proxy_limits.h"
@@ -73,6 +74,7 @@ void worker_topology_refresh(struct worker *w)
         TAILQ_FOREACH (g, &w->groups, link) {
             auth_group_password(w, g);
             pins_limit(g);
+            catalog_join(w, g);
         }
     }
     w->core.trial_ok = 0;
@@ -145,6 +147,7 @@ struct group *worker_group(struct worker *w, uint32_t database, const char *clie
     pool_init(&g->pools[0], g, 0);
     g->core.pins_used = &g->pools[0].shared->pins_used;
     pins_limit(g);
+    catalog_join(w, g);
     TAILQ_INSERT_TAIL(&w->groups, g, link);
     return g;
 }
@@ -253,6 +256,7 @@ static void stop_step(struct worker *w)
         return;
     close_servers(w);
     auth_ask_stop(w);
+    catalogs_stop(w);
     hosts_stop(w->hosts);
     if (w->servers_count > 0 || w->cancels_count > 0)
         return;
@@ -355,6 +359,7 @@ static void on_check(uv_check_t *check)
     }
     if (!TAILQ_EMPTY(&w->dirty))
         pools_match(w, uv_hrtime());
+    catalogs_turn(w);
     if (uv_is_active((uv_handle_t *)&w->turns))
         client_io_turn(w);
     if (w->stopping)
@@ -369,6 +374,7 @@ static void on_tick(uv_timer_t *timer)
     router_cache_clock(w->core.cache, now_ns);
     clients_tick(w, now_ns);
     auth_ask_tick(w, now_ns);
+    catalogs_tick(w, now_ns);
     pools_tick(w, now_ns);
     cancels_tick(w, now_ns);
     publish_core_counters(w);
@@ -441,6 +447,7 @@ int worker_start(struct worker *w, struct proxy *p, uint32_t index)
     w->core.topology = &w->topology;
     w->core.hashes = &proxy_hashes;
     w->core.node_names = p->node_names;
+    catalogs_begin(w);
     int r = uv_loop_init(&w->loop);
     if (r == 0)
         r = mailbox_init(&w->mail, &w->loop, 4096, w, on_mail, on_wake);
@@ -473,6 +480,7 @@ void worker_join(struct worker *w)
         TAILQ_REMOVE(&w->groups, g, link);
         group_destroy(g);
     }
+    catalogs_destroy(w);
     outcomes_deinit(&w->outcomes);
     free(w->database_stats);
     free(w->scratch);

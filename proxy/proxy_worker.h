@@ -214,6 +214,7 @@ struct worker {
     uint8_t *scratch;            /* one read */
     uint8_t *gather;             /* one record: TLS_RECORD_SIZE */
     struct auth_asks *asks;      /* what servers said of users, and connections; or NULL */
+    struct catalogs *catalogs;   /* what databases' names stand for: proxy_catalog.c */
     struct hosts *hosts;         /* names of addresses; NULL: no line asked for one yet */
     bool auth_seen_md5;          /* its last secret was not one of SCRAM */
     bool auth_seen_clear;        /* ... and in clear text */

@@ -348,10 +348,12 @@ class Node:
         return dict(zip(columns, row))
 
     def backends(self, user=APP_USER):
-        """Client backends of `user`: a list of (pid, state, query)."""
+        """Client backends of `user`: a list of (pid, state, query). Not the proxy's own, which ask
+        what the database's names stand for."""
         return self.psql("select pid, state, query from pg_stat_activity "
                          "where backend_type = 'client backend' and usename = %s"
-                         "  and application_name <> 'switchgear-test-observer'",
+                         "  and application_name not in ('switchgear-test-observer', "
+                         "                               'switchgear-catalog')",
                          parameters=(user,))
 
 

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: PostgreSQL
  *
- * proxy_auth_link: libpq under uv_poll; see the header.
+ * proxy_ask_link: libpq under uv_poll; see the header.
  *
  * Happy path: (resolve) -> start -> on_connecting -> send_question -> read_answer -> answered,
- * idle. Failure modes: every one closes the connection, then calls auth_link_failed() once; but for
+ * idle. Failure modes: every one closes the connection, then calls failed() once; but for
  * an idle connection that ends: nobody waits for it.
  */
-#include "proxy_auth_link.h"
+#include "proxy_ask_link.h"
 
 #include <arpa/inet.h>
 #include <assert.h>
@@ -16,14 +16,14 @@
 
 #include "proxy_tls.h"
 
-struct auth_resolve {
+struct ask_resolve {
     uv_getaddrinfo_t request;
-    struct auth_link *link; /* NULL: given up */
+    struct ask_link *link; /* NULL: given up */
 };
 
 static void on_ready(uv_poll_t *poll, int status, int events);
 
-static void move(struct auth_link *l, enum auth_link_state state)
+static void move(struct ask_link *l, enum ask_link_state state)
 {
     l->state = state;
     l->since_ns = uv_hrtime();
@@ -31,7 +31,7 @@ static void move(struct auth_link *l, enum auth_link_state state)
 
 /* ---- closing and failing ---- */
 
-void auth_link_close(struct auth_link *l)
+void ask_link_close(struct ask_link *l)
 {
     if (l->lookup != NULL) {
         l->lookup->link = NULL;
@@ -43,28 +43,28 @@ void auth_link_close(struct auth_link *l)
     l->result = NULL;
     PQfinish(l->conn);
     l->conn = NULL;
-    move(l, AUTH_LINK_CLOSED);
+    move(l, ASK_LINK_CLOSED);
 }
 
-static void fail(struct auth_link *l, const char *sqlstate, const char *text)
+static void fail(struct ask_link *l, const char *sqlstate, const char *text)
 {
     char code[6];
     char message[256];
-    const bool nobody_waits = l->state == AUTH_LINK_IDLE;
+    const bool nobody_waits = l->state == ASK_LINK_IDLE;
     (void)snprintf(code, sizeof(code), "%s", sqlstate != NULL ? sqlstate : "");
     (void)snprintf(message, sizeof(message), "%.*s", (int)strcspn(text, "\n"), text);
-    auth_link_close(l);
+    ask_link_close(l);
     if (!nobody_waits)
-        auth_link_failed(l, code, message);
+        l->failed(l, code, message);
 }
 
-void auth_link_time_out(struct auth_link *l)
+void ask_link_time_out(struct ask_link *l)
 {
-    assert(l->state != AUTH_LINK_CLOSED && l->state != AUTH_LINK_IDLE);
-    fail(l, NULL, l->state == AUTH_LINK_ASKED ? "no answer in time" : "connecting took too long");
+    assert(l->state != ASK_LINK_CLOSED && l->state != ASK_LINK_IDLE);
+    fail(l, NULL, l->state == ASK_LINK_ASKED ? "no answer in time" : "connecting took too long");
 }
 
-static void fail_connect(struct auth_link *l)
+static void fail_connect(struct ask_link *l)
 {
     const char *text = l->conn != NULL ? PQerrorMessage(l->conn) : "no memory";
     char code[6];
@@ -80,37 +80,38 @@ static void on_notice(void *arg, const PGresult *result)
 
 /* ---- asking ---- */
 
-static void flush(struct auth_link *l)
+static void flush(struct ask_link *l)
 {
     if (!libpq_watch_flush(&l->watch, l->conn))
         fail(l, NULL, PQerrorMessage(l->conn));
 }
 
-static void send_question(struct auth_link *l)
+static void send_question(struct ask_link *l)
 {
     const char *values[1] = {l->name};
-    move(l, AUTH_LINK_ASKED);
-    if (PQsendQueryParams(l->conn, l->query, 1, NULL, values, NULL, NULL, 0) != 1)
+    move(l, ASK_LINK_ASKED);
+    if (PQsendQueryParams(l->conn, l->query, l->has_parameter ? 1 : 0, NULL, values, NULL, NULL,
+                          0) != 1)
         fail(l, NULL, PQerrorMessage(l->conn));
     else
         flush(l);
 }
 
 /* A whole reply is in. */
-static void take_result(struct auth_link *l, PGresult *result)
+static void take_result(struct ask_link *l, PGresult *result)
 {
     const char *sqlstate = PQresultErrorField(result, PG_DIAG_SQLSTATE);
     const char *text = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
     if (PQresultStatus(result) == PGRES_TUPLES_OK) {
-        move(l, AUTH_LINK_IDLE);
-        auth_link_answered(l, result);
+        move(l, ASK_LINK_IDLE);
+        l->answered(l, result);
     } else {
         fail(l, sqlstate, text != NULL ? text : PQerrorMessage(l->conn));
     }
     PQclear(result);
 }
 
-static void read_answer(struct auth_link *l)
+static void read_answer(struct ask_link *l)
 {
     if (PQconsumeInput(l->conn) != 1) {
         fail(l, NULL, PQerrorMessage(l->conn));
@@ -137,7 +138,7 @@ static void read_answer(struct auth_link *l)
 
 /* ---- connecting ---- */
 
-static void step_connecting(struct auth_link *l)
+static void step_connecting(struct ask_link *l)
 {
     /* libpq may close the descriptor and open another one, even of the same number. */
     libpq_watch_end(&l->watch);
@@ -155,10 +156,10 @@ static void step_connecting(struct auth_link *l)
 
 static void on_ready(uv_poll_t *poll, int status, int events)
 {
-    struct auth_link *l = poll->data;
+    struct ask_link *l = poll->data;
     (void)events;
     assert(l->watch.poll == poll);
-    if (l->state == AUTH_LINK_CONNECTING)
+    if (l->state == ASK_LINK_CONNECTING)
         step_connecting(l); /* an error of the descriptor is libpq's to tell */
     else if (status < 0)
         fail(l, NULL, "the connection was lost");
@@ -167,13 +168,15 @@ static void on_ready(uv_poll_t *poll, int status, int events)
 }
 
 /* server_tls_* first, then the node's options, then what we know: the last one wins. */
-static PGconn *start(const struct auth_target *t, const char *address)
+static PGconn *start(const struct ask_target *t, const char *address)
 {
-    enum { OPTIONS_MAX = 40, OURS = 10 };
+    enum { OPTIONS_MAX = 40, OURS = 12 };
     const struct config_node *node = &t->config->nodes[t->node];
     const char *names[TLS_KEYWORDS_MAX + OPTIONS_MAX + OURS + 1];
     const char *values[TLS_KEYWORDS_MAX + OPTIONS_MAX + OURS + 1];
     const char *settings = "";
+    bool own_user = false;
+    bool own_password = false;
     char port[16];
     char all_settings[1024];
     size_t n = tls_server_keywords(t->config, names, values);
@@ -185,22 +188,26 @@ static PGconn *start(const struct auth_target *t, const char *address)
             continue;
         if (strcmp(o->keyword, "options") == 0)
             settings = o->val;
+        own_user |= t->node_user_first && strcmp(o->keyword, "user") == 0;
+        own_password |= t->node_user_first && strcmp(o->keyword, "password") == 0;
         names[n] = o->keyword;
         values[n++] = o->val;
     }
     (void)snprintf(port, sizeof(port), "%llu", (unsigned long long)node->port);
-    (void)snprintf(all_settings, sizeof(all_settings), "%s -c search_path=", settings);
+    (void)snprintf(all_settings, sizeof(all_settings), "%s %s", settings, t->settings);
     const struct {
         const char *name, *value;
     } ours[OURS] = {{"host", node->host},
                     {"hostaddr", address[0] != '\0' ? address : NULL},
                     {"port", port},
-                    {"user", t->user},
-                    {"password", t->password},
+                    {"user", own_user ? NULL : t->user},
+                    {"password", own_password ? NULL : t->password},
+                    {"scram_client_key", own_password ? NULL : t->scram[0]},
+                    {"scram_server_key", own_password ? NULL : t->scram[1]},
                     {"dbname", t->dbname},
                     {"options", all_settings},
                     {"gssencmode", "disable"},
-                    {"application_name", "switchgear-auth"},
+                    {"application_name", t->application_name},
                     {"target_session_attrs", "any"}};
     for (size_t i = 0; i < OURS; i++) {
         if (ours[i].value == NULL)
@@ -214,9 +221,9 @@ static PGconn *start(const struct auth_target *t, const char *address)
     return conn;
 }
 
-static void connect_to(struct auth_link *l, const char *address)
+static void connect_to(struct ask_link *l, const char *address)
 {
-    move(l, AUTH_LINK_CONNECTING);
+    move(l, ASK_LINK_CONNECTING);
     l->watch.on_ready = on_ready;
     l->watch.arg = l;
     l->conn = start(&l->target, address);
@@ -232,8 +239,8 @@ static void connect_to(struct auth_link *l, const char *address)
 
 static void on_resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *found)
 {
-    struct auth_resolve *lookup = request->data;
-    struct auth_link *l = lookup->link;
+    struct ask_resolve *lookup = request->data;
+    struct ask_link *l = lookup->link;
     char address[INET6_ADDRSTRLEN] = "";
     if (found != NULL && found->ai_family == AF_INET)
         (void)inet_ntop(AF_INET,
@@ -254,15 +261,15 @@ static void on_resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *
         connect_to(l, address);
 }
 
-static void resolve(struct auth_link *l, const char *host)
+static void resolve(struct ask_link *l, const char *host)
 {
     const struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
-    struct auth_resolve *lookup = calloc(1, sizeof(*lookup));
+    struct ask_resolve *lookup = calloc(1, sizeof(*lookup));
     if (lookup == NULL)
         abort();
     lookup->link = l;
     lookup->request.data = lookup;
-    move(l, AUTH_LINK_RESOLVING);
+    move(l, ASK_LINK_RESOLVING);
     l->lookup = lookup;
     const int r = uv_getaddrinfo(l->watch.loop, &lookup->request, on_resolved, host, NULL, &hints);
     if (r == 0)
@@ -272,22 +279,22 @@ static void resolve(struct auth_link *l, const char *host)
     fail(l, NULL, uv_strerror(r));
 }
 
-bool auth_link_fits(const struct auth_link *l, const struct auth_target *target)
+bool ask_link_fits(const struct ask_link *l, const struct ask_target *target)
 {
     return l->target.config == target->config && l->target.node == target->node &&
            strcmp(l->target.user, target->user) == 0 &&
            strcmp(l->target.dbname, target->dbname) == 0;
 }
 
-void auth_link_ask(struct auth_link *l, const struct auth_target *target, const char *query,
-                   const char *name, uint64_t now_ns)
+void ask_link_ask(struct ask_link *l, const struct ask_target *target, const char *query,
+                  const char *name, uint64_t now_ns)
 {
-    assert(l->state == AUTH_LINK_CLOSED ||
-           (l->state == AUTH_LINK_IDLE && auth_link_fits(l, target)));
+    assert(l->state == ASK_LINK_CLOSED || (l->state == ASK_LINK_IDLE && ask_link_fits(l, target)));
     l->query = query;
     l->since_ns = now_ns;
-    (void)snprintf(l->name, sizeof(l->name), "%s", name);
-    l->reused = l->state == AUTH_LINK_IDLE;
+    l->has_parameter = name != NULL;
+    (void)snprintf(l->name, sizeof(l->name), "%s", name != NULL ? name : "");
+    l->reused = l->state == ASK_LINK_IDLE;
     if (l->reused) {
         send_question(l);
         return;

@@ -1,0 +1,416 @@
+/* SPDX-License-Identifier: PostgreSQL
+ *
+ * proxy_catalog: see the header.
+ *
+ * Happy path: catalog_join -> (turn or tick) consider -> ask -> answered: the facts are exchanged,
+ * and the connection is closed when nothing more was asked for a while.
+ * Failure modes: no primary, no credentials, an error: asked again later, with a growing pause; the
+ * log says so once in a while. Facts that are older than the last change are void by themselves.
+ */
+#include "proxy_catalog.h"
+
+#include <stdlib.h>
+
+#include "proxy_log.h"
+
+#define SECOND_NS UINT64_C(1000000000)
+static const uint64_t answer_timeout_ns = 25 * SECOND_NS; /* the server gives up earlier */
+static const uint64_t idle_ns = 2 * SECOND_NS;            /* then its connection is closed */
+static const uint64_t make_way_ns = 10 * SECOND_NS;
+static const uint64_t log_pause_ns = 30 * SECOND_NS;
+static const uint64_t suspect_pause_ns = SECOND_NS;
+enum {
+    BUSY_PARTS_CHANGED = 4,  /* a pause between questions, in their durations: after a change */
+    BUSY_PARTS_SUSPECT = 50, /* ... that is only suspected */
+    BACKOFF_MAX = 5,         /* failures in a row that double the pause */
+};
+
+/* One database at the servers. */
+struct catalog {
+    struct core_catalog core;
+    TAILQ_ENTRY(catalog) link;
+    struct worker *worker;
+    struct shared_catalog *shared;
+    struct ask_link ask;
+    bool asking;
+    uint8_t node;         /* that answered last; ROUTER_NODE_NONE: none has */
+    uint32_t failures;    /* in a row */
+    uint32_t database;    /* the section that it was made for */
+    uint64_t changes;     /* as they were when the question was begun */
+    uint64_t suspects;    /* ... of the last question */
+    uint64_t began_ns;    /* the question that is under way, or the last one */
+    uint64_t duration_ns; /* of the last answer */
+    uint64_t ended_ns;    /* of the last question, answered or not; 0: there was none */
+    char user[256];       /* as the question that is under way logs in */
+    char password[1024];
+    struct scram_keys keys;
+};
+
+struct catalogs {
+    TAILQ_HEAD(, catalog) all;
+    struct catalog *looked_at; /* in the last turn */
+    uint64_t names_keys;       /* groups that were given one */
+};
+
+static void answered(struct ask_link *l, const PGresult *result);
+static void failed(struct ask_link *l, const char *sqlstate, const char *message);
+
+static struct catalogs *catalogs_of(struct worker *w)
+{
+    if (w->catalogs != NULL)
+        return w->catalogs;
+    w->catalogs = calloc(1, sizeof(*w->catalogs));
+    if (w->catalogs == NULL)
+        abort();
+    TAILQ_INIT(&w->catalogs->all);
+    return w->catalogs;
+}
+
+/* ---- which there are ---- */
+
+/* NULL: the name is too long for PostgreSQL, or there is no memory: names are what their text
+ * shows, all of them unknown. */
+static struct catalog *catalog_get(struct worker *w, uint32_t database, const char *dbname)
+{
+    struct catalogs *all = catalogs_of(w);
+    const uint8_t shard = w->databases[database].shard;
+    struct catalog *c;
+    TAILQ_FOREACH (c, &all->all, link)
+        if (c->shared->shard == shard && strcmp(c->shared->dbname, dbname) == 0)
+            return c;
+    struct shared_catalog *shared = shared_catalog_get(w->proxy, shard, dbname);
+    c = shared != NULL ? calloc(1, sizeof(*c)) : NULL;
+    if (c == NULL)
+        return NULL;
+    c->worker = w;
+    c->shared = shared;
+    c->database = database;
+    c->node = ROUTER_NODE_NONE;
+    c->core = (struct core_catalog){.changes = &shared->changes, .suspects = &shared->suspects};
+    c->ask = (struct ask_link){
+        .watch = {.loop = &w->loop}, .owner = c, .answered = answered, .failed = failed};
+    TAILQ_INSERT_TAIL(&all->all, c, link);
+    return c;
+}
+
+void catalog_join(struct worker *w, struct group *g)
+{
+    struct catalog *c = catalog_get(w, g->database, g->dbname);
+    if (g->core.names_key == 0) /* an odd factor: no two are alike */
+        g->core.names_key = ++catalogs_of(w)->names_keys * UINT64_C(0x9e3779b97f4a7c15);
+    g->core.catalog = c != NULL ? &c->core : NULL;
+}
+
+void catalogs_begin(struct worker *w)
+{
+    for (uint32_t i = 0; i < w->config->databases_count; i++) {
+        const struct config_database *d = &w->config->databases[i];
+        const char *dbname = d->dbname[0] != '\0' ? d->dbname : d->name;
+        if (d->user[0] != '\0' && strcmp(dbname, "*") != 0)
+            (void)catalog_get(w, i, dbname);
+    }
+}
+
+/* ---- as whom, and where ---- */
+
+static void log_in_as(struct catalog *c, const char *user, const char *password,
+                      const struct scram_keys *keys)
+{
+    (void)snprintf(c->user, sizeof(c->user), "%s", user);
+    (void)snprintf(c->password, sizeof(c->password), "%s", password != NULL ? password : "");
+    c->keys = keys != NULL && password == NULL ? *keys : (struct scram_keys){0};
+}
+
+static void log_in_forget(struct catalog *c)
+{
+    explicit_bzero(c->password, sizeof(c->password));
+    explicit_bzero(&c->keys, sizeof(c->keys));
+}
+
+/* The groups of this database in turn: where one's log-in is refused, another's may not be. */
+static bool log_in_choose(struct catalog *c)
+{
+    const struct worker *w = c->worker;
+    const struct config_database *d = &w->config->databases[c->database];
+    const struct group *g;
+    uint32_t count = 0;
+    TAILQ_FOREACH (g, &w->groups, link)
+        count += g->core.catalog == &c->core;
+    uint32_t skip = count > 0 ? c->failures % count : 0;
+    TAILQ_FOREACH (g, &w->groups, link) {
+        if (g->core.catalog != &c->core || skip-- > 0)
+            continue;
+        log_in_as(c, g->server_user, g->password, g->scram_keys);
+        return true;
+    }
+    if (d->user[0] == '\0')
+        return false;
+    log_in_as(c, d->user, d->password[0] != '\0' ? d->password : NULL, NULL);
+    return true;
+}
+
+static uint8_t primary_of(const struct catalog *c)
+{
+    const struct worker *w = c->worker;
+    for (uint8_t i = 0; i < w->config->nodes_count; i++)
+        if (w->config->nodes[i].shard_index == c->shared->shard &&
+            w->topology.nodes[i].role == ROUTER_ROLE_PRIMARY)
+            return i;
+    return ROUTER_NODE_NONE;
+}
+
+/* ---- the question ---- */
+
+static void ask(struct catalog *c, uint8_t node, uint64_t now_ns)
+{
+    struct ask_target target = {.config = c->worker->config,
+                                .user = c->user,
+                                .password = c->password[0] != '\0' ? c->password : NULL,
+                                .settings = CATALOG_QUESTION_SETTINGS,
+                                .application_name = "switchgear-catalog",
+                                .node_user_first = true,
+                                .node = node};
+    if (c->keys.client[0] != '\0') {
+        target.scram[0] = c->keys.client;
+        target.scram[1] = c->keys.server;
+    }
+    (void)snprintf(target.dbname, sizeof(target.dbname), "%s", c->shared->dbname);
+    if (c->ask.state == ASK_LINK_IDLE && !ask_link_fits(&c->ask, &target))
+        ask_link_close(&c->ask);
+    if (c->node != ROUTER_NODE_NONE && c->node != node)
+        c->core.facts_changes = UINT64_MAX; /* of another server: perhaps it had not seen all */
+    c->asking = true;
+    c->began_ns = now_ns;
+    c->changes = shared_load(&c->shared->changes); /* before the server looks */
+    c->suspects = shared_load(&c->shared->suspects);
+    ck_pr_faa_64(&c->shared->questions, 1);
+    ask_link_ask(&c->ask, &target, catalog_question, NULL, now_ns);
+}
+
+/* From the end of a question to the next. */
+static uint64_t pause_of(const struct catalog *c)
+{
+    const uint64_t interval_ns = c->worker->config->switchgear.catalog_interval_ns;
+    const uint64_t suspect_ns = c->duration_ns * BUSY_PARTS_SUSPECT;
+    if (c->ended_ns == 0)
+        return 0;
+    if (c->failures > 0)
+        return SECOND_NS << (c->failures < BACKOFF_MAX ? c->failures - 1 : BACKOFF_MAX);
+    if (c->core.facts == NULL || c->core.facts_changes != shared_load(&c->shared->changes) ||
+        (c->node != primary_of(c) && primary_of(c) != ROUTER_NODE_NONE))
+        return c->duration_ns * BUSY_PARTS_CHANGED;
+    if (c->suspects != shared_load(&c->shared->suspects) && suspect_ns < interval_ns)
+        return suspect_ns > suspect_pause_ns ? suspect_ns : suspect_pause_ns;
+    return interval_ns;
+}
+
+/* Not for nobody: a database without clients is not asked again, it may not even be there. */
+static bool is_wanted(const struct catalog *c)
+{
+    const struct group *g;
+    TAILQ_FOREACH (g, &c->worker->groups, link)
+        if (g->core.catalog == &c->core && g->clients > 0)
+            return true;
+    return c->ended_ns == 0;
+}
+
+static bool is_paused(const struct catalog *c)
+{
+    return shared_load(&c->worker->proxy->paused[c->database]) != 0;
+}
+
+static void consider(struct catalog *c, uint64_t now_ns)
+{
+    if (c->asking || c->worker->stopping || is_paused(c) || !is_wanted(c))
+        return;
+    const uint64_t pause_ns = pause_of(c);
+    if (now_ns < c->ended_ns || now_ns - c->ended_ns < pause_ns)
+        return;
+    const uint8_t node = primary_of(c);
+    if (node != ROUTER_NODE_NONE && log_in_choose(c))
+        ask(c, node, now_ns);
+}
+
+/* ---- the answer ---- */
+
+static void failure_note(struct catalog *c, const char *sqlstate, const char *message)
+{
+    struct shared_catalog *s = c->shared;
+    const uint64_t now_ns = uv_hrtime();
+    c->failures++;
+    c->asking = false;
+    c->ended_ns = now_ns;
+    ck_pr_faa_64(&s->failures, 1);
+    if (uv_mutex_trylock(&s->lock) == 0) {
+        (void)snprintf(s->error, sizeof(s->error), "%s", message);
+        uv_mutex_unlock(&s->lock);
+    }
+    const uint64_t logged_ns = shared_load(&s->logged_ns);
+    if (logged_ns != 0 && now_ns - logged_ns < log_pause_ns)
+        return;
+    if (ck_pr_cas_64(&s->logged_ns, logged_ns, now_ns)) /* else another worker does */
+        log_warning("catalog_failed",
+                    "node=%s database=\"%s\" user=\"%s\" sqlstate=%s error=\"%s\"",
+                    c->worker->proxy->node_names[c->ask.target.node], s->dbname, c->user, sqlstate,
+                    message);
+}
+
+static void failed(struct ask_link *l, const char *sqlstate, const char *message)
+{
+    struct catalog *c = l->owner;
+    worker_topology_refresh(c->worker);
+    log_in_forget(c);
+    failure_note(c, sqlstate, message);
+}
+
+/* For SHOW CATALOG, if nobody looks at it just now. Takes what was read. */
+static void publish(struct catalog *c, const struct catalog_answer *answer)
+{
+    struct shared_catalog *s = c->shared;
+    struct catalog_answer old = *answer;
+    if (uv_mutex_trylock(&s->lock) == 0) {
+        old = s->last;
+        s->last = *answer;
+        s->error[0] = '\0';
+        uv_mutex_unlock(&s->lock);
+    }
+    free(old.facts);
+    free(old.names);
+    ck_pr_faa_64(&s->answers, 1);
+    ck_pr_faa_64(&s->spent_ns, c->duration_ns);
+    shared_set(&s->answered_for, c->changes);
+    shared_set(&s->objects, answer->facts_count);
+    shared_set(&s->answered_ns, c->began_ns);
+}
+
+static void facts_free(struct core_catalog *core)
+{
+    union {
+        const struct router_facts *in;
+        struct router_facts *out;
+    } cast = {.in = core->facts};
+    router_facts_destroy(cast.out);
+    core->facts = NULL;
+}
+
+static void answered(struct ask_link *l, const PGresult *result)
+{
+    struct catalog *c = l->owner;
+    struct catalog_answer answer;
+    const char *standby = PQparameterStatus(l->conn, "in_hot_standby");
+    worker_topology_refresh(c->worker);
+    log_in_forget(c);
+    if (standby != NULL && strcmp(standby, "on") == 0) {
+        failure_note(c, "", "the primary is a standby by now");
+        return;
+    }
+    if (!catalog_answer_read(result, &answer)) {
+        failure_note(c, "", "its answer cannot be read");
+        return;
+    }
+    struct router_facts *facts = router_facts_create(answer.facts, answer.facts_count,
+                                                     answer.settings, answer.settings_count);
+    if (facts == NULL)
+        abort();
+    const uint64_t now_ns = uv_hrtime();
+    const bool is_first = c->core.facts == NULL;
+    facts_free(&c->core);
+    c->core.facts = facts;
+    c->core.facts_changes = c->changes;
+    c->node = l->target.node;
+    c->asking = false;
+    c->failures = 0;
+    c->duration_ns = now_ns - c->began_ns;
+    c->ended_ns = now_ns;
+    if (is_first)
+        log_info("catalog_known", "worker=%u database=\"%s\" objects=%u duration_us=%llu",
+                 c->worker->index, c->shared->dbname, answer.facts_count,
+                 (unsigned long long)(c->duration_ns / 1000));
+    publish(c, &answer);
+}
+
+/* ---- the loop ---- */
+
+void catalogs_turn(struct worker *w)
+{
+    struct catalogs *all = w->catalogs;
+    if (all == NULL)
+        return;
+    struct catalog *c = all->looked_at != NULL ? TAILQ_NEXT(all->looked_at, link) : NULL;
+    if (c == NULL)
+        c = TAILQ_FIRST(&all->all);
+    all->looked_at = c;
+    if (c != NULL && !c->asking && c->core.facts_changes != shared_load(&c->shared->changes))
+        consider(c, uv_hrtime());
+}
+
+/* Its connection is given up. */
+static void give_up(struct catalog *c)
+{
+    ask_link_close(&c->ask);
+    log_in_forget(c);
+    if (c->asking)
+        c->ended_ns = uv_hrtime();
+    c->asking = false;
+}
+
+void catalogs_obey(struct worker *w)
+{
+    struct catalog *c;
+    if (w->catalogs == NULL)
+        return;
+    TAILQ_FOREACH (c, &w->catalogs->all, link)
+        if (is_paused(c) || c->began_ns < shared_load(&w->proxy->reconnect_ns[c->database]))
+            give_up(c);
+}
+
+/* How long its connection is kept; not at all while somebody wants all to leave the database. */
+static uint64_t idle_limit(const struct catalog *c, uint64_t now_ns)
+{
+    const uint64_t reconnect_ns = shared_load(&c->worker->proxy->reconnect_ns[c->database]);
+    return reconnect_ns == 0 || now_ns > reconnect_ns + make_way_ns ? idle_ns : 0;
+}
+
+void catalogs_tick(struct worker *w, uint64_t now_ns)
+{
+    struct catalog *c;
+    if (w->catalogs == NULL)
+        return;
+    TAILQ_FOREACH (c, &w->catalogs->all, link) {
+        consider(c, now_ns);
+        const uint64_t connect_ns = w->config->switchgear.server_connect_timeout_ns;
+        const bool is_asked = c->ask.state == ASK_LINK_ASKED;
+        const uint64_t limit_ns = is_asked || connect_ns == 0 ? answer_timeout_ns : connect_ns;
+        const uint64_t since_ns = c->ask.since_ns;
+        if (c->ask.state == ASK_LINK_CLOSED || now_ns < since_ns)
+            continue;
+        if (c->ask.state == ASK_LINK_IDLE && now_ns - since_ns > idle_limit(c, now_ns))
+            ask_link_close(&c->ask);
+        else if (c->ask.state != ASK_LINK_IDLE && now_ns - since_ns > limit_ns)
+            ask_link_time_out(&c->ask);
+    }
+}
+
+void catalogs_stop(struct worker *w)
+{
+    struct catalog *c;
+    if (w->catalogs == NULL)
+        return;
+    TAILQ_FOREACH (c, &w->catalogs->all, link)
+        give_up(c);
+}
+
+void catalogs_destroy(struct worker *w)
+{
+    struct catalog *c;
+    if (w->catalogs == NULL)
+        return;
+    while ((c = TAILQ_FIRST(&w->catalogs->all)) != NULL) {
+        TAILQ_REMOVE(&w->catalogs->all, c, link);
+        log_in_forget(c);
+        facts_free(&c->core);
+        free(c);
+    }
+    free(w->catalogs);
+    w->catalogs = NULL;
+}

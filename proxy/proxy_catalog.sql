@@ -1,0 +1,213 @@
+WITH RECURSIVE
+-- PostgreSQL's own functions that do more than to compute: 8 where a replica may not run them or
+-- answers otherwise, 2 where they may leave something on the connection. Volatile ones that nobody
+-- has looked at yet (of a later release) are taken for both.
+builtin AS MATERIALIZED (
+    SELECT oid, CASE
+        WHEN proname ~ '_to_xml' OR proname IN ('ts_stat', 'ts_rewrite') THEN 10
+        WHEN provolatile <> 'v' OR proname ~ ('^(RI_FKey_|pg_(try_)?advisory_xact_|pg_ls_|pg_read_'
+                || '|pg_stat_|pg_current_|pg_last_|pg_control_|pg_(is|get)_wal_replay_)')
+            OR proname IN ('nextval', 'setval', 'currval', 'lastval', 'pg_notify', 'txid_status',
+                'pg_xact_status', 'pg_sequence_last_value', 'pg_blocking_pids', 'pg_lock_status',
+                'pg_logical_emit_message', 'pg_cancel_backend', 'pg_terminate_backend',
+                'tsvector_update_trigger', 'tsvector_update_trigger_column',
+                'suppress_redundant_updates_trigger', 'unique_key_recheck') THEN 8
+        ELSE 10 END AS flags
+    FROM pg_proc
+    WHERE oid < 16384 AND (provolatile = 'v'
+            OR proname ~ '_to_xml|^pg_stat_get_|^to_reg|^pg_.*_is_visible$|^reg.*(in|recv)$'
+            OR proname IN ('regclass', 'ts_rewrite', 'txid_current', 'txid_current_if_assigned',
+                'txid_current_snapshot', 'pg_current_xact_id', 'pg_current_xact_id_if_assigned',
+                'pg_current_snapshot', 'pg_backend_pid', 'inet_server_addr', 'inet_server_port',
+                'pg_postmaster_start_time', 'pg_conf_load_time', 'pg_my_temp_schema',
+                'pg_is_other_temp_schema', 'pg_listening_channels', 'pg_cursor',
+                'pg_prepared_statement', 'pg_get_replication_slots', 'pg_is_in_recovery',
+                'pg_show_all_settings', 'pg_walfile_name', 'pg_walfile_name_offset'))
+        AND proname NOT IN ('random', 'random_normal', 'array_shuffle', 'array_sample',
+            'clock_timestamp', 'timeofday', 'gen_random_uuid', 'uuidv4', 'uuidv7', 'pg_sleep',
+            'pg_sleep_for', 'pg_sleep_until', 'current_query', 'pg_relation_size',
+            'pg_table_size', 'pg_total_relation_size', 'pg_indexes_size', 'pg_database_size',
+            'pg_tablespace_size', 'pg_partition_tree', 'pg_partition_ancestors',
+            'pg_collation_actual_version', 'pg_jit_available', 'amvalidate', 'bernoulli', 'system')
+),
+member AS MATERIALIZED (
+    SELECT objid AS oid, extname FROM pg_depend JOIN pg_extension e ON e.oid = refobjid
+    WHERE classid = 'pg_proc'::regclass AND refclassid = 'pg_extension'::regclass AND deptype = 'e'
+),
+-- What is not PostgreSQL's own. is_installed: only a superuser can have made it, in C.
+func AS MATERIALIZED (
+    SELECT p.oid, proname, prokind, provolatile, lanname, lanpltrusted, extname, proargnames,
+        lanname IN ('c', 'internal') AND m.oid IS NOT NULL
+            OR lanname = 'internal' AND prosrc ~ '^(multi)?range_constructor[0-3]$' AS is_installed,
+        lower(prosrc) AS body, prosqlbody::text AS tree
+    FROM pg_proc p JOIN pg_language l ON l.oid = prolang LEFT JOIN member m ON m.oid = p.oid
+    WHERE p.oid >= 16384
+),
+-- A body is opaque when it computes names of settings, runs what it is given, or asks for what no
+-- question of ours finds; so is a language whose interpreter keeps what it likes.
+func_flags AS MATERIALIZED (
+    SELECT oid, proname, body, lanname, CASE
+        WHEN prokind = 'a' THEN 0 -- it is what its transition functions are
+        WHEN is_installed THEN CASE
+            WHEN extname = 'dblink' THEN 26 | CASE WHEN proname ~ '^dblink_connect' THEN 32 ELSE 0 END
+            WHEN proname ~ '^(crosstab|connectby|xpath_table|pgr_)' THEN 10 -- they run SQL
+            WHEN provolatile <> 'v' OR extname IN ('uuid-ossp', 'pgcrypto')
+                OR proname = 'pg_stat_statements' THEN 0
+            ELSE 10 END
+        ELSE 2 | CASE WHEN provolatile = 'v' THEN 8 ELSE 0 END | CASE
+            WHEN NOT lanpltrusted THEN 48
+            WHEN lanname NOT IN ('sql', 'plpgsql') THEN 32
+            WHEN tree LIKE '%:funcid 2078 %' THEN 32 -- set_config
+            WHEN body ~ '\mload\s+''|\mtemp_buffers\M|pg_replication_origin_session_setup'
+                OR body ~ 'pg_(create|copy)_(logical|physical)_replication_slot' THEN 32
+            WHEN body LIKE '%set_config%' AND regexp_replace(body,
+                '\mset_config\s*\(\s*''[a-z0-9_$.]*''\s*(::\s*text\s*)?,', '', 'g')
+                LIKE '%set_config%' THEN 32
+            WHEN body LIKE '%execute%' AND (body ~ '[''"$;]\s*(re)?set\s*(session\s*)?[''%"$]'
+                OR EXISTS (SELECT FROM regexp_matches(body, '\mexecute\s+([a-z_$][a-z0-9_$]*)', 'g') x
+                           WHERE x[1] ~ '^\$' OR x[1] = ANY (proargnames))) THEN 32
+            ELSE 0 END END
+        | CASE WHEN extname IN ('postgres_fdw', 'file_fdw', 'adminpack', 'http', 'pg_net',
+            'pg_cron', 'pg_background', 'aws_s3', 'aws_lambda', 'oracle_fdw', 'mysql_fdw',
+            'tds_fdw', 'redis_fdw', 'pg_amqp') THEN 16 ELSE 0 END AS flags
+    FROM func
+),
+-- Expressions as the catalogs keep them: whose, and when they run.
+tree AS MATERIALIZED (
+    SELECT ev_class::int8 AS src, CASE WHEN ev_type = '1' AND relkind = 'v' THEN 'r' ELSE 'w' END
+        AS mode, ev_action::text AS text, relkind IN ('v', 'm') AS is_view
+    FROM pg_rewrite JOIN pg_class c ON c.oid = ev_class WHERE ev_class >= 16384
+    UNION ALL SELECT adrelid::int8, 'w', adbin::text, false FROM pg_attrdef WHERE adrelid >= 16384
+    UNION ALL SELECT CASE contypid WHEN 0 THEN conrelid::int8 ELSE contypid::int8 + 8589934592 END,
+        CASE contypid WHEN 0 THEN 'w' ELSE 'r' END, conbin::text, false
+    FROM pg_constraint WHERE conbin IS NOT NULL AND oid >= 16384
+    UNION ALL SELECT polrelid::int8, CASE polcmd WHEN 'a' THEN 'w' ELSE 'r' END,
+        concat(polqual::text, polwithcheck::text), false
+    FROM pg_policy JOIN pg_class c ON c.oid = polrelid WHERE relrowsecurity
+    UNION ALL SELECT indrelid::int8, 'w', concat(indexprs::text, indpred::text), false FROM pg_index
+    WHERE indrelid >= 16384 AND (indexprs IS NOT NULL OR indpred IS NOT NULL)
+    UNION ALL SELECT tgrelid::int8, 'w', tgqual::text, false FROM pg_trigger WHERE tgqual IS NOT NULL
+    UNION ALL SELECT partrelid::int8, 'w', partexprs::text, false FROM pg_partitioned_table
+    WHERE partexprs IS NOT NULL
+    UNION ALL SELECT oid::int8 + 8589934592, 'r', typdefaultbin::text, false FROM pg_type
+    WHERE typdefaultbin IS NOT NULL AND oid >= 16384
+),
+-- Which of pg_depend's dependents stand for what they belong to.
+owner AS MATERIALIZED (
+    SELECT 'pg_rewrite'::regclass AS class, r.oid, ev_class::int8 AS src,
+        CASE WHEN ev_type = '1' AND relkind = 'v' THEN 'r' ELSE 'w' END AS mode,
+        relkind <> 'm' AS writes
+    FROM pg_rewrite r JOIN pg_class c ON c.oid = ev_class WHERE ev_class >= 16384
+    UNION ALL SELECT 'pg_attrdef'::regclass, oid, adrelid::int8, 'w', false FROM pg_attrdef
+    WHERE adrelid >= 16384
+    UNION ALL SELECT 'pg_constraint'::regclass, oid,
+        CASE contypid WHEN 0 THEN conrelid::int8 ELSE contypid::int8 + 8589934592 END,
+        CASE contypid WHEN 0 THEN 'w' ELSE 'r' END, false FROM pg_constraint
+    WHERE oid >= 16384 AND contype IN ('c', 'x', 'n')
+    UNION ALL SELECT 'pg_policy'::regclass, p.oid, polrelid::int8,
+        CASE polcmd WHEN 'a' THEN 'w' ELSE 'r' END, false
+    FROM pg_policy p JOIN pg_class c ON c.oid = polrelid WHERE relrowsecurity
+    UNION ALL SELECT 'pg_trigger'::regclass, oid, tgrelid::int8, 'w', false FROM pg_trigger
+    WHERE tgenabled <> 'D' AND (tgfoid >= 16384 OR tgqual IS NOT NULL)
+    UNION ALL SELECT 'pg_class'::regclass, indexrelid, indrelid::int8, 'w', false FROM pg_index
+    WHERE indrelid >= 16384
+    UNION ALL SELECT 'pg_class'::regclass, oid, oid::int8, 'w', false FROM pg_class
+    WHERE oid >= 16384 AND relkind IN ('r', 'p', 'f')
+    UNION ALL SELECT 'pg_class'::regclass, oid, reltype::int8 + 8589934592, 'r', false FROM pg_class
+    WHERE oid >= 16384 AND reltype <> 0
+    UNION ALL SELECT 'pg_type'::regclass, oid, oid::int8 + 8589934592, 'r', false FROM pg_type
+    WHERE oid >= 16384 AND typrelid = 0
+    UNION ALL SELECT 'pg_proc'::regclass, oid, oid::int8 + 4294967296, 'r', false FROM func
+),
+needs AS MATERIALIZED (
+    SELECT src, mode, writes, refclassid, refobjid,
+        refobjid::int8 + 4294967296 * CASE refclassid WHEN 'pg_class'::regclass THEN 0
+            WHEN 'pg_proc'::regclass THEN 1 WHEN 'pg_type'::regclass THEN 2 ELSE 3 END AS dst
+    FROM pg_depend JOIN owner o ON class = classid AND o.oid = objid
+    WHERE refclassid IN ('pg_class'::regclass, 'pg_proc'::regclass, 'pg_type'::regclass,
+            'pg_operator'::regclass) AND deptype IN ('n', 'a', 'i') AND objid >= 16384
+        AND NOT (classid = 'pg_class'::regclass AND refclassid = 'pg_class'::regclass)
+),
+edge AS MATERIALIZED (
+    SELECT src, mode, dst FROM needs
+    UNION ALL SELECT src, 'w', dst FROM needs WHERE mode = 'r' AND src < 4294967296
+    UNION ALL SELECT src, 'c', dst FROM needs WHERE writes AND refclassid = 'pg_class'::regclass
+    -- the bounds of a partition's ancestors
+    UNION ALL SELECT oid::int8, 'w', dst FROM pg_class, pg_partition_ancestors(oid) a
+        JOIN needs ON src = a::oid::int8
+    WHERE relispartition AND relkind IN ('r', 'p', 'f') AND mode = 'w' AND a::oid <> oid
+        AND dst BETWEEN 4294967296 AND 8589934591
+        AND a::oid IN (SELECT partrelid FROM pg_partitioned_table WHERE partexprs IS NOT NULL)
+    -- columns of a type that is cast to another where it is needed, without a word in the text
+    UNION ALL SELECT src, 'r', dst FROM needs JOIN pg_cast c ON castsource = refobjid
+    WHERE refclassid = 'pg_type'::regclass AND c.oid >= 16384
+    -- what PostgreSQL brought along
+    UNION ALL SELECT src, m, b.oid::int8 + 4294967296
+    FROM (SELECT DISTINCT src, mode, split_part(x, ' ', 1) AS f FROM tree,
+            unnest(string_to_array(text, ':funcid ')) WITH ORDINALITY u(x, n) WHERE n > 1) t
+        JOIN builtin b ON b.oid::text = f,
+        unnest(CASE mode WHEN 'r' THEN ARRAY['r', 'w'] ELSE ARRAY['w'] END) m
+    UNION ALL SELECT tgrelid::int8, 'w', tgfoid::int8 + 4294967296 FROM pg_trigger WHERE tgfoid < 16384
+    UNION ALL SELECT oid::int8 + 12884901888, 'r', oprcode::int8 + 4294967296 FROM pg_operator
+    WHERE oid >= 16384
+    UNION ALL SELECT aggfnoid::int8 + 4294967296, 'r', f::int8 + 4294967296 FROM pg_aggregate,
+        unnest(ARRAY[aggtransfn, aggfinalfn, aggcombinefn, aggserialfn, aggdeserialfn, aggmtransfn,
+            aggminvtransfn, aggmfinalfn]::oid[]) f WHERE aggfnoid >= 16384 AND f <> 0
+    UNION ALL SELECT t::int8 + 8589934592, 'r', castfunc::int8 + 4294967296 FROM pg_cast,
+        unnest(ARRAY[castsource, casttarget]) t WHERE oid >= 16384 AND castfunc <> 0
+    -- children, and what a foreign key writes
+    UNION ALL SELECT inhparent::int8, m, inhrelid::int8 FROM pg_inherits, unnest(ARRAY['r', 'c']) m
+    UNION ALL SELECT confrelid::int8, 'c', conrelid::int8 FROM pg_constraint
+    WHERE contype = 'f' AND (confdeltype IN ('c', 'n', 'd') OR confupdtype IN ('c', 'n', 'd'))
+),
+base AS (
+    SELECT oid::int8 + 4294967296 AS node, flags FROM func_flags
+    UNION ALL SELECT oid::int8 + 4294967296, flags FROM builtin
+    UNION ALL SELECT oid::int8, CASE WHEN relkind = 'f' THEN 28 ELSE 8 END FROM pg_class
+    WHERE oid >= 16384 AND (relkind IN ('f', 'S') OR relkind IN ('r', 'p') AND relpersistence <> 'p')
+    UNION ALL SELECT ev_class::int8, 4 FROM pg_rewrite WHERE ev_class >= 16384 AND ev_type <> '1'
+    -- views over PostgreSQL's own: a node's answer, and pg_settings may be written
+    UNION ALL SELECT src, CASE mode WHEN 'r' THEN 12 ELSE 4 END
+    FROM tree, unnest(string_to_array(text, ':relid ')) WITH ORDINALITY u(x, n)
+    WHERE is_view AND n > 1 AND strpos(x, ' ') < 7 AND split_part(x, ' ', 1)::int8 BETWEEN 1 AND 16383
+),
+named AS MATERIALIZED (
+    SELECT 0 AS kind, oid::int8 AS node, relname::text AS name FROM pg_class
+    WHERE relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND oid >= 16384
+    UNION ALL SELECT 1, oid::int8 + 4294967296, proname FROM func
+    UNION ALL SELECT 2, oid::int8 + 8589934592, typname FROM pg_type
+    WHERE oid >= 16384 OR oid IN (SELECT casttarget FROM pg_cast WHERE oid >= 16384)
+    UNION ALL SELECT 3, oid::int8 + 12884901888, oprname FROM pg_operator WHERE oid >= 16384
+),
+needed AS MATERIALIZED (
+    SELECT dst, array_agg(src) AS srcs, array_agg(mode) AS modes FROM edge GROUP BY dst
+),
+closure AS (
+    SELECT node, flag FROM base, unnest(ARRAY[2, 4, 8, 16, 32, 64]) flag WHERE flags & flag <> 0
+    UNION
+    SELECT x.src, x.flag
+    FROM closure k LEFT JOIN needed ON dst = k.node
+        LEFT JOIN named n ON n.node = k.node AND kind < 2 AND k.flag IN (32, 64)
+        CROSS JOIN LATERAL (
+            SELECT src, CASE mode WHEN 'w' THEN k.flag * 2 ELSE k.flag END
+            FROM unnest(srcs, modes) AS u(src, mode)
+            WHERE CASE mode WHEN 'r' THEN k.flag IN (2, 8, 16, 32)
+                WHEN 'w' THEN k.flag IN (2, 32) ELSE k.flag IN (4, 64) END
+            UNION ALL SELECT oid::int8 + 4294967296, 32 FROM func_flags
+            WHERE n.name IS NOT NULL AND flags & 34 = 2 AND strpos(body, lower(n.name)) > 0
+                AND (name ~ '[^a-zA-Z0-9_]' OR body ~* ('\m' || name || '\M'))
+        ) x(src, flag)
+)
+SELECT kind, name, bit_or(coalesce(flags, 0) | 1) FROM named
+    LEFT JOIN (SELECT node, bit_or(flag) AS flags FROM closure GROUP BY node) c USING (node)
+GROUP BY kind, name
+UNION ALL SELECT DISTINCT 4, name, 0 FROM (
+    SELECT m[1] AS name FROM func_flags, regexp_matches(body,
+        '(?:set_config|current_setting)\s*\(\s*''([^'']*)''', 'g') m
+    WHERE body LIKE '%set_config%' OR body LIKE '%current_setting%'
+    UNION ALL SELECT m[1] FROM func_flags, regexp_matches(body,
+        '\mset\s+(?:session\s+|local\s+)?([a-z0-9_$.]+)\s*(?:=|\mto\M)', 'g') m
+    WHERE body ~ '\mset\s+(session\s+|local\s+)?[a-z_]+\.'
+    UNION ALL SELECT lower(split_part(s, '=', 1)) FROM pg_proc, unnest(proconfig) s
+    UNION ALL SELECT lower(split_part(s, '=', 1)) FROM pg_db_role_setting, unnest(setconfig) s
+) s WHERE name ~ '^[a-z_][a-z0-9_$]*(\.[a-z_][a-z0-9_$]*)+$'

@@ -1,0 +1,239 @@
+# SPDX-License-Identifier: PostgreSQL
+"""What the proxy finds out about the names of a database: whether what is behind each of them may leave
+something on a connection, needs the primary, reaches outside, or does what nobody can ask for."""
+import pytest
+
+from cluster import APP_DATABASE, APP_USER, wait_until
+from proxy import dicts_of
+
+SETUP = """
+create schema f; grant all on schema f to public; set search_path = f, public;
+create extension hstore schema f; create extension citext schema f; create extension dblink schema f;
+create extension "uuid-ossp" schema f; create extension postgres_fdw schema f;
+create extension tablefunc schema f; create extension moddatetime schema f;
+
+create table plain (id serial primary key, a int check (a > 0), b text default 'x',
+    t timestamptz default now(), u uuid default gen_random_uuid(), v uuid default uuid_generate_v4(),
+    h hstore, c citext);
+create index on plain (lower(b));
+create unlogged table unlogged (a int);
+create sequence seq;
+create server elsewhere foreign data wrapper postgres_fdw options (dbname 'x');
+create foreign table foreign_t (a int) server elsewhere;
+create materialized view matview as select a from plain;
+
+create function vol() returns int language plpgsql as 'begin return 1; end';
+create function stab(x int) returns int language plpgsql stable as 'begin return x; end';
+create function imm(x int) returns int language sql immutable as 'select x';
+create function trg() returns trigger language plpgsql as 'begin return new; end';
+create procedure proc() language plpgsql as 'begin commit; end';
+create function atomic_plain() returns int begin atomic select 1; end;
+create function atomic_set(n text) returns text begin atomic select set_config(n, '1', false); end;
+create function sets_literal() returns text language sql as
+    $$ select set_config('app.tenant', '5', false) $$;
+create function sets_computed(n text) returns text language plpgsql as
+    $$ begin return set_config('app.' || n, '5', false); end $$;
+create function sets_dynamic(n text) returns void language plpgsql as
+    $$ begin execute format('SET %I = 5', n); end $$;
+create function runs_argument(statement text) returns void language plpgsql as
+    $$ begin execute statement; end $$;
+create function runs_literal(n text) returns void language plpgsql as
+    $$ begin execute format('select 1 from %I', n); end $$;
+create function sets_in_body() returns void language plpgsql as
+    $$ begin set app.mode = 'x'; end $$;
+create function with_config() returns int language sql set app.region = 'eu' as 'select 1';
+create function calls_opaque() returns void language plpgsql as
+    $$ begin perform f.sets_computed('x'); end $$;
+create function calls_calls_opaque() returns void language plpgsql as
+    $$ begin perform CALLS_OPAQUE(); end $$;
+create function loads() returns void language plpgsql as $$ begin LOAD 'x'; end $$;
+create function in_c() returns text language internal as 'current_database';
+create function overloaded(a int) returns int language sql immutable as 'select 1';
+create function overloaded(a text) returns int language sql volatile as 'select 1';
+create function trg_opaque() returns trigger language plpgsql as
+    $$ begin perform set_config(tg_table_name, 'x', false); return new; end $$;
+create aggregate agg_plain(int) (sfunc = int4pl, stype = int);
+create aggregate agg_runs(int) (sfunc = stab2, stype = int)
+"""
+
+# agg_runs needs a function of two arguments first
+SETUP = SETUP.replace("create aggregate agg_runs(int) (sfunc = stab2, stype = int)", """
+create function two(a int, b int) returns int language plpgsql immutable as 'begin return a; end';
+create aggregate agg_runs(int) (sfunc = two, stype = int);
+create aggregate agg_sets(text, bool) (sfunc = set_config, stype = text);
+
+create view v_plain as select a, upper(b) as b, now() as n, random() as r from plain;
+create view v_over_view as select * from v_plain;
+create view v_runs as select stab(a) as a from plain;
+create view v_over_runs as select * from v_runs;
+create view v_volatile as select vol() as a;
+create view v_opaque as select sets_computed('x') as a;
+create view v_lock as select pg_advisory_lock(1) is null as a;
+create view v_xact_lock as select pg_advisory_xact_lock(1) is null as a;
+create view v_set as select set_config('a.b', 'c', false) as a;
+create view v_xml as select query_to_xml('select 1', true, true, '')::text as a;
+create view v_seq as select last_value from seq;
+create view v_nextval as select nextval('seq') as a;
+create view v_unlogged as select a from unlogged;
+create view v_foreign as select a from foreign_t;
+create view v_backend as select pg_backend_pid() as a;
+create view v_catalog as select count(*) as a from pg_stat_activity;
+create view v_settings as select * from pg_settings;
+create view v_extension as select h -> 'a' as a, c = 'X' as b from plain;
+create view v_crosstab as select * from crosstab('select 1, 2, 3') as x(a int, b int);
+create view v_instead as select 1 as a;
+create trigger g instead of insert on v_instead for each row execute function trg();
+
+create table triggered (a int);
+create trigger g before insert on triggered for each row execute function trg();
+create table trigger_off (a int);
+create trigger g before insert on trigger_off for each row execute function trg();
+alter table trigger_off disable trigger g;
+create table trigger_opaque (a int);
+create trigger g before insert on trigger_opaque for each row execute function trg_opaque();
+create table trigger_built_in (a int);
+create trigger g before update on trigger_built_in for each row
+    execute function suppress_redundant_updates_trigger();
+create function writes_opaque() returns void language plpgsql as
+    $$ begin insert into trigger_opaque values (1); end $$;
+create table default_runs (a int default stab(1));
+create table default_sets (a text default set_config('a.b', 'c', false));
+create table check_runs (a int check (imm(a) > 0));
+create table index_runs (a int); create index on index_runs (imm(a));
+create table index_where (a int); create index on index_where (a) where imm(a) > 1;
+create table generated_runs (a int, b int generated always as (imm(a)) stored);
+create domain dom_plain as int check (value > 0);
+create domain dom_runs as int check (imm(value) > 0);
+create domain dom_over as dom_runs;
+create table domain_plain (a dom_plain);
+create table domain_runs (a dom_runs);
+create table domain_array (a dom_over[]);
+create type pair as (a int, b dom_runs);
+create table composite_runs (a pair);
+create type mood as enum ('a', 'b');
+create type span as range (subtype = int);
+create type plain_pair as (a int, b mood);
+create table ruled (a int);
+create rule r as on insert to ruled do also select 1;
+create table secured (a int); alter table secured enable row level security;
+create policy p on secured using (stab(a) > 0);
+create table secured_plain (a int); alter table secured_plain enable row level security;
+create policy p on secured_plain using (a > 0);
+create table secured_off (a int); create policy p on secured_off using (stab(a) > 0);
+create view v_secured as select a from secured;
+
+create table fk_parent (id int primary key);
+create table fk_child (id int references fk_parent on delete cascade);
+create trigger g after delete on fk_child for each row execute function trg();
+create table fk_quiet_parent (id int primary key);
+create table fk_quiet_child (id int references fk_quiet_parent on delete cascade);
+create table fk_restrict_parent (id int primary key);
+create table fk_restrict_child (id int references fk_restrict_parent);
+create trigger g after delete on fk_restrict_child for each row execute function trg();
+
+create table parted (a int) partition by range (a);
+create table part_1 partition of parted for values from (0) to (10);
+create table part_2 partition of parted for values from (10) to (20);
+create trigger g before insert on part_1 for each row execute function trg();
+create table parted_runs (a int) partition by range (imm(a));
+create table part_runs partition of parted_runs for values from (0) to (10);
+create table parent_t (a int); create table child_t () inherits (parent_t);
+create trigger g before insert on child_t for each row execute function trg();
+create table parted_foreign (a int) partition by range (a);
+create foreign table part_foreign partition of parted_foreign for values from (0) to (1)
+    server elsewhere;
+
+create operator === (function = two, leftarg = int, rightarg = int);
+create operator !== (function = pg_advisory_lock, leftarg = int, rightarg = int);
+create operator &&& (function = int4pl, leftarg = int, rightarg = int);
+create view v_operator as select a === 1 as a from plain;
+create table cast_from (a mood);
+create function mood_number(mood) returns int language plpgsql as 'begin return 1; end';
+create cast (mood as int) with function mood_number(mood) as assignment;
+create view "Quoted View" as select 1 as a;
+alter role app set app.from_role = 'x';
+""")
+
+R, F, T, O = "relation", "function", "type", "operator"
+EXPECTED = {
+    (R, "plain"): "", (R, "plain_id_seq"): "home", (R, "unlogged"): "home", (R, "seq"): "home",
+    (R, "foreign_t"): "write_runs home outside", (R, "matview"): "",
+    (R, "v_plain"): "", (R, "v_over_view"): "", (R, "v_runs"): "runs write_runs",
+    (R, "v_over_runs"): "runs write_runs", (R, "v_volatile"): "runs write_runs home",
+    (R, "v_opaque"): "runs write_runs home opaque write_opaque",
+    (R, "v_lock"): "runs write_runs home", (R, "v_xact_lock"): "home",
+    (R, "v_set"): "runs write_runs home", (R, "v_xml"): "runs write_runs home",
+    (R, "v_seq"): "home", (R, "v_nextval"): "home", (R, "v_unlogged"): "home",
+    (R, "v_foreign"): "write_runs home outside", (R, "v_backend"): "home",
+    (R, "v_catalog"): "write_runs home", (R, "v_settings"): "write_runs home",
+    (R, "v_extension"): "", (R, "v_crosstab"): "runs write_runs home", (R, "v_instead"): "write_runs",
+    (R, "triggered"): "write_runs", (R, "trigger_off"): "",
+    (R, "trigger_opaque"): "write_runs write_opaque", (R, "trigger_built_in"): "",
+    (R, "default_runs"): "write_runs", (R, "default_sets"): "write_runs",
+    (R, "check_runs"): "write_runs", (R, "index_runs"): "write_runs",
+    (R, "index_where"): "write_runs", (R, "generated_runs"): "write_runs",
+    (R, "domain_plain"): "", (R, "domain_runs"): "write_runs", (R, "domain_array"): "write_runs",
+    (R, "composite_runs"): "write_runs", (R, "ruled"): "write_runs",
+    (R, "secured"): "runs write_runs", (R, "secured_plain"): "", (R, "secured_off"): "",
+    (R, "v_secured"): "runs write_runs",
+    (R, "fk_parent"): "write_runs", (R, "fk_child"): "write_runs", (R, "fk_quiet_parent"): "",
+    (R, "fk_quiet_child"): "", (R, "fk_restrict_parent"): "", (R, "fk_restrict_child"): "write_runs",
+    (R, "parted"): "write_runs", (R, "part_1"): "write_runs", (R, "part_2"): "",
+    (R, "parted_runs"): "write_runs", (R, "part_runs"): "write_runs",
+    (R, "parent_t"): "write_runs", (R, "child_t"): "write_runs",
+    (R, "parted_foreign"): "write_runs home outside",
+    (R, "part_foreign"): "write_runs home outside",
+    (R, "v_operator"): "runs write_runs", (R, "cast_from"): "runs write_runs home",
+    (R, "Quoted View"): "",
+    (F, "vol"): "runs home", (F, "stab"): "runs", (F, "imm"): "runs", (F, "trg"): "runs home",
+    (F, "proc"): "runs home", (F, "atomic_plain"): "runs home",
+    (F, "atomic_set"): "runs home opaque", (F, "sets_literal"): "runs home",
+    (F, "sets_computed"): "runs home opaque", (F, "sets_dynamic"): "runs home opaque",
+    (F, "runs_argument"): "runs home opaque", (F, "runs_literal"): "runs home",
+    (F, "sets_in_body"): "runs home", (F, "with_config"): "runs home",
+    (F, "calls_opaque"): "runs home opaque", (F, "calls_calls_opaque"): "runs home opaque",
+    (F, "writes_opaque"): "runs home opaque", (F, "loads"): "runs home opaque",
+    (F, "in_c"): "runs home outside opaque", (F, "overloaded"): "runs home",
+    (F, "agg_plain"): "", (F, "agg_runs"): "runs", (F, "agg_sets"): "runs home",
+    (F, "uuid_generate_v4"): "", (F, "hstore"): "", (F, "dblink"): "runs home outside",
+    (F, "dblink_connect"): "runs home outside opaque", (F, "crosstab"): "runs home",
+    (F, "moddatetime"): "runs home",
+    (T, "hstore"): "", (T, "citext"): "", (T, "dom_plain"): "", (T, "dom_runs"): "runs",
+    (T, "dom_over"): "runs", (T, "_dom_over"): "runs", (T, "pair"): "runs", (T, "span"): "",
+    (T, "plain_pair"): "runs home", (T, "mood"): "runs home", (T, "int4"): "runs home",
+    (O, "==="): "runs", (O, "!=="): "runs home", (O, "&&&"): "", (O, "->"): "",
+    ("setting", "app.tenant"): "", ("setting", "app.mode"): "", ("setting", "app.region"): "",
+    ("setting", "app.from_role"): "",
+}
+
+
+@pytest.fixture(scope="module")
+def objects(cluster):
+    connection = cluster.primary.connect(APP_DATABASE)
+    with connection.cursor() as cursor:
+        cursor.execute(SETUP)
+    yield
+    with connection.cursor() as cursor:
+        cursor.execute("drop schema f cascade; alter role app reset app.from_role")
+    connection.close()
+
+
+def catalog_of(admin, database=APP_DATABASE):
+    rows = dicts_of(admin, "SHOW CATALOG")
+    return next((row for row in rows if row["database"] == database), {})
+
+
+def known(p):
+    """Kind and name of each object -> its flags."""
+    p.connect().close()
+    admin = p.connect_admin()
+    wait_until(lambda: catalog_of(admin).get("state") == "known", what="the catalog is known")
+    return {(row["kind"], row["name"]): row["flags"]
+            for row in dicts_of(admin, f"SHOW CATALOG {APP_DATABASE}")}
+
+
+def test_each_object_is_known_for_what_it_may_do(objects, proxy):
+    found = known(proxy())
+    wrong = [f"{' '.join(key)}: {found.get(key)!r} instead of {flags!r}"
+             for key, flags in EXPECTED.items() if found.get(key) != flags]
+    assert not wrong, "\n".join(wrong)
