@@ -86,7 +86,7 @@ static void merge_statement(struct router_class *ret, const struct router_statem
                                                 !s->finding.moves_sequence && !ret->moves_sequence);
     ret->moves_sequence = ret->moves_sequence || s->finding.moves_sequence || s->finding.taints ||
                           (s->finding.verdict == ROUTER_VERDICT_WRITE && s->finding.by_node_type);
-    ret->proven = ret->proven && ret->verdict == ROUTER_VERDICT_READ && !s->finding.touches;
+    ret->proven = ret->proven && !s->finding.touches && !s->finding.writes;
     ret->home = ret->home || s->finding.home;
     ret->acts = ret->acts || s->finding.acts;
     ret->by_node_type = ret->by_node_type || s->finding.by_node_type;

@@ -99,7 +99,7 @@ struct router_class {
     bool asks_sequence;  /* currval or lastval, without anything before it that may have moved one:
                             the answer lies in the backend that this session's nextval ran on */
     bool moves_sequence; /* nextval, setval, or what may call them: DML, functions */
-    bool proven;         /* a read that writes nothing: it asks for no relation and calls nothing,
+    bool proven;         /* it writes nothing: it asks for no relation and calls nothing,
                             or a replica has run it: router_cache_prove() */
     bool home;           /* the primary's, in a READ ONLY block too, where that has the choice: a
                             standby refuses it or answers something else */

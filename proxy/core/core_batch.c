@@ -212,12 +212,19 @@ static void note_end(struct core_batch *batch, const struct router_class *c, boo
             !half && batch->class.verdict == ROUTER_VERDICT_READ ? CORE_END_SEEN : CORE_END_OTHER;
 }
 
+/* Nobody says that it writes, and nobody that it does not. */
+static bool is_doubtful(const struct router_class *c)
+{
+    return !c->proven && !c->writes && c->verdict != ROUTER_VERDICT_LOCAL;
+}
+
 static void merge_next(struct core_batch *batch, const struct router_class *c, bool *first,
                        bool half)
 {
     if (!*first)
         note_end(batch, c, half);
     merge(batch, c, *first);
+    batch->doubtful = batch->doubtful || is_doubtful(c);
     batch->all_local = (*first || batch->all_local) && c->verdict == ROUTER_VERDICT_LOCAL;
     *first = false;
 }
@@ -334,6 +341,7 @@ static enum core_batch_status scan_simple(struct core_session *s, struct proto_h
     classify(s, ret, text, &known, &ret->detail);
     ret->class = known.class;
     ret->all_local = ret->class.verdict == ROUTER_VERDICT_LOCAL;
+    ret->doubtful = is_doubtful(&ret->class);
     return CORE_BATCH_WHOLE;
 }
 
@@ -451,7 +459,7 @@ enum core_batch_status core_batch_scan(struct core_session *s, struct proto_span
                                                                         : ROUTER_VERDICT_LOCAL,
                                            .reason = ROUTER_REASON_EMPTY};
     else if (!ret->executes)
-        ret->class.writes = false; /* preparing is not doing */
+        ret->class.writes = ret->doubtful = false; /* preparing is not doing */
     /* nothing can follow the reads of a block that ends with them */
     ret->closes = ret->end == CORE_END_SEEN && ret->runs == 1 && !ret->odd && !ret->flushes &&
                   !ret->opens && (s->block == CORE_DEFERRED || s->movable);

@@ -21,6 +21,11 @@ static inline const struct router_facts *core_catalog_facts(const struct core_se
                : NULL;
 }
 
+/* Are there any, though some that DDL may have made old? */
+static inline bool core_catalog_is_known(const struct core_session *s)
+{
+    return s->group->catalog != NULL && s->group->catalog->facts != NULL;
+}
 /* For the next text of this session. Cheap: asked for each of them. */
 struct router_context core_catalog_context(const struct core_session *s);
 /* ... the context's key alone. */

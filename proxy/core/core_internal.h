@@ -125,6 +125,7 @@ struct core_batch {
     bool opens;             /* a portal that has a name, or is bound and not executed */
     bool continues;         /* an Execute goes on with a portal that was executed before */
     bool drops_unnamed;     /* the unnamed statement will not be what it is */
+    bool doubtful;          /* a statement in it does not look like a write, and may be one */
     bool closes;            /* reads, then the end of their block, and nothing behind it */
     uint8_t end;            /* enum core_batch_end */
     uint8_t runs;           /* Executes behind the end of a block */

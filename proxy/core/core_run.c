@@ -145,6 +145,7 @@ static size_t dispose(struct core_session *s, struct proto_span in, const struct
     s->class = batch->class;
     s->batch_size = batch->size;
     s->odd = batch->odd;
+    s->doubtful = batch->doubtful;
     s->asks_portal = batch->asks_portal || batch->executes_unbound;
     const bool empty = s->class.local == ROUTER_LOCAL_EMPTY;
     if (s->block == CORE_FAILED && (!batch->all_local || empty)) {
@@ -216,6 +217,7 @@ static size_t too_long(struct core_session *s, struct proto_span in, uint64_t no
                                      .unread = true};
     s->streaming = true;
     s->pin_denied = s->sequence_denied = s->block_denied = s->cancel_denied = false;
+    s->doubtful = false; /* it writes, as far as anybody knows */
     s->batch_size = 0;
     s->parse_known_valid = false;
     s->hashes_count = 0;

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "core_begin.h"
+#include "core_catalog.h"
 #include "core_follow.h"
 #include "core_internal.h"
 #include "core_pin.h"
@@ -60,6 +61,15 @@ static bool in_read_only_block(const struct core_session *s)
            s->class.begin == ROUTER_BEGIN_READ_ONLY;
 }
 
+/* Does what is sent to the primary count as the session's write? What a replica refuses writes;
+ * what nobody can read may; and so may what nothing is known of, once something is known of the
+ * rest: a view that hides a function. */
+static bool counts_as_write(const struct core_session *s, const struct router_class *class)
+{
+    return class->writes || s->refused || core_is_misread(s) ||
+           (s->doubtful && core_catalog_is_known(s));
+}
+
 static void note_write(struct core_session *s)
 {
     if (!s->dirty_block)
@@ -108,9 +118,8 @@ void core_start_batch(struct core_session *s, uint64_t now_ns)
     if (b->is_replica && s->block == CORE_DEFERRED)
         begin_on_replica(s);
     const bool first = core_expect_count(b) == 0;
-    /* what a replica refuses, writes; what nobody can read may */
     const bool misread = core_is_misread(s);
-    if ((class->writes || s->refused || misread) && !b->is_replica)
+    if (!b->is_replica && counts_as_write(s, class))
         note_write(s);
     if (s->dirty_block && core_ends_inside(class))
         s->dirty_for_good = true;

@@ -345,6 +345,7 @@ struct core_session {
     bool refused;           /* ... as it writes, whatever its text says */
     bool in_flight;         /* replies are outstanding; counted in the worker's loads */
     bool dirty_block;       /* a write was sent since the last idle ReadyForQuery */
+    bool doubtful;          /* the batch at the front may write, though it does not look like it */
     bool dirty_for_good;    /* ... and a rollback may not take it back: COMMIT AND CHAIN */
     bool seed_set;
     bool level_given;      /* by the start-up packet: the database's default does not apply */
