@@ -119,7 +119,7 @@ void core_ahead_emit(struct core_session *s, struct core_actions *a)
     const bool begins = s->block == CORE_DEFERRED;
     if (begins)
         emit_begin(s, a);
-    if (s->asks_portal && !(begins && s->begin_bound))
+    if ((s->asks_portal || s->portal_lost) && !(begins && s->begin_bound))
         close_portal(s, a);
 }
 

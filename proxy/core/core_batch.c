@@ -247,6 +247,14 @@ static void parsed_class(struct core_session *s, struct batch_names *names,
         beyond(ret);
 }
 
+/* Who asks the unnamed portal for one row wants that row; who asks for more goes on, perhaps behind
+ * another statement. A limit below zero is none. */
+static bool is_read_in_pieces(struct proto_span execute)
+{
+    const uint32_t rows = proto_load_u32(execute.base + execute.size - 4);
+    return rows > 1 && rows <= INT32_MAX;
+}
+
 /* One message of an extended batch. False: the server, or we, will find an error in it. */
 static bool scan_message(struct core_session *s, struct proto_header h, struct proto_span body,
                          struct batch_names *names, struct core_batch *batch, bool *first)
@@ -281,7 +289,8 @@ static bool scan_message(struct core_session *s, struct proto_header h, struct p
         batch->needs_server = batch->executes = true;
         if (batch->end == CORE_END_SEEN && batch->runs < 2)
             batch->runs++;
-        batch->opens = batch->opens || body.size != 5 || body.base[0] != '\0';
+        batch->opens =
+            batch->opens || body.size != 5 || body.base[0] != '\0' || is_read_in_pieces(body);
         batch->continues = batch->continues || !batch->bound;
         batch->bound = false;
         batch->executes_unbound = batch->executes_unbound || !batch->binds;

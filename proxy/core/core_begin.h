@@ -50,6 +50,8 @@ bool core_move(struct core_session *s, bool for_good, struct core_actions *a);
 void core_move_defer(struct core_session *s);
 /* True when nothing runs in a movable block, but for a Sync of ours: its replica may vanish. */
 bool core_may_defer(const struct core_session *s);
+/* An error: a portal or cursor is missing. Was it where the block was before it moved? */
+bool core_move_lost(const struct core_session *s, const char *sqlstate, const char *routine);
 /* A statement that logs is on its way; a ReadyForQuery for the client; the block is over. */
 void core_move_sent(struct core_session *s, struct proto_span text);
 void core_move_ready(struct core_session *s);

@@ -53,6 +53,12 @@ static const struct own_error {
     /* PostgreSQL's own: drivers know it by this, and by the function that it comes from */
     [CORE_OWN_OTHER_SHAPE] = {"0A000", "cached plan must not change result type", NULL, NULL},
     [CORE_OWN_QUERY_TIMEOUT] = {"57014", "canceling statement due to query_timeout", NULL, NULL},
+    [CORE_OWN_MOVED] = {"40001",
+                        "the transaction has moved to the primary, and what it had open on its "
+                        "replica is gone",
+                        NULL,
+                        "Run the transaction again. DECLARE, a portal with a name, or an Execute "
+                        "with a limit of more than one row keeps it on the primary from there on."},
     [CORE_OWN_NO_BLOCKS] = {"0A000", "transaction blocks not allowed in statement pooling mode",
                             NULL,
                             "Use autocommit, or set pool_mode = transaction for this database."},

@@ -173,6 +173,7 @@ enum core_own_error {
     CORE_OWN_OTHER_SHAPE,
     CORE_OWN_CANCELLED,
     CORE_OWN_NO_BLOCKS,
+    CORE_OWN_MOVED,
     CORE_OWN_COUNT
 };
 char *core_copy_name(struct proto_span name);

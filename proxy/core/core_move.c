@@ -6,11 +6,13 @@
  * block has left for itself since, SET LOCAL and savepoints.
  *
  * While a block may move, nothing of it may live on the replica that cannot be said again: no
- * cursor, no portal that has a name or is still to be executed, no setting of the session. The
- * unnamed portal may be left half read, as drivers do that want one row: a statement that moves the
- * block binds another one, or is a Query, and either ends it.
+ * cursor, no portal that has a name, is still to be executed or is read in pieces, no setting of
+ * the session: these begin on the primary, or move there first. The unnamed portal may be left half
+ * read by who wanted one row, as drivers do. A statement that moves the block mostly ends it; if it
+ * goes on after all, or with a cursor that a function has opened unseen, the client gets 40001.
  */
 #include <stdlib.h>
+#include <strings.h>
 
 #include "core_begin.h"
 #include "core_internal.h"
@@ -36,6 +38,54 @@ bool core_move_logs(const struct core_session *s, const struct core_batch *batch
            core_block_span(s->block_log).size + batch->text.size < LOG_SIZE_MAX;
 }
 
+/* Does a declaration of the block name what must not change once it has read? */
+static bool names_level(struct proto_span text)
+{
+    static const char *const words[] = {"serializable",          "repeatable",
+                                        "uncommitted",           "deferrable",
+                                        "transaction_isolation", "transaction_deferrable"};
+    struct router_lexer lexer = router_lexer_make((const char *)text.base, text.size);
+    for (;;) {
+        const struct router_token token = router_lexer_next(&lexer);
+        if (token.kind == ROUTER_TOKEN_END || token.kind == ROUTER_TOKEN_ERROR)
+            return false;
+        for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+            if (token.kind == ROUTER_TOKEN_WORD && token.size == strlen(words[i]) &&
+                strncasecmp(lexer.text + token.start, words[i], token.size) == 0)
+                return true;
+    }
+}
+
+/* The replica refuses it as the primary would, had the block read there; on the primary it would be
+ * the first that the block does, and hold. */
+static bool comes_too_late(const struct core_session *s, const struct core_batch *batch)
+{
+    const struct router_class *c = &batch->class;
+    return s->has_snapshot && batch->one && c->alone &&
+           (c->reason == ROUTER_REASON_SET || c->reason == ROUTER_REASON_BEGIN) &&
+           names_level(batch->text);
+}
+
+/* Only a function can have opened a cursor here, and here it is. */
+static bool is_about_cursor(const struct router_class *c)
+{
+    return c->alone && c->verdict == ROUTER_VERDICT_TRANSACTION &&
+           c->reason == ROUTER_REASON_CURSOR;
+}
+
+bool core_move_lost(const struct core_session *s, const char *sqlstate, const char *routine)
+{
+    static const char *const of_cursors[] = {"PerformPortalFetch", "PerformPortalClose",
+                                             "execCurrentOf"};
+    if (!s->moved || strcmp(sqlstate, "34000") != 0)
+        return false;
+    for (size_t i = 0; i < sizeof(of_cursors) / sizeof(of_cursors[0]); i++)
+        if (strcmp(routine, of_cursors[i]) == 0)
+            return true;
+    return s->portal_lost && (strcmp(routine, "exec_execute_message") == 0 ||
+                              strcmp(routine, "exec_describe_portal_message") == 0);
+}
+
 bool core_move_prepares(const struct core_session *s, const struct core_batch *batch)
 {
     const struct router_class *c = &batch->class;
@@ -54,6 +104,8 @@ bool core_move_needed(const struct core_session *s, const struct core_batch *bat
         return false;
     if (c->alone && c->verdict == ROUTER_VERDICT_SESSION && c->reason == ROUTER_REASON_DEALLOCATE)
         return false; /* what it forgets is parsed wherever it is wanted */
+    if (is_about_cursor(c) || comes_too_late(s, batch))
+        return false;
     return c->verdict != ROUTER_VERDICT_TRANSACTION || !(c->ends || c->rolls_back || s->loggable);
 }
 
@@ -72,7 +124,9 @@ void core_move_defer(struct core_session *s)
 {
     assert(s->movable && s->block == CORE_OPEN && s->begin_text != NULL);
     s->block = CORE_DEFERRED;
-    s->movable = s->movable_once = s->portal_open = s->ending = false;
+    s->moved = s->moved || !s->movable_once;
+    s->portal_lost = s->portal_lost || s->portal_open;
+    s->movable = s->movable_once = s->portal_open = s->ending = s->has_snapshot = false;
     core_block_give(s->worker, &s->log_pending);
 }
 
@@ -143,6 +197,7 @@ void core_move_ready(struct core_session *s)
 void core_move_over(struct core_session *s)
 {
     s->movable = s->movable_once = s->stays = s->loggable = s->portal_open = s->ending = false;
+    s->moved = s->portal_lost = s->has_snapshot = false;
     core_block_give(s->worker, &s->begin_text);
     core_block_give(s->worker, &s->block_log);
     core_block_give(s->worker, &s->log_pending);

@@ -247,10 +247,15 @@ static enum core_verdict take_error(struct core_backend *b, const struct proto_e
     s->rows_forwarded = true;
     const bool late = s->timed_out && strcmp(sqlstate, "57014") == 0;
     const bool misfit = core_shape_is_misfit(e, sqlstate, routine);
-    if (late || misfit)
-        core_own_error_write(s, late ? CORE_OWN_QUERY_TIMEOUT : CORE_OWN_OTHER_SHAPE, "", a);
+    const bool lost = core_move_lost(s, sqlstate, routine);
+    if (late || misfit || lost)
+        core_own_error_write(s,
+                             late     ? CORE_OWN_QUERY_TIMEOUT
+                             : misfit ? CORE_OWN_OTHER_SHAPE
+                                      : CORE_OWN_MOVED,
+                             "", a);
     s->timed_out = false;
-    const bool told = late || misfit || read_only_copy(s, error, sqlstate, a);
+    const bool told = late || misfit || lost || read_only_copy(s, error, sqlstate, a);
     if (e->kind == CORE_EXPECT_QUERY || e->kind == CORE_EXPECT_SYNC)
         return told ? CORE_VERDICT_SWALLOW : CORE_VERDICT_FORWARD;
     /* a text under a name that is taken may be wrong itself: then the server has said so */

@@ -117,6 +117,8 @@ void core_start_batch(struct core_session *s, uint64_t now_ns)
            class->reason == ROUTER_REASON_DEALLOCATE || b->status == 'E');
     if (b->is_replica && s->block == CORE_DEFERRED)
         begin_on_replica(s);
+    if (class->verdict == ROUTER_VERDICT_READ && class->reason != ROUTER_REASON_SHOW)
+        s->has_snapshot = s->has_snapshot || s->movable;
     const bool first = core_expect_count(b) == 0;
     const bool misread = core_is_misread(s);
     if (!b->is_replica && counts_as_write(s, class))

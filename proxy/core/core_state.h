@@ -301,7 +301,10 @@ struct core_session {
     bool movable_once;    /* ... but only until its first answer: it was declared READ ONLY */
     bool stays;           /* the block begins on the primary, or has moved there */
     bool ending;          /* its end was sent, and no ReadyForQuery has come since */
+    bool has_snapshot;    /* ... and has read: it is too late for an isolation level */
+    bool moved;           /* the block has left a replica: what was open there is gone */
     bool portal_open;     /* the unnamed portal of a movable block may have been left half read */
+    bool portal_lost;     /* ... and was, where the block has left a replica */
     bool loggable;        /* the batch at the front could be said again there */
     bool ready_held;      /* ... and its ReadyForQuery waits for that */
     bool settings_off;    /* the backend's settings are not `settings` */
