@@ -34,7 +34,7 @@ extern const char catalog_question[]; /* proxy_catalog.sql */
 /* For the start-up packet of a connection that asks it. */
 #define CATALOG_QUESTION_SETTINGS                                                               \
     "-c search_path=pg_catalog -c default_transaction_read_only=on -c statement_timeout=20000 " \
-    "-c lock_timeout=2000 -c jit=off -c enable_mergejoin=off -c work_mem=16MB "                 \
-    "-c max_parallel_workers_per_gather=0 -c client_min_messages=error"
+    "-c lock_timeout=2000 -c max_parallel_workers_per_gather=0 -c client_min_messages=error "   \
+    "-c jit=off -c enable_mergejoin=off -c work_mem=6MB -c hash_mem_multiplier=1"
 
 #endif

@@ -58,8 +58,9 @@ func_flags AS MATERIALIZED (
             WHEN NOT lanpltrusted THEN 48
             WHEN lanname NOT IN ('sql', 'plpgsql') THEN 32
             WHEN tree LIKE '%:funcid 2078 %' THEN 32 -- set_config
-            WHEN body ~ '\mload\s+''|\mtemp_buffers\M|pg_replication_origin_session_setup'
-                OR body ~ 'pg_(create|copy)_(logical|physical)_replication_slot' THEN 32
+            WHEN body LIKE '%load%' AND body ~ '\mload\s+''' OR body LIKE '%temp_buffers%'
+                OR body LIKE '%replication_origin_session_setup%' OR body LIKE '%replication_slot%'
+                THEN 32
             WHEN body LIKE '%set_config%' AND regexp_replace(body,
                 '\mset_config\s*\(\s*''[a-z0-9_$.]*''\s*(::\s*text\s*)?,', '', 'g')
                 LIKE '%set_config%' THEN 32
@@ -75,7 +76,8 @@ func_flags AS MATERIALIZED (
 -- Expressions as the catalogs keep them: whose, and when they run.
 tree AS MATERIALIZED (
     SELECT ev_class::int8 AS src, CASE WHEN ev_type = '1' AND relkind = 'v' THEN 'r' ELSE 'w' END
-        AS mode, ev_action::text AS text, relkind IN ('v', 'm') AS is_view
+        AS mode, ev_action::text || '' AS text, -- decompressed once
+        relkind IN ('v', 'm') AS is_view
     FROM pg_rewrite JOIN pg_class c ON c.oid = ev_class WHERE ev_class >= 16384
     UNION ALL SELECT adrelid::int8, 'w', adbin::text, false FROM pg_attrdef WHERE adrelid >= 16384
     UNION ALL SELECT CASE contypid WHEN 0 THEN conrelid::int8 ELSE contypid::int8 + 8589934592 END,
@@ -91,6 +93,12 @@ tree AS MATERIALIZED (
     WHERE partexprs IS NOT NULL
     UNION ALL SELECT oid::int8 + 8589934592, 'r', typdefaultbin::text, false FROM pg_type
     WHERE typdefaultbin IS NOT NULL AND oid >= 16384
+),
+-- Types, but for those of tables' rows, which are as their names say.
+type AS MATERIALIZED (
+    SELECT t.oid, t.typname, t.typrelid FROM pg_type t LEFT JOIN pg_type e ON e.oid = t.typelem
+        LEFT JOIN pg_class c ON c.oid = greatest(t.typrelid, e.typrelid)
+    WHERE t.oid >= 16384 AND coalesce(c.relkind, 'c') = 'c'
 ),
 -- Which of pg_depend's dependents stand for what they belong to.
 owner AS MATERIALIZED (
@@ -110,23 +118,24 @@ owner AS MATERIALIZED (
     UNION ALL SELECT 'pg_trigger'::regclass, oid, tgrelid::int8, 'w', false FROM pg_trigger
     WHERE tgenabled <> 'D' AND (tgfoid >= 16384 OR tgqual IS NOT NULL)
     UNION ALL SELECT 'pg_class'::regclass, indexrelid, indrelid::int8, 'w', false FROM pg_index
-    WHERE indrelid >= 16384
+    WHERE indrelid >= 16384 AND (indexprs IS NOT NULL OR indpred IS NOT NULL)
     UNION ALL SELECT 'pg_class'::regclass, oid, oid::int8, 'w', false FROM pg_class
     WHERE oid >= 16384 AND relkind IN ('r', 'p', 'f')
-    UNION ALL SELECT 'pg_class'::regclass, oid, reltype::int8 + 8589934592, 'r', false FROM pg_class
-    WHERE oid >= 16384 AND reltype <> 0
-    UNION ALL SELECT 'pg_type'::regclass, oid, oid::int8 + 8589934592, 'r', false FROM pg_type
-    WHERE oid >= 16384 AND typrelid = 0
+    UNION ALL SELECT 'pg_class'::regclass, typrelid, oid::int8 + 8589934592, 'r', false FROM type
+    WHERE typrelid <> 0
+    UNION ALL SELECT 'pg_type'::regclass, oid, oid::int8 + 8589934592, 'r', false FROM type
+    WHERE typrelid = 0
     UNION ALL SELECT 'pg_proc'::regclass, oid, oid::int8 + 4294967296, 'r', false FROM func
 ),
 needs AS MATERIALIZED (
-    SELECT src, mode, writes, refclassid, refobjid,
+    SELECT DISTINCT src, mode, writes, refclassid, refobjid,
         refobjid::int8 + 4294967296 * CASE refclassid WHEN 'pg_class'::regclass THEN 0
             WHEN 'pg_proc'::regclass THEN 1 WHEN 'pg_type'::regclass THEN 2 ELSE 3 END AS dst
     FROM pg_depend JOIN owner o ON class = classid AND o.oid = objid
     WHERE refclassid IN ('pg_class'::regclass, 'pg_proc'::regclass, 'pg_type'::regclass,
             'pg_operator'::regclass) AND deptype IN ('n', 'a', 'i') AND objid >= 16384
-        AND NOT (classid = 'pg_class'::regclass AND refclassid = 'pg_class'::regclass)
+        AND NOT (refclassid = 'pg_class'::regclass AND (refobjid::int8 = src OR classid IN
+            ('pg_class'::regclass, 'pg_attrdef'::regclass, 'pg_constraint'::regclass)))
 ),
 edge AS MATERIALIZED (
     SELECT src, mode, dst FROM needs
@@ -145,9 +154,10 @@ edge AS MATERIALIZED (
     UNION ALL SELECT src, m, b.oid::int8 + 4294967296
     FROM (SELECT DISTINCT src, mode, split_part(x, ' ', 1) AS f FROM tree,
             unnest(string_to_array(text, ':funcid ')) WITH ORDINALITY u(x, n) WHERE n > 1) t
-        JOIN builtin b ON b.oid::text = f,
+        JOIN builtin b ON b.oid::text = f AND (mode = 'r' OR flags & 2 <> 0),
         unnest(CASE mode WHEN 'r' THEN ARRAY['r', 'w'] ELSE ARRAY['w'] END) m
-    UNION ALL SELECT tgrelid::int8, 'w', tgfoid::int8 + 4294967296 FROM pg_trigger WHERE tgfoid < 16384
+    UNION ALL SELECT tgrelid::int8, 'w', tgfoid::int8 + 4294967296 FROM pg_trigger
+    WHERE tgfoid IN (SELECT oid FROM builtin WHERE flags & 2 <> 0)
     UNION ALL SELECT oid::int8 + 12884901888, 'r', oprcode::int8 + 4294967296 FROM pg_operator
     WHERE oid >= 16384
     UNION ALL SELECT aggfnoid::int8 + 4294967296, 'r', f::int8 + 4294967296 FROM pg_aggregate,
@@ -175,31 +185,33 @@ named AS MATERIALIZED (
     SELECT 0 AS kind, oid::int8 AS node, relname::text AS name FROM pg_class
     WHERE relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND oid >= 16384
     UNION ALL SELECT 1, oid::int8 + 4294967296, proname FROM func
+    UNION ALL SELECT 2, oid::int8 + 8589934592, typname FROM type
     UNION ALL SELECT 2, oid::int8 + 8589934592, typname FROM pg_type
-    WHERE oid >= 16384 OR oid IN (SELECT casttarget FROM pg_cast WHERE oid >= 16384)
+    WHERE oid < 16384 AND oid IN (SELECT casttarget FROM pg_cast WHERE oid >= 16384)
     UNION ALL SELECT 3, oid::int8 + 12884901888, oprname FROM pg_operator WHERE oid >= 16384
 ),
 needed AS MATERIALIZED (
     SELECT dst, array_agg(src) AS srcs, array_agg(mode) AS modes FROM edge GROUP BY dst
 ),
+-- A node with what is true of it, until nothing new is found.
 closure AS (
-    SELECT node, flag FROM base, unnest(ARRAY[2, 4, 8, 16, 32, 64]) flag WHERE flags & flag <> 0
+    SELECT node, flags FROM base WHERE flags <> 0
     UNION
-    SELECT x.src, x.flag
+    SELECT x.node, x.flags
     FROM closure k LEFT JOIN needed ON dst = k.node
-        LEFT JOIN named n ON n.node = k.node AND kind < 2 AND k.flag IN (32, 64)
+        LEFT JOIN named n ON n.node = k.node AND kind < 2 AND k.flags & 96 <> 0
         CROSS JOIN LATERAL (
-            SELECT src, CASE mode WHEN 'w' THEN k.flag * 2 ELSE k.flag END
+            SELECT src, CASE mode WHEN 'r' THEN k.flags & 58 WHEN 'w' THEN (k.flags & 34) * 2
+                ELSE k.flags & 68 END
             FROM unnest(srcs, modes) AS u(src, mode)
-            WHERE CASE mode WHEN 'r' THEN k.flag IN (2, 8, 16, 32)
-                WHEN 'w' THEN k.flag IN (2, 32) ELSE k.flag IN (4, 64) END
-            UNION ALL SELECT oid::int8 + 4294967296, 32 FROM func_flags
-            WHERE n.name IS NOT NULL AND flags & 34 = 2 AND strpos(body, lower(n.name)) > 0
-                AND (name ~ '[^a-zA-Z0-9_]' OR body ~* ('\m' || name || '\M'))
-        ) x(src, flag)
+            UNION ALL SELECT oid::int8 + 4294967296, 32 FROM func_flags f
+            WHERE n.name IS NOT NULL AND f.flags & 34 = 2 AND strpos(body, lower(n.name)) > 0
+                AND (n.name ~ '[^a-zA-Z0-9_]' OR body ~* ('\m' || n.name || '\M'))
+        ) x(node, flags)
+    WHERE (dst IS NOT NULL OR n.name IS NOT NULL) AND x.flags <> 0
 )
 SELECT kind, name, bit_or(coalesce(flags, 0) | 1) FROM named
-    LEFT JOIN (SELECT node, bit_or(flag) AS flags FROM closure GROUP BY node) c USING (node)
+    LEFT JOIN (SELECT node, bit_or(flags) AS flags FROM closure GROUP BY node) c USING (node)
 GROUP BY kind, name
 UNION ALL SELECT DISTINCT 4, name, 0 FROM (
     SELECT m[1] AS name FROM func_flags, regexp_matches(body,
@@ -209,5 +221,6 @@ UNION ALL SELECT DISTINCT 4, name, 0 FROM (
         '\mset\s+(?:session\s+|local\s+)?([a-z0-9_$.]+)\s*(?:=|\mto\M)', 'g') m
     WHERE body ~ '\mset\s+(session\s+|local\s+)?[a-z_]+\.'
     UNION ALL SELECT lower(split_part(s, '=', 1)) FROM pg_proc, unnest(proconfig) s
+    WHERE proconfig IS NOT NULL
     UNION ALL SELECT lower(split_part(s, '=', 1)) FROM pg_db_role_setting, unnest(setconfig) s
 ) s WHERE name ~ '^[a-z_][a-z0-9_$]*(\.[a-z_][a-z0-9_$]*)+$'

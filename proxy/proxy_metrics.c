@@ -293,6 +293,7 @@ void metrics_write(const struct supervisor *s, bool openmetrics, struct text *re
     write_timeouts(&m, &scrape->workers);
     metrics_write_nodes(&m, s, now_ns);
     metrics_write_pools(&m, s, now_ns);
+    metrics_write_catalogs(&m, s, now_ns);
     metrics_write_process(&m, s, now_ns);
     metrics_end(&m);
     free(scrape);

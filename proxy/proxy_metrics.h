@@ -22,6 +22,7 @@ void metrics_write(const struct supervisor *s, bool openmetrics, struct text *re
 
 void metrics_write_nodes(struct metrics *m, const struct supervisor *s, uint64_t now_ns);
 void metrics_write_pools(struct metrics *m, const struct supervisor *s, uint64_t now_ns);
+void metrics_write_catalogs(struct metrics *m, const struct supervisor *s, uint64_t now_ns);
 void metrics_write_process(struct metrics *m, const struct supervisor *s, uint64_t now_ns);
 
 #endif

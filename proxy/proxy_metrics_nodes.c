@@ -186,6 +186,51 @@ void metrics_write_pools(struct metrics *m, const struct supervisor *s, uint64_t
     write_pool_samples(m, s, now_ns, NULL, offsetof(struct sum_pool, waiting));
 }
 
+/* ---- what names stand for ---- */
+
+/* One counter or gauge a database at the servers, by the offset of its word. */
+static void write_catalog_words(struct metrics *m, const struct supervisor *s, size_t offset,
+                                bool is_time)
+{
+    for (const struct shared_catalog *c = ck_pr_load_ptr(&s->proxy->catalogs); c != NULL;
+         c = c->next) {
+        const uint64_t *word = (const uint64_t *)(const void *)((const char *)c + offset);
+        const char *const shard = s->proxy->config->shards[c->shard];
+        const uint64_t value = shared_load(word);
+        if (is_time)
+            metrics_real(m, METRICS_LABELS("dbname", c->dbname, "shard", shard),
+                         (double)value / 1e9);
+        else
+            metrics_integer(m, METRICS_LABELS("dbname", c->dbname, "shard", shard), value);
+    }
+}
+
+void metrics_write_catalogs(struct metrics *m, const struct supervisor *s, uint64_t now_ns)
+{
+    metrics_family(m, "switchgear_catalog_questions", METRICS_COUNTER, "",
+                   "Questions to servers what the names of a database stand for.");
+    write_catalog_words(m, s, offsetof(struct shared_catalog, questions), false);
+    metrics_family(m, "switchgear_catalog_failures", METRICS_COUNTER, "",
+                   "Such questions that were not answered.");
+    write_catalog_words(m, s, offsetof(struct shared_catalog, failures), false);
+    metrics_family(m, "switchgear_catalog_answer_seconds", METRICS_COUNTER, "seconds",
+                   "What answers took, with connecting.");
+    write_catalog_words(m, s, offsetof(struct shared_catalog, spent_ns), true);
+    metrics_family(m, "switchgear_catalog_objects", METRICS_GAUGE, "",
+                   "Objects in the last answer.");
+    write_catalog_words(m, s, offsetof(struct shared_catalog, objects), false);
+    metrics_family(m, "switchgear_catalog_age_seconds", METRICS_GAUGE, "seconds",
+                   "Time since what was answered last was asked for.");
+    for (const struct shared_catalog *c = ck_pr_load_ptr(&s->proxy->catalogs); c != NULL;
+         c = c->next) {
+        const uint64_t asked_ns = shared_load(&c->answered_ns);
+        if (asked_ns != 0 && now_ns > asked_ns)
+            metrics_real(
+                m, METRICS_LABELS("dbname", c->dbname, "shard", s->proxy->config->shards[c->shard]),
+                (double)(now_ns - asked_ns) / 1e9);
+    }
+}
+
 /* ---- the process ---- */
 
 static uint32_t open_files(void)

@@ -3,8 +3,8 @@
 something on a connection, needs the primary, reaches outside, or does what nobody can ask for."""
 import pytest
 
-from cluster import APP_DATABASE, APP_USER, wait_until
-from proxy import dicts_of
+from cluster import APP_DATABASE, APP_PASSWORD, APP_USER, PROBE_PASSWORD, PROBE_USER, wait_until
+from proxy import dicts_of, one
 
 SETUP = """
 create schema f; grant all on schema f to public; set search_path = f, public;
@@ -209,18 +209,17 @@ EXPECTED = {
 
 @pytest.fixture(scope="module")
 def objects(cluster):
-    connection = cluster.primary.connect(APP_DATABASE)
-    with connection.cursor() as cursor:
-        cursor.execute(SETUP)
+    cluster.primary.psql(SETUP, APP_DATABASE)
     yield
-    with connection.cursor() as cursor:
-        cursor.execute("drop schema f cascade; alter role app reset app.from_role")
-    connection.close()
+    cluster.primary.psql("drop schema f cascade; alter role app reset app.from_role", APP_DATABASE)
 
 
 def catalog_of(admin, database=APP_DATABASE):
-    rows = dicts_of(admin, "SHOW CATALOG")
-    return next((row for row in rows if row["database"] == database), {})
+    for row in dicts_of(admin, "SHOW CATALOG"):
+        if row["database"] == database:
+            return {key: int(value) if value and value.isdigit() else value
+                    for key, value in row.items()}
+    return {}
 
 
 def known(p):
@@ -237,3 +236,94 @@ def test_each_object_is_known_for_what_it_may_do(objects, proxy):
     wrong = [f"{' '.join(key)}: {found.get(key)!r} instead of {flags!r}"
              for key, flags in EXPECTED.items() if found.get(key) != flags]
     assert not wrong, "\n".join(wrong)
+
+
+def flags_of(admin, kind, name):
+    return next((row["flags"] for row in dicts_of(admin, f"SHOW CATALOG {APP_DATABASE}")
+                 if (row["kind"], row["name"]) == (kind, name)), None)
+
+
+@pytest.fixture
+def table(cluster):
+    run = cluster.primary.psql
+    run("create table facts_t (a int)", APP_DATABASE)
+    yield run
+    run("drop table facts_t cascade; drop function if exists facts_f", APP_DATABASE)
+
+
+def test_what_others_change_is_found_after_the_interval(table, proxy):
+    p = proxy(switchgear={"catalog_interval": "1s"})
+    client, admin = p.connect(), p.connect_admin()
+    one(client, "select 1")
+    wait_until(lambda: flags_of(admin, "relation", "facts_t") == "", what="it is a plain table")
+    table("create function facts_f() returns trigger language plpgsql as 'begin return new; end'",
+          APP_DATABASE)
+    table("create trigger t before insert on facts_t for each row execute function facts_f()",
+          APP_DATABASE)
+    wait_until(lambda: flags_of(admin, "relation", "facts_t") == "write_runs",
+               what="it has a trigger")
+    table("drop trigger t on facts_t", APP_DATABASE)
+    wait_until(lambda: flags_of(admin, "relation", "facts_t") == "", what="it has none")
+
+
+def test_a_database_with_fixed_credentials_is_known_before_its_first_client(cluster, proxy):
+    p = proxy(database={"user": APP_USER, "password": APP_PASSWORD})
+    admin = p.connect_admin()
+    wait_until(lambda: catalog_of(admin).get("state") == "known", what="the catalog is known")
+
+
+def test_users_of_a_database_share_what_is_known(table, proxy):
+    p = proxy(switchgear={"workers": 1}, users={PROBE_USER: PROBE_PASSWORD})
+    admin = p.connect_admin()
+    one(p.connect(), "select 1")
+    wait_until(lambda: catalog_of(admin).get("state") == "known", what="the catalog is known")
+    asked = catalog_of(admin)["questions"]
+    one(p.connect(user=PROBE_USER, password=PROBE_PASSWORD), "select 1")
+    assert [row["questions"] for row in dicts_of(admin, "SHOW CATALOG")] == [str(asked)]
+
+
+def test_what_cannot_be_asked_is_said_and_asked_again(cluster, table, proxy):
+    p = proxy(switchgear={"catalog_interval": "1s", "workers": 1})
+    client, admin = p.connect(), p.connect_admin()
+    one(client, "select 1")
+    wait_until(lambda: catalog_of(admin).get("state") == "known", what="the catalog is known")
+    cluster.primary.psql(f"alter role {APP_USER} nologin")
+    cluster.primary.psql("select pg_terminate_backend(pid) from pg_stat_activity "
+                         "where application_name = 'switchgear-catalog'")
+    try:
+        row = wait_until(lambda: next((r for r in [catalog_of(admin)] if r["failures"] > 0), None),
+                         what="a question fails")
+        assert "not permitted to log in" in row["last_error"]
+        assert row["state"] == "known" and flags_of(admin, "relation", "facts_t") == ""
+        wait_until(lambda: catalog_of(admin)["failures"] > 1, what="it is asked again")
+        assert p.log_text().count("event=catalog_failed") == 1
+    finally:
+        cluster.primary.psql(f"alter role {APP_USER} login")
+    wait_until(lambda: catalog_of(admin)["last_error"] == "", what="it is answered again")
+
+
+def test_a_new_primary_is_asked_at_once(cluster, proxy):
+    p = proxy(switchgear={"workers": 1})
+    client, admin = p.connect(), p.connect_admin()
+    one(client, "select 1")
+    wait_until(lambda: catalog_of(admin).get("state") == "known", what="the catalog is known")
+    asked = catalog_of(admin)["questions"]
+    cluster.primary.kill9()
+    cluster.replicas[0].promote()
+    wait_until(lambda: catalog_of(admin)["questions"] > asked and
+               catalog_of(admin)["last_error"] == "", 30, "the new one is asked")
+
+
+def test_a_paused_database_is_left_alone(cluster, proxy):
+    p = proxy(switchgear={"catalog_interval": "1s"})
+    client, admin = p.connect(), p.connect_admin()
+    one(client, "select 1")
+    wait_until(lambda: catalog_of(admin).get("state") == "known", what="the catalog is known")
+    dicts_of(admin, "PAUSE")
+    asking = ("select count(*) from pg_stat_activity where application_name = 'switchgear-catalog'")
+    wait_until(lambda: cluster.primary.psql(asking) == [(0,)], 2, "its connection is closed")
+    asked = catalog_of(admin)["questions"]
+    wait_until(lambda: catalog_of(admin)["age_ms"] > 2500, what="time passes")
+    assert catalog_of(admin)["questions"] == asked
+    dicts_of(admin, "RESUME")
+    wait_until(lambda: catalog_of(admin)["questions"] > asked, what="it is asked again")
