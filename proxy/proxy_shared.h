@@ -96,8 +96,9 @@ struct stats_worker {
     uint64_t pins[ROUTER_REASON_COUNT];            /* counters */
     uint64_t pinned_now[ROUTER_REASON_COUNT];      /* gauges */
     uint64_t retries, learned, misroutes, statements, batches;
-    uint64_t parses_injected, shapes_asked, preflights, pins_asked, begins_deferred, blocks_moved,
-        local_answers, reads_missed;
+    uint64_t parses_injected, shapes_asked, preflights, pins_asked, left_asked, left_found,
+        session_resets, session_resets_failed, begins_deferred, blocks_moved, local_answers,
+        reads_missed;
     uint64_t migrations_out, cancels, cancels_passed_on, errors_made;
     uint64_t sqlstate_classes[PROXY_SQLSTATE_CLASSES]; /* errors that servers sent, by class */
     uint64_t timeouts[TIMEOUT_KINDS];

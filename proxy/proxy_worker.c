@@ -180,6 +180,10 @@ static void publish_core_counters(struct worker *w)
     shared_set(&to->shapes_asked, from->shapes_asked);
     shared_set(&to->preflights, from->preflights);
     shared_set(&to->pins_asked, from->pins_asked);
+    shared_set(&to->left_asked, from->lefts_asked);
+    shared_set(&to->left_found, from->lefts_found);
+    shared_set(&to->session_resets, from->resets);
+    shared_set(&to->session_resets_failed, from->resets_failed);
     shared_set(&to->begins_deferred, from->begins_deferred);
     shared_set(&to->blocks_moved, from->blocks_moved);
     shared_set(&to->local_answers, from->local_answers);

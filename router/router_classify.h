@@ -53,6 +53,7 @@ enum router_pin {
     ROUTER_PIN_LONG = 1 << 11,
     ROUTER_PIN_POOL = 1 << 12, /* pool_mode = session */
     ROUTER_PIN_OTHER = 1 << 13,
+    ROUTER_PIN_OPAQUE = 1 << 15,   /* nobody can tell what is there, or no reset takes it back */
     ROUTER_PIN_SEQUENCE = 1 << 14, /* what currval answers; only where the database wants it kept */
 };
 /* The bit of a reason, and the reason that the lowest bit stands for. */

@@ -81,6 +81,7 @@ enum router_target {
     X(HOLD_CURSOR, "hold_cursor")                                                                \
     X(LOAD, "load")                                                                              \
     X(BACKUP, "backup")                                                                          \
+    X(OPAQUE_FUNCTION, "opaque_function") /* what it leaves cannot be asked for */               \
     X(SNAPSHOT, "snapshot")                                                                      \
     X(EMPTY, "empty")                                                                            \
     X(SWITCHGEAR, "switchgear") /* a statement that the proxy answers itself */                  \

@@ -17,6 +17,9 @@
 #include "core_stmt.h"
 
 enum { FLY_COUNT_MAX = 16, FLY_TEXTS_MAX = 2048 }; /* more are awaited: they are no burst */
+/* In front of a longer batch a reset is awaited: it is kept whole until the reset has succeeded. */
+enum { FLY_BATCH_MAX = CORE_BLOCK_SIZE };
+enum { RESETS_MAX = 3 };
 
 static bool needs_any(const struct core_session *s)
 {
@@ -30,7 +33,8 @@ bool core_ahead_may_fly(const struct core_session *s)
     if (s->phase != CORE_QUERY || s->streaming || !needs_any(s) || s->pin != ROUTER_REASON_NONE ||
         s->group->database->pool_mode == CORE_POOL_SESSION)
         return false;
-    if (set->count > FLY_COUNT_MAX || set->texts_size > FLY_TEXTS_MAX)
+    if (set->count > FLY_COUNT_MAX || set->texts_size > FLY_TEXTS_MAX ||
+        s->batch_size > FLY_BATCH_MAX)
         return false;
     /* what the server reports of the client's own SET could not be told from what it reports of
      * these; and a statement that pins has no place to go when they fail */
@@ -68,15 +72,18 @@ static void emit_settings(struct core_session *s, struct core_actions *a)
 {
     struct core_backend *b = s->backend;
     if (core_ahead_is_foreign(s)) {
-        inject(s, a, core_span(core_discard_all), CORE_AHEAD_SETTING);
+        inject(s, a, core_span(core_discard_all), CORE_AHEAD_RESET);
         core_lru_clear(b);
         b->tainted = core_taints(s) || core_is_misread(s);
+        s->unbegun = true;
+        s->worker->counters.resets++;
     } else if (b->settings_hash != 0) {
         if (b->with_role) {
-            inject(s, a, core_span("RESET SESSION AUTHORIZATION"), CORE_AHEAD_SETTING);
-            inject(s, a, core_span("RESET ROLE"), CORE_AHEAD_SETTING);
+            inject(s, a, core_span("RESET SESSION AUTHORIZATION"), CORE_AHEAD_RESET);
+            inject(s, a, core_span("RESET ROLE"), CORE_AHEAD_RESET);
         }
-        inject(s, a, core_span("RESET ALL"), CORE_AHEAD_SETTING);
+        inject(s, a, core_span("RESET ALL"), CORE_AHEAD_RESET);
+        s->unbegun = true;
     }
     for (uint32_t i = 0; i < s->settings->count; i++)
         inject(s, a, core_span(s->settings->items[i].text), CORE_AHEAD_SETTING);
@@ -125,7 +132,10 @@ void core_ahead_emit(struct core_session *s, struct core_actions *a)
 
 void core_ahead_done(struct core_session *s)
 {
-    s->settings_off = false;
+    s->settings_off = s->unbegun = false;
+    s->resets_failed = 0;
+    if (!s->replayable)
+        core_block_give(s->worker, &s->kept);
 }
 
 /* Will the server skip the BEGIN of a block that the client believes to be in? */
@@ -173,6 +183,50 @@ static void lose_block(struct core_session *s, uint64_t now_ns, struct core_acti
     if (s->hold != NULL)
         core_pump(s, (struct proto_span){0}, now_ns, a);
     a->backend = b;
+}
+
+/* A reset has failed: whoever had the connection before has seen to that, by a timeout for example.
+ * Nothing of the client's batch has run, whatever it is: it goes to another connection. False: it
+ * cannot, or it was tried too often. */
+static bool leave_unclean(struct core_session *s, uint64_t now_ns, struct core_actions *a)
+{
+    struct core_backend *b = s->backend;
+    if (s->resets_failed >= RESETS_MAX || s->cancel_asked || s->timed_out || b->cancels > 0)
+        return false;
+    const bool begins = loses_block(b), sent = !s->preflight;
+    if (sent && !core_unbegun_whole(s))
+        return false;
+    const bool streaming = s->streaming;
+    s->resets_failed++;
+    s->worker->counters.resets_failed++;
+    b->broken = true;
+    core_not_in_flight(s, b->node);
+    core_expect_undo(b, core_expect_count(b), false);
+    if (begins) {
+        s->block = CORE_DEFERRED;
+        s->movable = s->movable_once = false;
+    }
+    core_detach(s);
+    core_forget_flight(s);
+    a->backend = b;
+    a->close_backend = CORE_CLOSE_NOW;
+    if (sent) {
+        core_unbegun_take(s);
+        core_pump(s, (struct proto_span){0}, now_ns, a);
+    } else {
+        s->streaming = streaming;
+        if (s->login != NULL)
+            core_login_forget(s);
+        core_want(s, now_ns, a);
+    }
+    a->backend = b;
+    return true;
+}
+
+bool core_ahead_reset_failed(struct core_backend *b, uint64_t now_ns, struct core_actions *a)
+{
+    const struct core_expect *e = core_expect_head(b);
+    return e != NULL && e->ahead == CORE_AHEAD_RESET && leave_unclean(b->session, now_ns, a);
 }
 
 static void write_failure(struct core_session *s, const struct proto_error *error,

@@ -56,9 +56,10 @@ enum core_cancel core_cancel(struct core_session *s)
     core_shape_cancel(s);
     if (s->preflight && !s->preflight_alone)
         s->cancelled = true; /* what they are sent for is the client's */
-    else if (runs(s))
+    else if (runs(s)) {
+        s->cancel_asked = true;
         return CORE_CANCEL_SERVER;
-    else
+    } else
         s->cancelled = s->cancelled || waits(s);
     return CORE_CANCEL_NOTHING; /* idle, or in a block that no server knows of: as in PostgreSQL */
 }

@@ -33,14 +33,29 @@ static void raise_one(uint64_t *count)
         (void)__atomic_fetch_add(count, 1, __ATOMIC_ACQ_REL);
 }
 
-void core_catalog_changed(const struct core_session *s)
+void core_catalog_note(struct core_session *s)
 {
-    if (s->group->catalog != NULL)
-        raise_one(s->group->catalog->changes);
+    struct core_backend *b = s->backend;
+    struct core_catalog *c = s->group->catalog;
+    assert(c != NULL);
+    if (b->is_replica)
+        return;
+    if (s->class.changes_catalog || s->class.unread) {
+        raise_one(c->changes);
+        b->changing = true;
+    }
+    if (b->changing || s->class.taints)
+        b->suspect = c;
 }
 
-void core_catalog_suspect(const struct core_session *s)
+void core_catalog_over(struct core_backend *b)
 {
-    if (s->group->catalog != NULL)
-        raise_one(s->group->catalog->suspects);
+    const struct core_session *s = b->session;
+    if (b->suspect == NULL)
+        return;
+    raise_one(b->changing ? b->suspect->changes : b->suspect->suspects);
+    if (s != NULL && s->syncs > 0)
+        return; /* another one may be on its way */
+    b->suspect = NULL;
+    b->changing = false;
 }

@@ -39,10 +39,11 @@ static inline uint64_t core_catalog_key(const struct core_session *s)
         key ^= core_catalog_salt(s);
     return key;
 }
-/* A statement that may change the catalog is about to be sent to the primary, or its transaction is
- * over: no facts hold that were asked for before. */
-void core_catalog_changed(const struct core_session *s);
-/* Something ran there that may have changed it unseen. */
-void core_catalog_suspect(const struct core_session *s);
+/* The batch at the front is about to be sent: may it change the catalog? Then no facts hold that
+ * were asked for before; or, if nothing shows whether it does, they are asked for again after a
+ * while. */
+void core_catalog_note(struct core_session *s);
+/* Its transaction is over, or its connection. */
+void core_catalog_over(struct core_backend *b);
 
 #endif

@@ -8,6 +8,7 @@
 #include "core_follow.h"
 #include "core_internal.h"
 #include "core_known.h"
+#include "core_left.h"
 #include "core_pin.h"
 #include "core_shape.h"
 #include "core_stmt.h"
@@ -46,6 +47,8 @@ static void emit_query(struct core_session *s, struct proto_span message, bool b
     e->behind_ours = behind_ours || lent;
     if (s->class.verdict == ROUTER_VERDICT_READ)
         e->hash = s->query_hash;
+    if (s->left_unknown)
+        core_left_text(s, core_span_skip(message, PROTO_HEADER_SIZE));
     if (s->class.changes || s->class.ends || s->class.rolls_back || s->class.unread ||
         s->class.moves_database)
         sent = follow_query(s, e, message, a);
@@ -133,6 +136,8 @@ static bool follow_bind(struct core_session *s, const struct proto_bind *bind,
         if (!core_pin_late(s, class, a))
             return false;
     }
+    if (s->left_unknown && class->taints)
+        core_left_text(s, bound_text(s, bind->statement, stmt));
     const bool drops = class->reason == ROUTER_REASON_DEALLOCATE || s->bound_deallocate != NULL;
     if (!class->changes && !class->ends && !class->rolls_back && !drops && !class->moves_database &&
         !class->names_prepared && s->bound == NULL)

@@ -42,6 +42,8 @@ void core_flight_over(struct core_session *s, uint64_t now_ns, struct core_actio
     core_block_give(w, &s->kept);
     s->replayable = s->retried = s->replay_on_primary = s->replan = false;
     s->barrier = s->barrier && s->unsynced; /* what it is for ends with the batch: a COMMIT's Z */
+    s->unbegun = s->cancel_asked = false;
+    s->resets_failed = 0;
     s->refused = false;
     if (s->movable_once) /* it has shown something of this replica, though no Sync came yet */
         s->movable = s->movable_once = s->portal_open = false;
@@ -61,7 +63,7 @@ void core_forget_flight(struct core_session *s)
     s->emitting = s->streaming = s->preflight = s->unsynced = s->executed = s->copy_in = false;
     s->names_in_flight = s->unnamed_in_flight = s->unnamed_used = s->rows_forwarded = false;
     s->barrier = s->error_seen = s->preflight_alone = s->salt_unique = s->group_failed = false;
-    s->ready_held = s->settings_fly = s->settings_hidden = false;
+    s->ready_held = s->settings_fly = s->settings_hidden = s->unbegun = s->cancel_asked = false;
     core_shape_forget(s);
     s->batch_left = s->kept_run = 0;
 }
@@ -110,6 +112,15 @@ void core_replay_ends(struct core_session *s)
     s->avoid_node = ROUTER_NODE_NONE;
 }
 
+/* What was in flight goes in front of what came since. */
+static void put_back(struct core_session *s)
+{
+    core_block_append(s->worker, &s->kept, core_block_span(s->hold));
+    core_block_give(s->worker, &s->hold);
+    s->hold = s->kept;
+    s->kept = NULL;
+}
+
 /* Nothing that counts of the oldest batch was forwarded, and all of what is in flight is kept. What
  * waits for a description is still in front of what came since. */
 static bool is_whole(const struct core_session *s)
@@ -118,6 +129,23 @@ static bool is_whole(const struct core_session *s)
     const bool kept = stopped || (s->kept != NULL && !s->emitting);
     return kept && s->replayable && !s->rows_forwarded && s->phase == CORE_QUERY &&
            s->stream_left == 0 && s->backend->body_left == 0;
+}
+
+bool core_unbegun_whole(const struct core_session *s)
+{
+    const bool stopped = s->shape != CORE_SHAPE_NONE && !s->streaming;
+    return s->unbegun && !s->rows_forwarded && s->stream_left == 0 && s->backend->body_left == 0 &&
+           (stopped || (s->kept != NULL && !s->emitting));
+}
+
+void core_unbegun_take(struct core_session *s)
+{
+    forget_names(s);
+    put_back(s);
+    if (s->dirty_block) { /* by this batch alone: the session was not bound to its backend */
+        s->dirty_block = s->dirty_for_good = false;
+        s->last_write_ns = s->last_write_before_ns;
+    }
 }
 
 bool core_may_replay(const struct core_session *s)
@@ -149,11 +177,7 @@ bool core_replay(struct core_session *s, uint8_t avoid_node, enum router_reason 
     s->replay_on_primary = s->replay_on_primary || learned;
     s->replay_swallow += s->forwarded;
     s->avoid_node = avoid_node;
-    /* what was in flight goes in front of what came since */
-    core_block_append(s->worker, &s->kept, core_block_span(s->hold));
-    core_block_give(s->worker, &s->hold);
-    s->hold = s->kept;
-    s->kept = NULL;
+    put_back(s);
     s->worker->counters.retries++;
     a->backend = b;
     a->close_backend = CORE_CLOSE_NOW;

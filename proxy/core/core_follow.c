@@ -76,6 +76,11 @@ static void replace(struct core_session *s, struct core_settings *next)
     s->settings = next;
 }
 
+void core_follow_adopt(struct core_session *s, struct core_settings *next)
+{
+    replace(s, next);
+}
+
 static void remember(struct core_session *s)
 {
     if (s->settings_before != NULL)
@@ -350,6 +355,7 @@ void core_follow_completed(struct core_backend *b, struct core_expect *e, struct
     switch ((enum core_follow)e->follow) {
     case CORE_FOLLOW_NOTHING:
     case CORE_FOLLOW_ASKED:
+    case CORE_FOLLOW_LEFT:
         return;
     case CORE_FOLLOW_RESTORED:
         s->settings_off = false;

@@ -17,6 +17,7 @@ enum core_follow {
     CORE_FOLLOW_CHANGES,  /* as e->changes says, statement by statement */
     CORE_FOLLOW_UNREAD,   /* nobody read the text: the answer's tag has to do */
     CORE_FOLLOW_ASKED,    /* a question of ours: core_unpin.c */
+    CORE_FOLLOW_LEFT,     /* ... : core_left.c */
     CORE_FOLLOW_RESTORED, /* what the client brought along is there again: core_splice.c */
 };
 /* A statement is about to be sent. *ret_changes is NULL or to be given to its expected reply. */
@@ -45,6 +46,9 @@ static inline bool core_follow_pending(const struct core_session *s)
 {
     return s->settings_before != NULL || s->savepoints != NULL || s->local_salted;
 }
+/* The server has these, which are not what was believed. Takes the reference. No transaction is
+ * open. */
+void core_follow_adopt(struct core_session *s, struct core_settings *next);
 /* What the names of statements that are parsed now are mixed with. False: with nothing. */
 bool core_follow_salt(const struct core_session *s, uint8_t ret[CORE_DIGEST_SIZE]);
 

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 
 #include "core_internal.h"
+#include "core_pin.h"
 #include "core_stmt.h"
 
 /* Whole messages were sent and no COPY runs: the server will come to its ReadyForQuery by itself.
@@ -103,8 +104,8 @@ struct core_actions *core_client_gone(struct core_session *s, uint64_t now_ns)
     if (s->dirty_block) /* it may be committed by now */
         core_write_raise(s->group->database->global_write_ns, now_ns);
     core_block_give(b->worker, &b->preflight_error);
-    if ((s->pins & (ROUTER_PIN_LOAD | ROUTER_PIN_BACKUP)) != 0)
-        b->broken = true; /* DISCARD ALL leaves a library and a backup where they are */
+    if ((s->pins & CORE_PINS_CLOSING) != 0)
+        b->broken = true;
     if (b->linked || !may_drain(s)) {
         a->cancel_backend = core_expect_count(b) > 0 && !b->fatal_seen;
         while (core_expect_count(b) > 0)

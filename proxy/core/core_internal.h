@@ -252,6 +252,9 @@ static inline bool core_ahead_waits(const struct core_session *s)
 }
 /* Sends it: settings, then a deferred BEGIN and what its block has left for itself. */
 void core_ahead_emit(struct core_session *s, struct core_actions *a);
+/* An error came to what is at the head of what is expected. True: it was a reset, and the session
+ * has left that backend for another one. */
+bool core_ahead_reset_failed(struct core_backend *b, uint64_t now_ns, struct core_actions *a);
 /* The server has made the settings. */
 void core_ahead_done(struct core_session *s);
 /* One of these, at the head of what is expected, was answered with this error. Writes what the
@@ -413,6 +416,10 @@ bool core_is_bound(const struct core_session *s);
 bool core_at_rest(const struct core_session *s);
 bool core_may_release(const struct core_session *s);
 void core_release(struct core_session *s, struct core_actions *a);
+/* Has nothing of what is in flight begun to run, and is all of it here? Then it can be taken back
+ * in front of what came since. */
+bool core_unbegun_whole(const struct core_session *s);
+void core_unbegun_take(struct core_session *s);
 /* Takes back what is in flight and asks for another node. False: it may not be sent again. */
 bool core_replay(struct core_session *s, uint8_t avoid_node, enum router_reason reason,
                  uint64_t now_ns, struct core_actions *a);

@@ -8,6 +8,7 @@
 #include "core_begin.h"
 #include "core_follow.h"
 #include "core_internal.h"
+#include "core_left.h"
 #include "core_pin.h"
 #include "core_settings.h"
 #include "core_shape.h"
@@ -25,7 +26,7 @@ bool core_worker_init(struct core_worker *w, const struct core_limits *limits,
     w->stmts = core_stmts_create();
     w->actions.server.scratch = malloc(CORE_SCRATCH_SIZE);
     w->actions.client.scratch = malloc(CORE_SCRATCH_SIZE);
-    return core_settings_init(w) && w->cache != NULL && w->stmts != NULL &&
+    return core_settings_init(w) && core_lefts_init(w) && w->cache != NULL && w->stmts != NULL &&
            w->actions.server.scratch != NULL && w->actions.client.scratch != NULL;
 }
 
@@ -40,6 +41,7 @@ void core_worker_deinit(struct core_worker *w)
     router_cache_destroy(w->cache);
     core_stmts_destroy(w->stmts);
     core_settings_deinit(w);
+    core_lefts_deinit(w);
     free(w->actions.server.scratch);
     free(w->actions.client.scratch);
 }
@@ -116,6 +118,8 @@ void core_detach(struct core_session *s)
     core_deallocate_detach(s);
     core_lend_detach(s);
     core_shape_forget(s);
+    if (s->left_unknown)
+        core_left_forget(s);
     b->last_session_id = s->id;
     b->session = NULL;
     s->backend = NULL;

@@ -20,6 +20,8 @@ static bool is_read_only(const struct core_session *s)
 uint16_t core_pins_of(const struct core_session *s, const struct router_class *class)
 {
     uint16_t pins = class->pins;
+    if (pins == 0 && !class->moves_sequence && !class->changes && !class->opaque)
+        return 0; /* most */
     if (s->group->database->keeps_sequences && class->moves_sequence &&
         class->verdict != ROUTER_VERDICT_READ && !is_read_only(s))
         pins |= ROUTER_PIN_SEQUENCE;
@@ -27,6 +29,8 @@ uint16_t core_pins_of(const struct core_session *s, const struct router_class *c
     const bool unsafe =
         class->changes && class->verdict == ROUTER_VERDICT_SESSION && core_is_misread(s);
     const bool discards = class->alone && class->unpins;
+    if (class->opaque && s->group->database->isolates)
+        pins |= ROUTER_PIN_OPAQUE;
     return unsafe && !discards ? pins | ROUTER_PIN_SET : pins;
 }
 
@@ -43,11 +47,18 @@ static bool count_one(struct core_group *g)
 void core_pin_ask(struct core_session *s)
 {
     s->pin_denied = false;
-    if (s->pin != ROUTER_REASON_NONE || (core_pins_of(s, &s->class) == 0 && !s->class.acts))
+    if (s->pin != ROUTER_REASON_NONE)
         return;
+    const uint16_t pins = core_pins_of(s, &s->class);
+    if (pins == 0 && !s->class.acts)
+        return;
+    if (s->class.verdict == ROUTER_VERDICT_READ && pins != 0) {
+        s->class.verdict = ROUTER_VERDICT_WRITE;
+        s->class.reason = ROUTER_REASON_OPAQUE_FUNCTION;
+    }
     /* a session cannot stay on a replica: no write could follow */
     const bool on_replica = s->backend != NULL && s->backend->is_replica && core_is_bound(s);
-    if (core_pins_of(s, &s->class) == 0 && !on_replica)
+    if (pins == 0 && !on_replica)
         return; /* it acts, on the primary */
     if (s->group->database->pool_mode == CORE_POOL_SESSION)
         return; /* it keeps its backend anyway: pool_size is the limit */
@@ -96,6 +107,14 @@ void core_pin_force(struct core_session *s, uint16_t pins)
     s->pins_new |= (uint16_t)(pins & ~s->pins);
     s->pins |= pins;
     s->pin = (uint8_t)router_pin_reason(s->pins);
+}
+
+bool core_pin_found(struct core_session *s, uint16_t pins)
+{
+    s->pin_counted = s->pin_counted || count_one(s->group);
+    if (s->pin_counted)
+        core_pin_force(s, pins);
+    return s->pin_counted;
 }
 
 void core_pin_take(struct core_session *s, const struct router_class *class)

@@ -8,6 +8,12 @@
 
 #include "core_state.h"
 
+/* What no reset takes back: a library, a backup, the seed of random(), and what nobody can tell.
+ * The connection ends with the session. */
+enum {
+    CORE_PINS_CLOSING = ROUTER_PIN_LOAD | ROUTER_PIN_BACKUP | ROUTER_PIN_SEED | ROUTER_PIN_OPAQUE
+};
+
 /* Why it would pin the session: enum router_pin bits. */
 uint16_t core_pins_of(const struct core_session *s, const struct router_class *class);
 /* Before a batch is sent: would it pin the session, and is there a pin left? */
@@ -28,6 +34,8 @@ bool core_pin_late(struct core_session *s, const struct router_class *class,
                    struct core_actions *a);
 /* Without asking: what the server has answered cannot be followed. */
 void core_pin_force(struct core_session *s, uint16_t pins);
+/* The server has said that this is there. False: no pin is left for it. */
+bool core_pin_found(struct core_session *s, uint16_t pins);
 /* Some of what pins is gone. */
 void core_pin_release(struct core_session *s, uint16_t pins);
 void core_pin_drop(struct core_session *s);

@@ -55,6 +55,8 @@ void core_group_deinit(struct core_worker *w, struct core_group *group)
         destroy(w, p);
     }
     group->profiles = NULL;
+    free(group->custom);
+    group->custom = NULL;
 }
 
 /* The value of a parameter in a run of ParameterStatus messages; the last one wins. */

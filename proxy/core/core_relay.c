@@ -7,8 +7,10 @@
  * was no read" (learn, replay on the primary); a dying node's FATAL (replay elsewhere if nothing
  * that counts was forwarded).
  */
+#include "core_catalog.h"
 #include "core_follow.h"
 #include "core_internal.h"
+#include "core_left.h"
 #include "core_pin.h"
 #include "core_settings.h"
 #include "core_shape.h"
@@ -155,6 +157,8 @@ static enum core_verdict on_plain(struct core_backend *b, uint8_t type, struct p
     case 'D':
         if (e->follow == CORE_FOLLOW_ASKED && b->session != NULL)
             core_unpin_row(b->session, body);
+        if (e->follow == CORE_FOLLOW_LEFT && b->session != NULL)
+            core_left_row(b->session, body);
         if (core_splice_covers(e))
             return CORE_VERDICT_SWALLOW;
         return query || execute ? answer(b, type, false) : CORE_VERDICT_BAD;
@@ -178,12 +182,16 @@ static enum core_verdict on_ready(struct core_backend *b, struct proto_span body
         proto_ready_read(body, &status) != PROTO_OK)
         return CORE_VERDICT_BAD;
     b->status = status;
+    if (b->suspect != NULL && status == 'I')
+        core_catalog_over(b);
     const bool ours = e->action == CORE_SWALLOW;
     struct core_session *s = b->session;
     if (!ours && s != NULL)
         core_relay_ready(b, now_ns, a);
     else if (s != NULL && e->follow == CORE_FOLLOW_ASKED)
         core_unpin_ready(s);
+    else if (s != NULL && e->follow == CORE_FOLLOW_LEFT)
+        core_left_ready(s, now_ns, a);
     else if (s == NULL)
         core_write_raise(b->unfinished_write, now_ns);
     enum core_verdict v = answer(b, 'Z', true);
@@ -314,7 +322,7 @@ static bool is_followed(struct core_backend *b)
 static bool is_asked(struct core_backend *b)
 {
     const struct core_expect *e = core_expect_head(b);
-    return e != NULL && e->follow == CORE_FOLLOW_ASKED;
+    return e != NULL && (e->follow == CORE_FOLLOW_ASKED || e->follow == CORE_FOLLOW_LEFT);
 }
 
 /* The rest of a message that is longer than what came at once. */
@@ -419,7 +427,7 @@ static size_t relay(struct core_backend *b, struct proto_span in, uint64_t now_n
         assert(b->session == served);
         const bool forward = v == CORE_VERDICT_FORWARD && b->session->phase != CORE_DOOMED;
         size_t taken = here;
-        if (h.type == 'D' && here == size)
+        if (forward && h.type == 'D' && here == size) /* others are read one by one */
             taken += more_rows(core_span_skip(rest, size));
         if (forward)
             core_sink_append(&a->client, (struct proto_span){.base = rest.base, .size = taken});
@@ -478,6 +486,7 @@ struct core_actions *core_server_lost(struct core_backend *b, uint64_t now_ns)
     struct core_actions *a = core_actions_begin(b->worker);
     struct core_session *s = b->session;
     const bool running = core_expect_count(b) > 0;
+    core_catalog_over(b);
     a->backend = b;
     a->has_outcome = !b->broken;
     a->outcome = breaker_judge(running ? BREAKER_EVENT_LOST_RUNNING : BREAKER_EVENT_LOST_IDLE, NULL,

@@ -224,6 +224,8 @@ static enum core_verdict take_error(struct core_backend *b, const struct proto_e
     const bool idle = (core_expect_count(b) == 0 && !core_is_bound(s)) || core_may_defer(s);
     if (fatal && (s->preflight || idle))
         return CORE_VERDICT_SWALLOW; /* nothing of the client's is there: another will do */
+    if (core_ahead_reset_failed(b, now_ns, a))
+        return CORE_VERDICT_STOP;
     if (s->preflight) {
         preflight_failed(s, error, a);
         return CORE_VERDICT_SWALLOW;
@@ -231,7 +233,7 @@ static enum core_verdict take_error(struct core_backend *b, const struct proto_e
     struct core_expect *e = core_expect_head(b);
     if (fatal || e == NULL)
         return e == NULL && !fatal ? CORE_VERDICT_BAD : CORE_VERDICT_FORWARD;
-    if (e->follow == CORE_FOLLOW_ASKED)
+    if (e->follow == CORE_FOLLOW_ASKED || e->follow == CORE_FOLLOW_LEFT)
         return CORE_VERDICT_SWALLOW; /* nothing was learned: what pins stays */
     if (e->ahead != CORE_AHEAD_NONE) {
         if (core_ahead_failed(b, error, sqlstate, now_ns, a))

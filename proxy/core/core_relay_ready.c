@@ -6,6 +6,7 @@
 #include "core_begin.h"
 #include "core_follow.h"
 #include "core_internal.h"
+#include "core_left.h"
 #include "core_pin.h"
 #include "core_stmt.h"
 
@@ -76,10 +77,11 @@ void core_relay_ready(struct core_backend *b, uint64_t now_ns, struct core_actio
         core_pin_ready(s, in_block);
     if (s->unpins && s->syncs == 0 && !s->error_seen) {
         /* a library stays in the process: nobody else shall have it; a backup goes on */
-        b->broken = b->broken || (s->pins & ROUTER_PIN_LOAD) != 0;
+        b->broken = b->broken || (s->pins & CORE_PINS_CLOSING) != 0;
         core_pin_release(s, (uint16_t) ~(ROUTER_PIN_POOL | ROUTER_PIN_BACKUP));
         s->seed_set = s->unpins = false;
         b->tainted = false;
+        core_left_forget(s);
         b->unnamed_id = s->unnamed_id = 0;
         core_block_give(s->worker, &s->unnamed);
     }

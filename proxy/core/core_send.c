@@ -8,6 +8,7 @@
 #include "core_catalog.h"
 #include "core_follow.h"
 #include "core_internal.h"
+#include "core_left.h"
 #include "core_pin.h"
 #include "core_settings.h"
 #include "core_stmt.h"
@@ -92,6 +93,7 @@ static void start_flight(struct core_session *s, uint64_t now_ns)
     assert(s->kept == NULL);
     s->flight_failed = s->unproven = s->outside = s->error_seen = false;
     s->replayable = true;
+    s->cancel_asked = false;
     s->sent_ns = now_ns;
     s->forwarded = s->named_answered = s->told_again = 0;
     s->told_count = s->replay_swallow > 0 ? s->told_count : 0;
@@ -129,6 +131,10 @@ void core_start_batch(struct core_session *s, uint64_t now_ns)
     if (s->group->database->pool_mode == CORE_POOL_SESSION && s->pin == ROUTER_REASON_NONE)
         core_pin_force(s, ROUTER_PIN_POOL);
     b->tainted = b->tainted || core_taints(s) || s->refused || misread;
+    if (class->taints || s->refused || misread)
+        core_left_note(s);
+    if (s->group->catalog != NULL)
+        core_catalog_note(s);
     s->seed_set = s->seed_set || class->changes_seed;
     s->drops_statements = s->drops_statements || class->forgets_statements;
     s->unpins = class->unpins;
@@ -169,10 +175,10 @@ void core_start_batch(struct core_session *s, uint64_t now_ns)
 
 void core_keep(struct core_session *s, struct proto_span bytes)
 {
-    if (!s->replayable)
+    if (!s->replayable && !s->unbegun)
         return;
     if (core_block_span(s->kept).size + bytes.size > s->worker->limits.retry_keep) {
-        s->replayable = false;
+        s->replayable = s->unbegun = false;
         core_block_give(s->worker, &s->kept);
         return;
     }
@@ -225,9 +231,10 @@ static bool send_settings(struct core_session *s, struct core_actions *a)
     uint32_t queries = 0;
     if (foreign) {
         proto_write_query(&w, core_span(core_discard_all));
-        queries++;
+        core_expect_push(b, CORE_EXPECT_QUERY, CORE_SWALLOW)->ahead = CORE_AHEAD_RESET;
         core_lru_clear(b);
         b->tainted = false;
+        s->worker->counters.resets++;
     }
     queries += core_settings_write(s->settings, foreign || b->settings_hash == 0, learns, &w);
     for (uint32_t i = 0; i < queries; i++)
@@ -236,7 +243,7 @@ static bool send_settings(struct core_session *s, struct core_actions *a)
     b->unnamed_id = 0;
     b->settings_hash = CORE_SETTINGS_UNKNOWN;
     s->settings_off = false;
-    s->preflight = queries > 0;
+    s->preflight = foreign || queries > 0;
     s->worker->counters.preflights++;
     return s->preflight;
 }

@@ -10,6 +10,7 @@
 
 #include "core_begin.h"
 #include "core_internal.h"
+#include "core_left.h"
 #include "core_pin.h"
 
 /* ---- backends come and go ---- */
@@ -136,7 +137,7 @@ bool core_at_rest(const struct core_session *s)
 
 bool core_may_release(const struct core_session *s)
 {
-    return s->pin == ROUTER_REASON_NONE && core_at_rest(s);
+    return s->pin == ROUTER_REASON_NONE && !s->left_unknown && core_at_rest(s);
 }
 
 void core_release(struct core_session *s, struct core_actions *a)
@@ -166,7 +167,8 @@ struct core_actions *core_client_drained(struct core_session *s, uint64_t now_ns
     }
     if (core_may_release(s))
         core_release(s, a);
-    else if (core_expect_count(b) > 0 || (s->pins_doubtful && core_unpin_ask(s, a)))
+    else if (core_expect_count(b) > 0 || (s->pins_doubtful && core_unpin_ask(s, a)) ||
+             (s->left_unknown && core_left_ask(s, a)))
         return a;
     if (s->hold != NULL && s->phase == CORE_QUERY)
         core_pump(s, (struct proto_span){0}, now_ns, a);

@@ -79,6 +79,7 @@ enum core_expect_kind {
  * skips the client's message too. */
 enum core_ahead {
     CORE_AHEAD_NONE,
+    CORE_AHEAD_RESET,         /* takes back what another session may have left */
     CORE_AHEAD_SETTING,       /* makes a setting of the client's, or resets another's */
     CORE_AHEAD_SETTINGS_DONE, /* ... and commits them all */
     CORE_AHEAD_BEGIN, /* the client's own, which was deferred, and what its block has said */
@@ -153,6 +154,7 @@ struct core_group {
     struct core_database *database;
     struct core_catalog *catalog; /* NULL: names are what their text shows */
     uint64_t names_key;           /* unlike any other group's of this worker */
+    struct core_custom *custom;   /* custom settings that its texts have named; core_left.c */
     const char *user;
     struct core_profile *profiles;
     uint64_t *pins_used; /* over all workers, changed by fetch-and-add; NULL: no limit */
@@ -238,6 +240,7 @@ struct core_session {
     struct core_settings *settings_before; /* ... when the transaction that changed them began */
     struct core_block *savepoints;         /* ... and at each savepoint; core_follow.c */
     struct core_bound *bound;              /* what portals will change: core_bound.c */
+    struct core_block *left_rows;          /* what the server says is left: core_left.c */
     struct core_block *lent; /* names of statements that SQL was lent, each with NUL: core_lend.c */
     char *bound_deallocate;  /* the statement that a bound DEALLOCATE will drop, or NULL */
     uint64_t planned[4];     /* `replan`: core_shape_id() of what was parsed anew, once each */
@@ -327,11 +330,16 @@ struct core_session {
     bool sequence_denied; /* it asks for a currval that may be another session's: 55000 */
     bool lent_before;     /* ... by an earlier batch */
     bool pins_doubtful;   /* some of `pins` may be gone: the server is to be asked */
-    bool bad_message;     /* a long batch turned out to be no protocol half-way */
-    bool odd;             /* the batch being sent has messages that will fail for their form */
-    bool asks_portal;     /* ... may ask for an unnamed portal that it has not bound */
-    bool begin_bound;     /* of a deferred BEGIN: its unnamed portal is the client's own */
-    bool barrier;         /* nothing more to this backend until all replies are in */
+    bool left_unknown; /* something unproven ran there: what it left is to be asked: core_left.c */
+    bool unbegun;      /* a reset flies in front of the batch: `kept` holds it until that is done */
+    bool cancel_asked; /* its server was asked to cancel what is in flight */
+    uint8_t resets_failed; /* in front of the batch at the front */
+    uint8_t left_count;    /* texts in `left`; more than it holds: not to be remembered */
+    bool bad_message;      /* a long batch turned out to be no protocol half-way */
+    bool odd;              /* the batch being sent has messages that will fail for their form */
+    bool asks_portal;      /* ... may ask for an unnamed portal that it has not bound */
+    bool begin_bound;      /* of a deferred BEGIN: its unnamed portal is the client's own */
+    bool barrier;          /* nothing more to this backend until all replies are in */
     bool replayable; /* kept holds all that is in flight, and nothing that counts was forwarded */
     bool rows_forwarded;  /* ... of the oldest batch in flight: it may not be sent again */
     bool names_in_flight; /* a named Parse or Close is: a batch that names statements has to wait */
@@ -369,6 +377,7 @@ struct core_session {
     struct router_hash portal_hash;
     struct router_hash query_hash;              /* of the Query at the front of `hold` */
     struct router_hash hashes[CORE_HASHES_MAX]; /* of the batch in flight */
+    struct router_hash left[CORE_HASHES_MAX];   /* of what left_unknown is about */
     uint32_t batch_size;                        /* of the batch that waits at the front of `hold` */
     uint32_t batch_left;           /* bytes of the batch being sent that are not sent yet */
     struct router_class class;     /* of the batch at the front of `hold`, or in flight */
@@ -417,6 +426,8 @@ struct core_backend {
     bool fatal_seen;                    /* sent a FATAL: its end is near */
     bool trial;                         /* holds a trial permit */
     uint32_t cancels;                   /* cancel requests in flight against it */
+    struct core_catalog *suspect;       /* what runs may change it; told when that is over */
+    bool changing;                      /* ... and its text shows it */
     uint64_t *unfinished_write;         /* draining: of level global, where its end is noted */
     uint32_t unnamed_kept;              /* unnamed_was that are not NULL, of all that is expected */
 };
@@ -437,6 +448,10 @@ struct core_counters {
     uint64_t blocks_moved;     /* from a replica to the primary, at their first write */
     uint64_t shapes_asked;     /* questions to a server, what a statement looks like there */
     uint64_t pins_asked;       /* questions to a server, whether a pin is still needed */
+    uint64_t lefts_asked;      /* ... what something unproven has left */
+    uint64_t lefts_found;      /* ... and it had left something */
+    uint64_t resets;           /* of a connection, before another session's batch */
+    uint64_t resets_failed;    /* ... in vain: the connection is closed */
     uint64_t settings_refused; /* by a replica: the primary took over */
     uint64_t errors_made, pins[ROUTER_REASON_COUNT];
     uint64_t server_errors[CORE_ERROR_CLASSES];
@@ -447,6 +462,7 @@ struct core_worker {
     struct router_cache *cache;
     struct core_stmts *stmts;
     struct core_settings_table *settings;
+    struct core_lefts *lefts; /* texts that leave nothing: core_left.c */
     struct router_load loads[ROUTER_NODES_MAX];
     uint64_t loads_seen_ns[ROUTER_NODES_MAX];
     uint32_t trial_ok;

@@ -184,6 +184,67 @@ static void what_another_left_tainted_is_discarded_in_the_same_flight(void **sta
     assert_false(b->tainted);
 }
 
+/* Its former session has seen to it, by a timeout perhaps: none of that is the client's affair. */
+static void a_reset_that_fails_costs_the_connection_and_nothing_else(void **state)
+{
+    struct story *st = *state;
+    struct core_backend *b = st->backends[0];
+    b->tainted = true;
+    b->last_session_id = st->session.id + 1;
+    const uint64_t written = st->session.last_write_ns;
+    story_client(st, "Q(BEGIN) Q(INSERT INTO t VALUES (1))");
+    st->log_size = 0;
+    story_server(st, 0, "1 2 E(57014)");
+    char line[512];
+    (void)snprintf(line, sizeof(line), "close primary\nprimary: %s P(|BEGIN) B() E %s\n",
+                   set_commit, "Q(INSERT INTO t VALUES (1))");
+    story_expect(st, line);
+    assert_int_equal(st->session.last_write_before_ns, written);
+    story_server(st, 0, "1 2 C(SET) 1 2 C(BEGIN) 1 2 C(COMMIT) 1 2 C(BEGIN) C(INSERT 0 1) Z(T)");
+    story_expect(st, "client: C(INSERT 0 1) Z(T)\n");
+}
+
+static void an_awaited_reset_that_fails_costs_the_connection_and_nothing_else(void **state)
+{
+    struct story *st = *state;
+    struct core_backend *b = st->backends[0];
+    b->tainted = true;
+    b->last_session_id = st->session.id + 1;
+    story_client(st, "Q(SET work_mem = '2MB')"); /* its answer is followed: nothing comes between */
+    st->log_size = 0;
+    story_server(st, 0, "E(57014) Z(I)");
+    story_expect(st, "close primary\nprimary: Q(set work_mem = '1MB';)\n");
+    story_server(st, 0, "C(SET) Z(I)");
+    story_expect(st, "primary: Q(SET work_mem = '2MB')\n");
+}
+
+static void a_cancel_that_hits_a_reset_is_the_statements(void **state)
+{
+    struct story *st = *state;
+    st->backends[0]->tainted = true;
+    st->backends[0]->last_session_id = st->session.id + 1;
+    story_client(st, "Q(INSERT INTO t VALUES (1))");
+    assert_int_equal(core_cancel(&st->session), CORE_CANCEL_SERVER);
+    st->log_size = 0;
+    story_server(st, 0, "1 2 E(57014)");
+    story_server(st, 0, "Z(I)");
+    story_expect(st, "primary: S\nclient: E(57014)\nclient: Z(I)\nclose primary\n");
+}
+
+static void no_batch_meets_more_than_three_resets_that_fail(void **state)
+{
+    struct story *st = *state;
+    st->backends[0]->tainted = true;
+    st->backends[0]->last_session_id = st->session.id + 1;
+    st->session.resets_failed = 3;
+    story_client(st, "Q(INSERT INTO t VALUES (1))");
+    st->log_size = 0;
+    story_server(st, 0, "1 2 E(53100)");
+    story_server(st, 0, "Z(I)");
+    story_expect(st, "primary: S\nclient: E(53100)\nclient: Z(I)\nclose primary\n");
+    assert_int_equal(st->session.resets_failed, 0);
+}
+
 static void a_role_that_may_be_set_is_reset_too(void **state)
 {
     struct story *st = *state;
@@ -202,7 +263,7 @@ static void a_server_may_forget_its_sqlstate(void **state)
     struct story *st = *state;
     story_client(st, "Q(INSERT INTO t VALUES (1))");
     st->log_size = 0;
-    story_server(st, 0, "E()");
+    story_server(st, 0, "1 2 C(RESET) E()");
     story_expect(st, "primary: S\nclient: E(XX000)\n");
     story_server(st, 0, "Z(I)");
 }
@@ -223,6 +284,10 @@ int main(void)
         AHEAD(a_cancel_that_hits_a_setting_is_the_statements),
         AHEAD(those_that_a_replica_refuses_are_the_primarys_and_asked_for_first_then),
         AHEAD(what_another_left_tainted_is_discarded_in_the_same_flight),
+        AHEAD(a_reset_that_fails_costs_the_connection_and_nothing_else),
+        AHEAD(an_awaited_reset_that_fails_costs_the_connection_and_nothing_else),
+        AHEAD(a_cancel_that_hits_a_reset_is_the_statements),
+        AHEAD(no_batch_meets_more_than_three_resets_that_fail),
         AHEAD(a_role_that_may_be_set_is_reset_too),
         AHEAD(a_server_may_forget_its_sqlstate),
     };

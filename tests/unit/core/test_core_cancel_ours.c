@@ -274,6 +274,7 @@ static void a_batch_of_such_a_block_is_skipped_to_its_sync(void **state)
 {
     struct story *st = *state;
     story_client(st, "Q(BEGIN) P(a|INSERT INTO t VALUES ($1)) D(Sa) H");
+    assert_int_equal(core_cancel(&st->session), CORE_CANCEL_SERVER);
     st->log_size = 0;
     story_server(st, 0, "1 2 E(57014)");
     story_expect(st, "client: E(57014)\nclose primary\n");
