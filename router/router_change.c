@@ -5,12 +5,12 @@
  */
 #include "router_change.h"
 
-#include <pg_query.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "router_classify.h"
 #include "router_lexer.h"
+#include "router_parse.h"
 
 enum { NAME_SIZE_MAX = 256, MODES_MAX = 8 };
 
@@ -452,25 +452,12 @@ static bool add_all(struct router_changes *c, const struct router_tree *tree, co
 
 struct router_changes *router_changes_read(const char *text, size_t size)
 {
-    struct router_tree tree;
-    if (size > ROUTER_TEXT_SIZE_MAX)
+    struct router_parse parsed;
+    if (!router_parse_open(&parsed, text, size, NULL))
         return NULL;
     struct router_changes *c = calloc(1, sizeof(*c));
-    char *copy = malloc(size + 1);
-    bool good = c != NULL && copy != NULL && put_end(c);
-    if (good) {
-        memcpy(copy, text, size);
-        copy[size] = '\0';
-        PgQueryParseResult parsed = pg_query_parse(copy);
-        good = parsed.error == NULL && parsed.parse_tree != NULL &&
-               router_tree_init(&tree, parsed.parse_tree, strlen(parsed.parse_tree));
-        if (good) {
-            good = add_all(c, &tree, copy, size);
-            router_tree_deinit(&tree);
-        }
-        pg_query_free_parse_result(parsed);
-    }
-    free(copy);
+    const bool good = c != NULL && put_end(c) && add_all(c, &parsed.tree, parsed.text, size);
+    router_parse_close(&parsed);
     if (good)
         return c;
     router_changes_free(c);

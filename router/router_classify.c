@@ -6,13 +6,12 @@
 #include "router_classify.h"
 
 #include <assert.h>
-#include <pg_query.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "router_lexer.h"
+#include "router_parse.h"
 #include "router_statement.h"
-#include "router_survey.h"
-#include "router_tree.h"
 
 /* A write without a look inside: nothing that may be in it may be forgotten. */
 static struct router_class blind_write(enum router_reason reason)
@@ -165,24 +164,32 @@ static struct router_class classify_tree(const struct router_tree *tree,
     return ret;
 }
 
-static struct router_class parse(const char *text, size_t size, const struct router_context *names,
-                                 struct router_detail *detail)
+static struct router_class parse(const char *text, size_t size, const struct router_survey *survey,
+                                 const struct router_context *names, struct router_detail *detail)
 {
-    char *copy = malloc(size + 1);
-    if (copy == NULL)
+    struct router_parse parsed;
+    if (!router_parse_open(&parsed, text, size, survey))
         return blind_write(ROUTER_REASON_PARSE_ERROR);
-    memcpy(copy, text, size);
-    copy[size] = '\0';
-    struct router_class ret = blind_write(ROUTER_REASON_PARSE_ERROR);
-    PgQueryParseResult parsed = pg_query_parse(copy);
-    struct router_tree tree;
-    if (parsed.error == NULL && parsed.parse_tree != NULL &&
-        router_tree_init(&tree, parsed.parse_tree, strlen(parsed.parse_tree))) {
-        ret = classify_tree(&tree, names, detail);
-        router_tree_deinit(&tree);
+    const struct router_class ret = classify_tree(&parsed.tree, names, detail);
+    router_parse_close(&parsed);
+    return ret;
+}
+
+/* Too much for the parser as it is: with its lists of literals cut, perhaps not. */
+static struct router_class parse_cut(const char *text, size_t size,
+                                     const struct router_context *names,
+                                     struct router_detail *detail)
+{
+    struct router_class ret = blind_write(ROUTER_REASON_TOO_LONG);
+    struct router_survey survey;
+    char *cut = malloc(size);
+    const size_t cut_size = cut != NULL ? router_lexer_cut_lists(text, size, cut) : 0;
+    if (cut_size > 0) {
+        router_survey(cut, cut_size, &survey);
+        if (!survey.broken && !router_survey_too_long(&survey))
+            ret = parse(cut, cut_size, &survey, names, detail);
     }
-    pg_query_free_parse_result(parsed);
-    free(copy);
+    free(cut);
     return ret;
 }
 
@@ -210,6 +217,7 @@ void router_classify(const char *text, size_t size, const struct router_context 
     assert(text != NULL || size == 0);
     assert(ret != NULL);
     static const struct router_context text_only = {.facts = NULL};
+    const struct router_context *names = context != NULL ? context : &text_only;
     struct router_detail unwanted;
     struct router_detail *detail = ret_detail != NULL ? ret_detail : &unwanted;
     *detail = (struct router_detail){0};
@@ -226,10 +234,12 @@ void router_classify(const char *text, size_t size, const struct router_context 
                                      .reason = ROUTER_REASON_SWITCHGEAR,
                                      .local = ROUTER_LOCAL_EXPLAIN_ROUTE,
                                      .alone = true};
+    } else if (survey.work > ROUTER_WORK_MAX) {
+        *ret = parse_cut(text, size, names, detail);
     } else if (survey.depth > ROUTER_DEPTH_MAX) {
         *ret = blind_write(ROUTER_REASON_TOO_LONG);
     } else {
-        *ret = parse(text, size, context != NULL ? context : &text_only, detail);
+        *ret = parse(text, size, &survey, names, detail);
     }
     ret->cacheable = ret->cacheable && !survey.uescape;
     detail->hint = survey.hint;

@@ -134,9 +134,18 @@ struct router_detail {
     struct router_hint hint;             /* what the text's comments ask for */
 };
 
-/* A longer text, or one that nests deeper, is a write (reason too_long) without being parsed: a
- * kilobyte takes up to 0.3 ms, in which the worker serves nobody else. */
-enum { ROUTER_TEXT_SIZE_MAX = 256 * 1024, ROUTER_DEPTH_MAX = 2000 };
+/*
+ * A longer text, one that nests deeper, or one that would take the parser more than so many
+ * instructions (estimated from its tokens: router_survey.h) is a write, reason too_long, without
+ * being parsed: a worker serves nobody else meanwhile. So many are about 6 ms where a core does
+ * 2,500 in a microsecond. Whoever reads a text a second time does so in a quarter of them.
+ */
+enum {
+    ROUTER_TEXT_SIZE_MAX = 256 * 1024,
+    ROUTER_DEPTH_MAX = 2000,
+    ROUTER_WORK_MAX = 16 * 1000 * 1000,
+    ROUTER_WORK_AGAIN_MAX = ROUTER_WORK_MAX / 4
+};
 
 /*
  * Classifies one query string (a simple Query's or a Parse's, possibly several statements). `text`

@@ -42,12 +42,16 @@ struct router_lexer {
     const char *text;
     size_t size;
     size_t pos;
+    size_t signs_end; /* up to there + and - are operators of their own */
 };
 
 static inline struct router_lexer router_lexer_make(const char *text, size_t size)
 {
-    return (struct router_lexer){.text = text, .size = size, .pos = 0};
+    return (struct router_lexer){.text = text, .size = size};
 }
+
+/* May an operator have this character? */
+bool router_lexer_is_operator(char c);
 
 /* The next token, blanks skipped, comments returned; at the end ROUTER_TOKEN_END, ever again. */
 struct router_token router_lexer_next(struct router_lexer *lexer);
@@ -62,9 +66,18 @@ struct router_scan {
     uint32_t tokens;      /* without comments */
 };
 
+/* The second counts those of lists of literals too: there are 65,535 parameters at most. */
+enum { ROUTER_SCAN_TOKENS_MAX = 16384, ROUTER_SCAN_LISTS_MAX = 2 * 65536 + ROUTER_SCAN_TOKENS_MAX };
+
 /* Hashes the tokens of a text: words folded to lower case, literals as a placeholder, a list of
- * literals (1, 2, 3) or ('a', 'b') as one, comments left out. */
+ * literals (1, 2, 3) or ('a', 'b') as one, comments left out. A text with an error, or with more
+ * tokens and comments than ROUTER_SCAN_TOKENS_MAX, is not read to its end, and not `whole`. */
 void router_lexer_scan(const char *text, size_t size, const uint8_t key[ROUTER_KEY_SIZE],
                        struct router_scan *ret);
+
+/* Copies a text, each list of literals cut to its first: as far as the hash tells they are the
+ * same, so they have the same class. `ret` has room for `size` bytes. Returns the size of the copy;
+ * 0: its literals matter, or it has a hint, an error or too many tokens in it. */
+size_t router_lexer_cut_lists(const char *text, size_t size, char *ret);
 
 #endif

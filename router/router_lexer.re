@@ -81,27 +81,48 @@ enum string_form {
     FORM_BITS,    /* B'...' and X'...': a doubled quote is two strings */
 };
 
+/* From pos to the next quote; a NUL before it, or none at all: false. */
+static bool next_quote(const char *text, size_t size, char quote, size_t *pos)
+{
+    size_t at = *pos;
+    while (at < size && text[at] != quote && text[at] != '\0')
+        at++;
+    *pos = at;
+    return at < size && text[at] == quote;
+}
+
+/* The position of the quote that ends a string with escapes, or is doubled; false: none. */
+static bool next_quote_escaped(const char *text, size_t size, size_t *pos)
+{
+    size_t at = *pos;
+    for (; at < size && text[at] != '\0'; at++) {
+        if (text[at] == '\'') {
+            *pos = at;
+            return true;
+        }
+        if (text[at] != '\\')
+            continue;
+        at++;
+        if (at == size || !unicode_escape_ok(text, size, at) || text[at] == '\0')
+            return false;
+    }
+    return false;
+}
+
 /* The position behind the closing quote of a string whose content begins at pos; 0: none. */
 static size_t string_end(const char *text, size_t size, size_t pos, enum string_form form)
 {
-    while (pos < size) {
-        const char c = text[pos++];
-        if (c == '\0')
-            return 0;
-        if (c == '\\' && form == FORM_ESCAPES) {
-            if (pos == size || !unicode_escape_ok(text, size, pos) || text[pos] == '\0')
-                return 0;
+    while (pos < size && (form == FORM_ESCAPES ? next_quote_escaped(text, size, &pos)
+                                               : next_quote(text, size, '\'', &pos))) {
+        pos++;
+        if (form != FORM_BITS && pos < size && text[pos] == '\'') {
             pos++;
-        } else if (c == '\'') {
-            if (form != FORM_BITS && pos < size && text[pos] == '\'') {
-                pos++;
-                continue;
-            }
-            const size_t next = continuation(text, size, pos);
-            if (next == 0)
-                return pos;
-            pos = next;
+            continue;
         }
+        const size_t next = continuation(text, size, pos);
+        if (next == 0)
+            return pos;
+        pos = next;
     }
     return 0;
 }
@@ -109,30 +130,24 @@ static size_t string_end(const char *text, size_t size, size_t pos, enum string_
 /* The same for "..."; an empty name is an error as well. */
 static size_t name_end(const char *text, size_t size, size_t pos)
 {
-    for (const size_t start = pos; pos < size && text[pos] != '\0'; pos++) {
-        if (text[pos] != '"')
-            continue;
+    for (const size_t start = pos; pos < size && next_quote(text, size, '"', &pos); pos += 2)
         if (pos + 1 == size || text[pos + 1] != '"')
             return pos > start ? pos + 1 : 0;
-        pos++;
-    }
     return 0;
 }
 
 static size_t comment_end(const char *text, size_t size, size_t pos)
 {
     uint32_t depth = 1;
-    while (pos < size && text[pos] != '\0') {
-        const char next = (char)(pos + 1 < size ? text[pos + 1] : '\0');
-        if (text[pos] == '*' && next == '/') {
-            pos += 2;
+    while (pos + 1 < size && text[pos] != '\0') {
+        const char c = text[pos++];
+        if (c == '*' && text[pos] == '/') {
+            pos++;
             if (--depth == 0)
                 return pos;
-        } else if (text[pos] == '/' && next == '*') {
-            pos += 2;
-            depth++;
-        } else {
+        } else if (c == '/' && text[pos] == '*') {
             pos++;
+            depth++;
         }
     }
     return 0;
@@ -148,31 +163,53 @@ static size_t dollar_end(const char *text, size_t size, size_t start, size_t del
     return (size_t)(end - text) + delimiter_size;
 }
 
-/*
- * How much of a run of operator characters is one operator: a comment's start ends it; + and -
- * cannot end a longer one, unless a character is in it that no operator of SQL has.
- */
-static size_t operator_size(const char *run, size_t size)
+enum { OPERATOR = 1, EXTENDED = 2 };
+
+/* Characters of operators; the extended ones are in no operator of SQL. */
+static const uint8_t operators[256] = {
+    ['~'] = OPERATOR | EXTENDED, ['!'] = OPERATOR | EXTENDED, ['@'] = OPERATOR | EXTENDED,
+    ['#'] = OPERATOR | EXTENDED, ['^'] = OPERATOR | EXTENDED, ['&'] = OPERATOR | EXTENDED,
+    ['|'] = OPERATOR | EXTENDED, ['`'] = OPERATOR | EXTENDED, ['?'] = OPERATOR | EXTENDED,
+    ['%'] = OPERATOR | EXTENDED, ['+'] = OPERATOR,            ['-'] = OPERATOR,
+    ['*'] = OPERATOR,            ['/'] = OPERATOR,            ['<'] = OPERATOR,
+    ['>'] = OPERATOR,            ['='] = OPERATOR,
+};
+
+bool router_lexer_is_operator(char c)
 {
-    if (size == 1)
+    return operators[(unsigned char)c] != 0;
+}
+
+/*
+ * How much of a run of operator characters, which begins at `start`, is one operator: a comment's
+ * start ends it; + and - cannot end a longer one, unless a character is in it that no operator of
+ * SQL has. The signs that are cut off it are operators of one character each: to look at the run
+ * again for each of them would take as many steps as its length squared.
+ */
+static size_t operator_size(struct router_lexer *lexer, size_t start)
+{
+    const char *const text = lexer->text;
+    const size_t size = lexer->size;
+    uint8_t kinds = 0;
+    size_t end = start;
+    size_t kept = start + 1; /* without the signs at its end */
+    if (start < lexer->signs_end)
         return 1;
-    bool extended = false;
-    size_t n = 0;
-    for (; n < size; n++) {
-        if (n + 1 < size && ((run[n] == '/' && run[n + 1] == '*') ||
-                             (run[n] == '-' && run[n + 1] == '-')))
+    for (; end < size; end++) {
+        const char c = text[end];
+        const uint8_t kind = operators[(unsigned char)c];
+        const char next = (char)(end + 1 < size ? text[end + 1] : '\0');
+        if (kind == 0 || (c == '/' && next == '*') || (c == '-' && next == '-'))
             break;
-        extended = extended || strchr("~!@#^&|`?%", run[n]) != NULL;
+        kinds |= kind;
+        if (c != '+' && c != '-')
+            kept = end + 1;
     }
-    assert(n > 0);
-    if (n == 1 || (run[n - 1] != '+' && run[n - 1] != '-'))
-        return n;
-    /* what stands before the last one decides */
-    if (extended)
-        return n;
-    while (n > 1 && (run[n - 1] == '+' || run[n - 1] == '-'))
-        n--;
-    return n;
+    assert(end > start);
+    if ((kinds & EXTENDED) != 0)
+        return end - start;
+    lexer->signs_end = end;
+    return kept - start;
 }
 
 static enum literal number_literal(const char *digits, size_t size)
@@ -261,7 +298,7 @@ next:
 
         blank { goto next; }
         "--" [^\n\r\x00]* { TOKEN(COMMENT, NONE); }
-        "/" "*" op_chars* { SEARCHED(COMMENT, comment_end(text, size, start + 2), NONE); }
+        "/" "*" { SEARCHED(COMMENT, comment_end(text, size, start + 2), NONE); }
 
         "'" { SEARCHED(STRING, string_end(text, size, start + 1, FORM_PLAIN), STRING); }
         [eE] "'" { SEARCHED(STRING, string_end(text, size, start + 2, FORM_ESCAPES), STRING); }
@@ -295,8 +332,8 @@ next:
         }
         junk { TOKEN(ERROR, NONE); }
 
-        op_chars+ {
-            lexer->pos = start + operator_size(text + start, (size_t)(cursor - base) - start);
+        op_chars {
+            lexer->pos = start + operator_size(lexer, start);
             return make(ROUTER_TOKEN_OPERATOR, start, lexer->pos, LITERAL_NONE);
         }
         [,()[\].;:$] | "::" | ":=" | ".." { TOKEN(SELF, NONE); }
@@ -474,6 +511,35 @@ static inline void encode_token(struct encoder *e, const struct scanned *s,
     }
 }
 
+/* Which tokens count: of a list of literals of one kind only the first does. */
+struct lists {
+    enum literal last; /* the token before, if it is a literal */
+    bool comma;        /* a comma behind `last` that has not counted yet */
+};
+
+enum counted {
+    COUNTED,
+    COUNTED_WITH_COMMA, /* ... and the comma before it, which was held back */
+    COUNTED_NOT,
+};
+
+static inline enum counted lists_count(struct lists *l, const struct scanned *s, char first_char)
+{
+    bool held = false;
+    if (l->comma) {
+        l->comma = false;
+        if (s->literal == l->last)
+            return COUNTED_NOT; /* one more of the same list */
+        held = true;
+        l->last = LITERAL_NONE;
+    }
+    l->comma = l->last != LITERAL_NONE && s->token.kind == ROUTER_TOKEN_SELF && first_char == ',';
+    if (l->comma)
+        return COUNTED_NOT;
+    l->last = s->literal;
+    return held ? COUNTED_WITH_COMMA : COUNTED;
+}
+
 void router_lexer_scan(const char *text, size_t size, const uint8_t key[ROUTER_KEY_SIZE],
                        struct router_scan *ret)
 {
@@ -484,42 +550,81 @@ void router_lexer_scan(const char *text, size_t size, const uint8_t key[ROUTER_K
     e.streaming = false;
     e.key = key;
     struct router_scan scan = {.whole = true};
-    enum literal last = LITERAL_NONE; /* the token before, if it is a literal */
-    bool comma = false;               /* a comma behind `last`, not yet encoded */
-    bool first = true;                /* a statement begins here */
+    struct lists lists = {.last = LITERAL_NONE};
+    bool first = true; /* a statement begins here */
+    uint32_t counted = 0;
 
     for (;;) {
         const struct scanned s = scan_token(&lexer);
         if (s.token.kind == ROUTER_TOKEN_COMMENT) {
             struct router_hint hint = {0};
             scan.has_hint |= router_hint_read(text + s.token.start, s.token.size, &hint);
+            counted++;
             continue;
         }
         if (s.token.kind == ROUTER_TOKEN_END)
             break;
         scan.tokens++;
-        if (s.token.kind == ROUTER_TOKEN_ERROR)
+        if (s.token.kind == ROUTER_TOKEN_ERROR || counted > ROUTER_SCAN_TOKENS_MAX ||
+            scan.tokens > ROUTER_SCAN_LISTS_MAX) {
             scan.whole = false;
-        if (comma) {
-            comma = false;
-            if (s.literal == last)
-                continue; /* one more of the same list */
-            encode_bytes(&e, (const char[]){MARK_OPERATOR, ','}, 2);
-            last = LITERAL_NONE;
+            break;
         }
         const char c = text[s.token.start];
-        comma = last != LITERAL_NONE && s.token.kind == ROUTER_TOKEN_SELF && c == ',';
-        if (comma)
+        const enum counted how = lists_count(&lists, &s, c);
+        if (how == COUNTED_NOT)
             continue;
+        if (how == COUNTED_WITH_COMMA)
+            encode_bytes(&e, (const char[]){MARK_OPERATOR, ','}, 2);
+        counted++;
         if (s.token.kind == ROUTER_TOKEN_WORD)
             scan.literal_matters |=
                 word_makes_literals_matter(text + s.token.start, s.token.size, first);
         first = s.token.kind == ROUTER_TOKEN_SELF && c == ';';
-        last = s.literal;
         encode_token(&e, &s, &lexer);
     }
-    if (comma)
+    if (lists.comma)
         encode_bytes(&e, (const char[]){MARK_OPERATOR, ','}, 2);
     scan.hash = encoder_finish(&e);
     *ret = scan;
+}
+
+size_t router_lexer_cut_lists(const char *text, size_t size, char *ret)
+{
+    struct router_lexer lexer = router_lexer_make(text, size);
+    struct lists lists = {.last = LITERAL_NONE};
+    bool first = true;
+    uint32_t count = 0;
+    uint32_t tokens = 0;
+    size_t used = 0;
+    size_t copied = 0; /* of the text, up to there */
+    for (;;) {
+        const struct scanned s = scan_token(&lexer);
+        const char *const token = text + s.token.start;
+        struct router_hint hint = {0};
+        if (s.token.kind == ROUTER_TOKEN_END)
+            break;
+        if (s.token.kind == ROUTER_TOKEN_ERROR || count > ROUTER_SCAN_TOKENS_MAX ||
+            ++tokens > ROUTER_SCAN_LISTS_MAX || (s.token.kind == ROUTER_TOKEN_WORD &&
+             word_makes_literals_matter(token, s.token.size, first)) ||
+            (s.token.kind == ROUTER_TOKEN_COMMENT && router_hint_read(token, s.token.size, &hint)))
+            return 0;
+        if (s.token.kind == ROUTER_TOKEN_COMMENT) {
+            count++;
+            continue;
+        }
+        first = s.token.kind == ROUTER_TOKEN_SELF && token[0] == ';';
+        const enum counted how = lists_count(&lists, &s, token[0]);
+        if (how == COUNTED_NOT && lists.comma)
+            continue; /* what comes next tells */
+        const size_t end = s.token.start + s.token.size;
+        if (how != COUNTED_NOT) {
+            memcpy(ret + used, text + copied, end - copied);
+            used += end - copied;
+            count++;
+        }
+        copied = end;
+    }
+    memcpy(ret + used, text + copied, size - copied);
+    return used + size - copied;
 }

@@ -4,12 +4,11 @@
  */
 #include "router_prepared.h"
 
-#include <pg_query.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "router_classify.h"
-#include "router_tree.h"
+#include "router_parse.h"
 
 static bool has(const struct router_prepared *p, const char *name)
 {
@@ -39,18 +38,9 @@ static void collect(const struct router_tree *tree, struct router_prepared *ret)
 void router_prepared_read(const char *text, size_t size, struct router_prepared *ret)
 {
     ret->count = 0;
-    char *copy = size <= ROUTER_TEXT_SIZE_MAX ? malloc(size + 1) : NULL;
-    if (copy == NULL)
+    struct router_parse parsed;
+    if (!router_parse_open(&parsed, text, size, NULL))
         return;
-    memcpy(copy, text, size);
-    copy[size] = '\0';
-    PgQueryParseResult parsed = pg_query_parse(copy);
-    struct router_tree tree;
-    if (parsed.error == NULL && parsed.parse_tree != NULL &&
-        router_tree_init(&tree, parsed.parse_tree, strlen(parsed.parse_tree))) {
-        collect(&tree, ret);
-        router_tree_deinit(&tree);
-    }
-    pg_query_free_parse_result(parsed);
-    free(copy);
+    collect(&parsed.tree, ret);
+    router_parse_close(&parsed);
 }

@@ -3,6 +3,7 @@
  * test_router_texts: what is said to the proxy itself, by statements and by hints; and texts that
  * are deep, long, or hold a NUL.
  */
+#include "router_lexer.h"
 #include "router_rows.h"
 
 static void the_proxys_own_statements(void **state)
@@ -101,19 +102,91 @@ static void deep_texts_are_writes_and_harmless(void **state)
     }
 }
 
+/* Up to what the parser may take; a list of literals is as long as its first one. */
 static void long_but_flat_texts_are_classified(void **state)
 {
     (void)state;
-    static const char *const parts[][3] = {
-        {"SELECT * FROM t WHERE a IN (", "1, ", "1)"},
-        {"SELECT * FROM t WHERE ", "a = 1 OR ", "b"},
-        {"SELECT 1;", "SELECT 1;", ""},
-        {"SELECT ", "(a + 1), ", "1"},
+    static const struct {
+        const char *head, *part, *tail;
+        size_t times;
+    } texts[] = {
+        {"SELECT * FROM t WHERE a IN (", "1, ", "1)", 50000},
+        {"SELECT * FROM t WHERE a IN (", "$1,", "$1)", 65000},
+        {"SELECT * FROM t WHERE a = ANY (ARRAY[", "'x', ", "'x'])", 40000},
+        {"SELECT a FROM t WHERE b IN (", "'x'/**/,", "'x') AND c IN (1, 2)", 10000},
+        {"SELECT a, ", "t.created_at AS created_at_1, ", "b FROM t", 400},
+        {"SELECT * FROM t WHERE ", "a = $1 OR ", "b", 400},
+        {"SELECT * FROM t WHERE (a, b) IN (", "($1, $2), ", "(1, 2))", 700},
+        {"SELECT 1;", "SELECT 1;", "", 700},
+        {"SELECT ", "(a + 1), ", "1", 500},
+        {"SELECT '", "a", "'", 128 * 1024},
     };
-    for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
-        char *text = repeat(parts[i][0], parts[i][1], 10000, parts[i][2]);
-        assert_int_equal(classify(text).verdict, ROUTER_VERDICT_READ);
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+        char *text = repeat(texts[i].head, texts[i].part, texts[i].times, texts[i].tail);
+        const struct router_class class = classify(text);
+        if (class.verdict != ROUTER_VERDICT_READ)
+            fail_msg("%s: %d", texts[i].part, class.reason);
         free(text);
+    }
+}
+
+static void what_would_take_the_parser_too_long_is_a_write(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *head, *part, *tail;
+        size_t times;
+    } texts[] = {
+        {"SELECT ", "+", "1", 5000},
+        {"SELECT ", "+-", "1", 100000},
+        {"", "/**/", "SELECT 1", 5000},
+        {"SELECT 1", "/**/", "", 60000},
+        {"", "/*", "SELECT 1", 5000},
+        {"SELECT a", ", a", "", 5000},
+        {"SELECT 1", " OR a = 1", "", 5000},
+        {"SELECT 1", ", (t)::int", " FROM t", 5000},
+        {"SELECT * FROM t WHERE (a, b) IN (", "($1, $2), ", "(1, 2))", 5000},
+        {"SELECT '", "a", "'", 250 * 1024},
+        {"SET search_path = ", "a, ", "a", 5000},
+        {"SET search_path = 'x'", ", 'x'", "", 40000}, /* what they are matters here */
+        {"", "SET a.b = 1;", "", 5000},
+        {"/* switchgear: route=replica */ SELECT ", "a, ", "1", 5000},
+        {"SELECT a,", "1, ", "1 /* switchgear: route=replica */", 50000},
+    };
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+        char *text = repeat(texts[i].head, texts[i].part, texts[i].times, texts[i].tail);
+        const struct router_class class = classify(text);
+        const bool broken = class.reason == ROUTER_REASON_PARSE_ERROR; /* an open comment */
+        if (class.verdict != ROUTER_VERDICT_WRITE || !class.unread || class.cacheable ||
+            (class.reason != ROUTER_REASON_TOO_LONG && !broken))
+            fail_msg("%s: %d", texts[i].part, class.reason);
+        free(text);
+    }
+}
+
+/* What a list leaves behind when it is cut is the same statement. */
+static void a_list_is_cut_to_its_first(void **state)
+{
+    (void)state;
+    static const char *const texts[][2] = {
+        {"SELECT 1, 2, 3", "SELECT 1"},
+        {"a IN ($1,$2 , $3)", "a IN ($1)"},
+        {"f('a', 'b', 1, 2, c)", "f('a', 1, c)"},
+        {"(1, -2, 3)", "(1, -2)"},
+        {"1,,2", "1,,2"},
+        {"1,", "1,"},
+        {"'a', /* b */ 'c' -- d\n", "'a' -- d\n"},
+        {"VALUES (1, 'a'), (2, 'b')", "VALUES (1, 'a'), (2, 'b')"},
+        {"SET a = 1, 2", ""},
+        {"SELECT set_config('a', 'b', true)", ""},
+        {"SELECT 'a", ""},
+        {"/* switchgear: route=primary */ SELECT 1, 2", ""},
+    };
+    char cut[128];
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+        const size_t size = router_lexer_cut_lists(texts[i][0], strlen(texts[i][0]), cut);
+        if (size != strlen(texts[i][1]) || memcmp(cut, texts[i][1], size) != 0)
+            fail_msg("%s: %.*s", texts[i][0], (int)size, cut);
     }
 }
 
@@ -135,6 +208,8 @@ int main(void)
         cmocka_unit_test(hints_move_what_is_in_doubt),
         cmocka_unit_test(deep_texts_are_writes_and_harmless),
         cmocka_unit_test(long_but_flat_texts_are_classified),
+        cmocka_unit_test(what_would_take_the_parser_too_long_is_a_write),
+        cmocka_unit_test(a_list_is_cut_to_its_first),
         cmocka_unit_test(a_nul_inside_hides_nothing),
     };
     return cmocka_run_group_tests_name("router_texts", tests, NULL, NULL);
