@@ -1,10 +1,12 @@
 WITH RECURSIVE
 -- PostgreSQL's own functions that do more than to compute: 8 where a replica may not run them or
--- answers otherwise, 2 where they may leave something on the connection. Volatile ones that nobody
--- has looked at yet (of a later release) are taken for both.
+-- answers otherwise, 2 where they may leave something on the connection, 32 where nobody sees what:
+-- the names and the SQL that an expression has are not read. Volatile ones that nobody has looked at
+-- yet (of a later release) are taken for 8 and 2.
 builtin AS MATERIALIZED (
     SELECT oid, CASE
-        WHEN proname ~ '_to_xml' OR proname IN ('ts_stat', 'ts_rewrite') THEN 10
+        WHEN proname ~ '_to_xml|^pg_(create|copy)_(logical|physical)_rep|_origin_session_setup$'
+            OR proname IN ('set_config', 'ts_stat', 'ts_rewrite') THEN 42
         WHEN provolatile <> 'v' OR proname ~ ('^(RI_FKey_|pg_(try_)?advisory_xact_|pg_ls_|pg_read_'
                 || '|pg_stat_|pg_current_|pg_last_|pg_control_|pg_(is|get)_wal_replay_)')
             OR proname IN ('nextval', 'setval', 'currval', 'lastval', 'pg_notify', 'txid_status',
@@ -64,7 +66,7 @@ func_flags AS MATERIALIZED (
             WHEN body LIKE '%set_config%' AND regexp_replace(body,
                 '\mset_config\s*\(\s*''[a-z0-9_$.]*''\s*(::\s*text\s*)?,', '', 'g')
                 LIKE '%set_config%' THEN 32
-            WHEN body LIKE '%execute%' AND (body ~ '[''"$;]\s*(re)?set\s*(session\s*)?[''%"$]'
+            WHEN body LIKE '%execute%' AND (body ~ '[''"$;]\s*(re)?set(\s+(session\s+)?[a-z0-9_.]*)?[''%"$]'
                 OR EXISTS (SELECT FROM regexp_matches(body, '\mexecute\s+([a-z_$][a-z0-9_$]*)', 'g') x
                            WHERE x[1] ~ '^\$' OR x[1] = ANY (proargnames))) THEN 32
             ELSE 0 END END
@@ -94,11 +96,16 @@ tree AS MATERIALIZED (
     UNION ALL SELECT oid::int8 + 8589934592, 'r', typdefaultbin::text, false FROM pg_type
     WHERE typdefaultbin IS NOT NULL AND oid >= 16384
 ),
--- Types, but for those of tables' rows, which are as their names say.
+-- Types, but for those of tables' rows that nothing is made of.
+used AS MATERIALIZED (
+    SELECT DISTINCT refobjid AS oid FROM pg_depend
+    WHERE refclassid = 'pg_type'::regclass AND refobjid >= 16384 AND deptype = 'n'
+),
 type AS MATERIALIZED (
     SELECT t.oid, t.typname, t.typrelid FROM pg_type t LEFT JOIN pg_type e ON e.oid = t.typelem
         LEFT JOIN pg_class c ON c.oid = greatest(t.typrelid, e.typrelid)
-    WHERE t.oid >= 16384 AND coalesce(c.relkind, 'c') = 'c'
+    WHERE t.oid >= 16384 AND (coalesce(c.relkind, 'c') = 'c'
+        OR t.oid IN (SELECT oid FROM used) OR t.typarray IN (SELECT oid FROM used))
 ),
 -- Which of pg_depend's dependents stand for what they belong to.
 owner AS MATERIALIZED (

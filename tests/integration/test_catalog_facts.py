@@ -53,6 +53,7 @@ create function overloaded(a text) returns int language sql volatile as 'select 
 create function trg_opaque() returns trigger language plpgsql as
     $$ begin perform set_config(tg_table_name, 'x', false); return new; end $$;
 create aggregate agg_plain(int) (sfunc = int4pl, stype = int);
+create function near(a int, b int) returns bool language plpgsql immutable as 'begin return a = b; end';
 create aggregate agg_runs(int) (sfunc = stab2, stype = int)
 """
 
@@ -98,6 +99,7 @@ create function writes_opaque() returns void language plpgsql as
     $$ begin insert into trigger_opaque values (1); end $$;
 create table default_runs (a int default stab(1));
 create table default_sets (a text default set_config('a.b', 'c', false));
+create table excluded (a int, exclude using btree (imm(a) with =));
 create table check_runs (a int check (imm(a) > 0));
 create table index_runs (a int); create index on index_runs (imm(a));
 create table index_where (a int); create index on index_where (a) where imm(a) > 1;
@@ -143,6 +145,63 @@ create table parted_foreign (a int) partition by range (a);
 create foreign table part_foreign partition of parted_foreign for values from (0) to (1)
     server elsewhere;
 
+create table row_of (a dom_runs);
+create table row_runs (a row_of);
+create table row_array_runs (a row_of[]);
+create domain dom_default as int default stab(1);
+create type span_runs as range (subtype = dom_runs);
+create operator <=> (function = near, leftarg = int, rightarg = int, commutator = <=>);
+create table when_runs (a int);
+create trigger g before update on when_runs for each row when (imm(old.a) > 0)
+    execute function suppress_redundant_updates_trigger();
+create table secured_subquery (a int); alter table secured_subquery enable row level security;
+create policy p on secured_subquery using (a in (select a from unlogged));
+create table secured_insert (a int); alter table secured_insert enable row level security;
+create policy p on secured_insert for insert with check (stab(a) > 0);
+create table deferred (a int);
+create constraint trigger g after insert on deferred deferrable initially deferred
+    for each row execute function trg();
+create table fk_chain (id int primary key);
+create table fk_middle (id int primary key references fk_chain on delete cascade);
+create table fk_end (id int references fk_middle on update cascade);
+create trigger g after update on fk_end for each row execute function trg();
+create table fk_default (id int primary key);
+create table fk_default_child (id int default 1 references fk_default on delete set default);
+create rule r as on update to fk_default_child do also select 1;
+create table sub_parted (a int, b int) partition by list (a);
+create table sub_1 partition of sub_parted for values in (1) partition by list (b);
+create table sub_1_1 partition of sub_1 for values in (1);
+create table sub_2 partition of sub_parted for values in (2);
+create trigger g before insert on sub_1_1 for each row execute function trg();
+
+create view v_slot as select slot_name from pg_create_physical_replication_slot('x', true, true);
+create view v_temporary as select pg_my_temp_schema() as a;
+create view v_function_in_from as select * from stab(1) as a;
+create view v_subquery as select (select max(vol()) from plain) as a;
+create view v_cte as with c as materialized (select nextval('seq'), stab(1) as b) select b from c;
+create view v_union as select a from plain union all select stab(2);
+create view v_window as select sum(imm(a)) over (order by a) as a from plain;
+create view v_domain as select a::dom_runs as a from plain;
+create view v_aggregate as select agg_runs(a) as a from plain;
+create view v_aggregate_plain as select agg_plain(a) as a from plain;
+create view v_parted as select a from parted;
+create view v_check as select a from check_runs;
+create view v_default as select a from plain; alter view v_default alter a set default stab(1);
+
+create function sets_built(n text) returns void language plpgsql as
+    $$ declare v text; begin v := 'SET app.' || n || ' = 5'; execute v; end $$;
+create function sets_local(n text) returns void language plpgsql as
+    $$ begin execute format('SET LOCAL app.tenant = %L', n); end $$;
+create function updates(n text) returns void language plpgsql as
+    $$ begin execute 'update plain set b = $1' using n; end $$;
+create function "Mixed"(n text) returns text language sql as 'select set_config(n, n, false)';
+create function calls_mixed() returns text language sql as $$ select f."Mixed"('x') $$;
+create function near_miss() returns text language sql as $$ select 'calls_opaque_not' $$;
+create function with_default(a int default vol()) returns int language sql as 'select 1';
+create function makes_slot() returns void language plpgsql as
+    $$ begin perform pg_create_logical_replication_slot('x', 'y', true); end $$;
+create function now() returns int language sql as 'select 1';
+
 create operator === (function = two, leftarg = int, rightarg = int);
 create operator !== (function = pg_advisory_lock, leftarg = int, rightarg = int);
 create operator &&& (function = int4pl, leftarg = int, rightarg = int);
@@ -162,18 +221,29 @@ EXPECTED = {
     (R, "v_over_runs"): "runs write_runs", (R, "v_volatile"): "runs write_runs home",
     (R, "v_opaque"): "runs write_runs home opaque write_opaque",
     (R, "v_lock"): "runs write_runs home", (R, "v_xact_lock"): "home",
-    (R, "v_set"): "runs write_runs home", (R, "v_xml"): "runs write_runs home",
+    (R, "v_set"): "runs write_runs home opaque write_opaque",
+    (R, "v_xml"): "runs write_runs home opaque write_opaque",
+    (R, "v_slot"): "runs write_runs home opaque write_opaque", (R, "v_temporary"): "home",
+    (R, "v_function_in_from"): "runs write_runs", (R, "v_subquery"): "runs write_runs home",
+    (R, "v_cte"): "runs write_runs home", (R, "v_union"): "runs write_runs",
+    (R, "v_window"): "runs write_runs", (R, "v_domain"): "runs write_runs",
+    (R, "v_aggregate"): "runs write_runs", (R, "v_aggregate_plain"): "",
+    (R, "v_parted"): "write_runs", (R, "v_check"): "write_runs", (R, "v_default"): "write_runs",
     (R, "v_seq"): "home", (R, "v_nextval"): "home", (R, "v_unlogged"): "home",
     (R, "v_foreign"): "write_runs home outside", (R, "v_backend"): "home",
     (R, "v_catalog"): "write_runs home", (R, "v_settings"): "write_runs home",
     (R, "v_extension"): "", (R, "v_crosstab"): "runs write_runs home", (R, "v_instead"): "write_runs",
     (R, "triggered"): "write_runs", (R, "trigger_off"): "",
     (R, "trigger_opaque"): "write_runs write_opaque", (R, "trigger_built_in"): "",
-    (R, "default_runs"): "write_runs", (R, "default_sets"): "write_runs",
+    (R, "default_runs"): "write_runs", (R, "default_sets"): "write_runs write_opaque",
     (R, "check_runs"): "write_runs", (R, "index_runs"): "write_runs",
     (R, "index_where"): "write_runs", (R, "generated_runs"): "write_runs",
     (R, "domain_plain"): "", (R, "domain_runs"): "write_runs", (R, "domain_array"): "write_runs",
-    (R, "composite_runs"): "write_runs", (R, "ruled"): "write_runs",
+    (R, "composite_runs"): "write_runs", (R, "row_runs"): "write_runs",
+    (R, "row_array_runs"): "write_runs", (R, "excluded"): "write_runs", (R, "when_runs"): "write_runs",
+    (R, "secured_subquery"): "home", (R, "secured_insert"): "write_runs",
+    (R, "deferred"): "write_runs", (R, "fk_chain"): "write_runs", (R, "fk_default"): "write_runs",
+    (R, "sub_1"): "write_runs", (R, "sub_2"): "", (R, "ruled"): "write_runs",
     (R, "secured"): "runs write_runs", (R, "secured_plain"): "", (R, "secured_off"): "",
     (R, "v_secured"): "runs write_runs",
     (R, "fk_parent"): "write_runs", (R, "fk_child"): "write_runs", (R, "fk_quiet_parent"): "",
@@ -194,12 +264,17 @@ EXPECTED = {
     (F, "calls_opaque"): "runs home opaque", (F, "calls_calls_opaque"): "runs home opaque",
     (F, "writes_opaque"): "runs home opaque", (F, "loads"): "runs home opaque",
     (F, "in_c"): "runs home outside opaque", (F, "overloaded"): "runs home",
-    (F, "agg_plain"): "", (F, "agg_runs"): "runs", (F, "agg_sets"): "runs home",
+    (F, "agg_plain"): "", (F, "agg_runs"): "runs", (F, "agg_sets"): "runs home opaque",
+    (F, "sets_built"): "runs home opaque", (F, "sets_local"): "runs home",
+    (F, "updates"): "runs home", (F, "Mixed"): "runs home opaque", (F, "calls_mixed"): "runs home opaque",
+    (F, "near_miss"): "runs home", (F, "with_default"): "runs home", (F, "makes_slot"): "runs home opaque",
+    (F, "now"): "runs home",
     (F, "uuid_generate_v4"): "", (F, "hstore"): "", (F, "dblink"): "runs home outside",
     (F, "dblink_connect"): "runs home outside opaque", (F, "crosstab"): "runs home",
     (F, "moddatetime"): "runs home",
     (T, "hstore"): "", (T, "citext"): "", (T, "dom_plain"): "", (T, "dom_runs"): "runs",
-    (T, "dom_over"): "runs", (T, "_dom_over"): "runs", (T, "pair"): "runs", (T, "span"): "",
+    (T, "dom_over"): "runs", (T, "_dom_over"): "runs",
+    (T, "dom_default"): "runs", (T, "span_runs"): "runs", (T, "pair"): "runs", (T, "span"): "",
     (T, "plain_pair"): "runs home", (T, "mood"): "runs home", (T, "int4"): "runs home",
     (O, "==="): "runs", (O, "!=="): "runs home", (O, "&&&"): "", (O, "->"): "",
     ("setting", "app.tenant"): "", ("setting", "app.mode"): "", ("setting", "app.region"): "",
