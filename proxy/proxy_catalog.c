@@ -22,6 +22,7 @@ static const uint64_t suspect_pause_ns = SECOND_NS;
 enum {
     BUSY_PARTS_CHANGED = 4,  /* a pause between questions, in their durations: after a change */
     BUSY_PARTS_SUSPECT = 50, /* ... that is only suspected */
+    VOIDS_MAX = 3,           /* answers in vain that double that */
     BACKOFF_MAX = 5,         /* failures in a row that double the pause */
 };
 
@@ -32,9 +33,10 @@ struct catalog {
     struct worker *worker;
     struct shared_catalog *shared;
     struct ask_link ask;
-    bool asking;
+    bool asking;          /* it has taken shared->asking_ns */
     uint8_t node;         /* that answered last; ROUTER_NODE_NONE: none has */
     uint32_t failures;    /* in a row */
+    uint32_t voids;       /* answers in a row that something had overtaken */
     uint32_t database;    /* the section that it was made for */
     uint64_t changes;     /* as they were when the question was begun */
     uint64_t suspects;    /* ... of the last question */
@@ -177,8 +179,6 @@ static void ask(struct catalog *c, uint8_t node, uint64_t now_ns)
     (void)snprintf(target.dbname, sizeof(target.dbname), "%s", c->shared->dbname);
     if (c->ask.state == ASK_LINK_IDLE && !ask_link_fits(&c->ask, &target))
         ask_link_close(&c->ask);
-    if (c->node != ROUTER_NODE_NONE && c->node != node)
-        c->core.facts_changes = UINT64_MAX; /* of another server: perhaps it had not seen all */
     c->asking = true;
     c->began_ns = now_ns;
     c->changes = shared_load(&c->shared->changes); /* before the server looks */
@@ -197,8 +197,8 @@ static uint64_t pause_of(const struct catalog *c)
     if (c->failures > 0)
         return SECOND_NS << (c->failures < BACKOFF_MAX ? c->failures - 1 : BACKOFF_MAX);
     if (c->core.facts == NULL || c->core.facts_changes != shared_load(&c->shared->changes) ||
-        (c->node != primary_of(c) && primary_of(c) != ROUTER_NODE_NONE))
-        return c->duration_ns * BUSY_PARTS_CHANGED;
+        c->node != primary_of(c))
+        return c->duration_ns * BUSY_PARTS_CHANGED << (c->voids < VOIDS_MAX ? c->voids : VOIDS_MAX);
     if (c->suspects != shared_load(&c->shared->suspects) && suspect_ns < interval_ns)
         return suspect_ns > suspect_pause_ns ? suspect_ns : suspect_pause_ns;
     return interval_ns;
@@ -219,16 +219,86 @@ static bool is_paused(const struct catalog *c)
     return shared_load(&c->worker->proxy->paused[c->database]) != 0;
 }
 
+static void facts_free(struct core_catalog *core)
+{
+    union {
+        const struct router_facts *in;
+        struct router_facts *out;
+    } cast = {.in = core->facts};
+    router_facts_destroy(cast.out);
+    core->facts = NULL;
+}
+
+/* One worker asks for all. A lease that nobody gave back is over some time. */
+static bool lease_take(struct catalog *c, uint64_t now_ns)
+{
+    const uint64_t since_ns = shared_load(&c->shared->asking_ns);
+    if (since_ns != 0 && (now_ns < since_ns || now_ns - since_ns < 2 * answer_timeout_ns))
+        return false;
+    return ck_pr_cas_64(&c->shared->asking_ns, since_ns, now_ns);
+}
+
+static void lease_end(struct catalog *c)
+{
+    assert(c->asking);
+    c->asking = false;
+    c->ended_ns = uv_hrtime();
+    (void)ck_pr_cas_64(&c->shared->asking_ns, c->began_ns, 0); /* else it was taken over */
+}
+
+static void facts_set(struct catalog *c, struct router_facts *facts, uint64_t changes, uint8_t node)
+{
+    if (c->core.facts == NULL)
+        log_info("catalog_known", "worker=%u database=\"%s\"", c->worker->index, c->shared->dbname);
+    facts_free(&c->core);
+    c->core.facts = facts;
+    c->core.facts_changes = changes;
+    c->node = node;
+    c->failures = 0;
+}
+
+/* What another worker was told, if it is newer than what we know and not older than it may be.
+ * Under the lock, but nobody waits for that. */
+static bool adopt(struct catalog *c, uint8_t node, uint64_t now_ns)
+{
+    struct shared_catalog *s = c->shared;
+    const uint64_t interval_ns = c->worker->config->switchgear.catalog_interval_ns;
+    const uint64_t answered_ns = shared_load(&s->answered_ns);
+    if (answered_ns == 0 || answered_ns <= c->began_ns || now_ns - answered_ns >= interval_ns ||
+        shared_load(&s->answered_for) != shared_load(&s->changes) ||
+        shared_load(&s->node) != node || uv_mutex_trylock(&s->lock) != 0)
+        return false;
+    struct router_facts *facts = router_facts_create(s->last.facts, s->last.facts_count,
+                                                     s->last.settings, s->last.settings_count);
+    if (facts != NULL) {
+        facts_set(c, facts, s->answered_for, (uint8_t)s->node);
+        c->suspects = s->answered_suspects;
+        c->began_ns = s->answered_ns;
+        c->duration_ns = s->took_ns;
+        c->ended_ns = s->answered_ns + s->took_ns;
+    }
+    uv_mutex_unlock(&s->lock);
+    return facts != NULL;
+}
+
+static bool is_void(const struct catalog *c)
+{
+    return c->core.facts == NULL || c->core.facts_changes != shared_load(&c->shared->changes);
+}
+
 static void consider(struct catalog *c, uint64_t now_ns)
 {
     if (c->asking || c->worker->stopping || is_paused(c) || !is_wanted(c))
         return;
-    const uint64_t pause_ns = pause_of(c);
-    if (now_ns < c->ended_ns || now_ns - c->ended_ns < pause_ns)
-        return;
     const uint8_t node = primary_of(c);
-    if (node != ROUTER_NODE_NONE && log_in_choose(c))
-        ask(c, node, now_ns);
+    const bool is_time = now_ns >= c->ended_ns && now_ns - c->ended_ns >= pause_of(c);
+    if (node == ROUTER_NODE_NONE || (!is_time && !is_void(c)))
+        return;
+    if (c->node != ROUTER_NODE_NONE && c->node != node)
+        c->core.facts_changes = UINT64_MAX; /* of another server: perhaps it had not seen all */
+    if (adopt(c, node, now_ns) || !is_time || !log_in_choose(c) || !lease_take(c, now_ns))
+        return;
+    ask(c, node, now_ns);
 }
 
 /* ---- the answer ---- */
@@ -238,8 +308,7 @@ static void failure_note(struct catalog *c, const char *sqlstate, const char *me
     struct shared_catalog *s = c->shared;
     const uint64_t now_ns = uv_hrtime();
     c->failures++;
-    c->asking = false;
-    c->ended_ns = now_ns;
+    lease_end(c);
     ck_pr_faa_64(&s->failures, 1);
     if (uv_mutex_trylock(&s->lock) == 0) {
         (void)snprintf(s->error, sizeof(s->error), "%s", message);
@@ -263,7 +332,7 @@ static void failed(struct ask_link *l, const char *sqlstate, const char *message
     failure_note(c, sqlstate, message);
 }
 
-/* For SHOW CATALOG, if nobody looks at it just now. Takes what was read. */
+/* For the other workers and SHOW CATALOG, if nobody looks at it just now. Takes what was read. */
 static void publish(struct catalog *c, const struct catalog_answer *answer)
 {
     struct shared_catalog *s = c->shared;
@@ -272,25 +341,18 @@ static void publish(struct catalog *c, const struct catalog_answer *answer)
         old = s->last;
         s->last = *answer;
         s->error[0] = '\0';
+        shared_set(&s->answered_for, c->changes);
+        shared_set(&s->answered_suspects, c->suspects);
+        shared_set(&s->objects, answer->facts_count);
+        shared_set(&s->took_ns, c->duration_ns);
+        shared_set(&s->node, c->node);
+        shared_set(&s->answered_ns, c->began_ns);
         uv_mutex_unlock(&s->lock);
     }
     free(old.facts);
     free(old.names);
     ck_pr_faa_64(&s->answers, 1);
     ck_pr_faa_64(&s->spent_ns, c->duration_ns);
-    shared_set(&s->answered_for, c->changes);
-    shared_set(&s->objects, answer->facts_count);
-    shared_set(&s->answered_ns, c->began_ns);
-}
-
-static void facts_free(struct core_catalog *core)
-{
-    union {
-        const struct router_facts *in;
-        struct router_facts *out;
-    } cast = {.in = core->facts};
-    router_facts_destroy(cast.out);
-    core->facts = NULL;
 }
 
 static void answered(struct ask_link *l, const PGresult *result)
@@ -312,20 +374,10 @@ static void answered(struct ask_link *l, const PGresult *result)
                                                      answer.settings, answer.settings_count);
     if (facts == NULL)
         abort();
-    const uint64_t now_ns = uv_hrtime();
-    const bool is_first = c->core.facts == NULL;
-    facts_free(&c->core);
-    c->core.facts = facts;
-    c->core.facts_changes = c->changes;
-    c->node = l->target.node;
-    c->asking = false;
-    c->failures = 0;
-    c->duration_ns = now_ns - c->began_ns;
-    c->ended_ns = now_ns;
-    if (is_first)
-        log_info("catalog_known", "worker=%u database=\"%s\" objects=%u duration_us=%llu",
-                 c->worker->index, c->shared->dbname, answer.facts_count,
-                 (unsigned long long)(c->duration_ns / 1000));
+    facts_set(c, facts, c->changes, l->target.node);
+    lease_end(c);
+    c->duration_ns = c->ended_ns - c->began_ns;
+    c->voids = is_void(c) ? c->voids + 1 : 0;
     publish(c, &answer);
 }
 
@@ -340,7 +392,7 @@ void catalogs_turn(struct worker *w)
     if (c == NULL)
         c = TAILQ_FIRST(&all->all);
     all->looked_at = c;
-    if (c != NULL && !c->asking && c->core.facts_changes != shared_load(&c->shared->changes))
+    if (c != NULL && !c->asking && is_void(c))
         consider(c, uv_hrtime());
 }
 
@@ -350,8 +402,7 @@ static void give_up(struct catalog *c)
     ask_link_close(&c->ask);
     log_in_forget(c);
     if (c->asking)
-        c->ended_ns = uv_hrtime();
-    c->asking = false;
+        lease_end(c);
 }
 
 void catalogs_obey(struct worker *w)

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: PostgreSQL
  *
- * proxy_catalog: what the names of each database on the servers stand for: asked for by each
- * worker for itself, on the primary, as the pools of its groups would log in; published to the
- * session core as struct core_catalog. The worker's thread; nothing blocks.
+ * proxy_catalog: what the names of each database on the servers stand for: asked for by one worker
+ * at a time, on the primary, as the pools of its groups would log in; the others take over what it
+ * was told. Published to the session core as struct core_catalog. The worker's thread; nothing
+ * blocks.
  *
  * It is asked for when a database's first group is made (at start where the credentials are the
  * configuration's), at once when its catalog has changed, after a while when it may have, and every

@@ -180,10 +180,11 @@ struct shared_catalog {
     uint64_t questions CK_CC_CACHELINE;
     uint64_t failures, answers, spent_ns;
     uint64_t logged_ns; /* when a failure was last logged; compare-and-swap */
-    /* Of the last answer: when it was asked for, `changes` at that moment, its size. Anybody
-     * stores. 0: there is none. */
-    uint64_t answered_ns, answered_for, objects;
-    uv_mutex_t lock; /* of what follows: for SHOW CATALOG; no worker waits for it */
+    uint64_t asking_ns; /* since when one worker asks for all; 0: none does; compare-and-swap */
+    uv_mutex_t lock;    /* of storing what follows; no worker waits for it */
+    /* Of the last answer: when it was asked for (0: there is none), `changes` and `suspects` at
+     * that moment, its size, what it took, the node. */
+    uint64_t answered_ns, answered_for, answered_suspects, objects, took_ns, node;
     struct catalog_answer last;
     char error[256]; /* of the last question; "": it was answered */
 };

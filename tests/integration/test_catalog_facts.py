@@ -347,13 +347,17 @@ def test_a_database_with_fixed_credentials_is_known_before_its_first_client(clus
     wait_until(lambda: catalog_of(admin).get("state") == "known", what="the catalog is known")
 
 
-def test_users_of_a_database_share_what_is_known(table, proxy):
-    p = proxy(switchgear={"workers": 1}, users={PROBE_USER: PROBE_PASSWORD})
+def test_workers_and_users_of_a_database_share_what_is_known(table, proxy):
+    p = proxy(switchgear={"workers": 3}, users={PROBE_USER: PROBE_PASSWORD})
     admin = p.connect_admin()
     one(p.connect(), "select 1")
     wait_until(lambda: catalog_of(admin).get("state") == "known", what="the catalog is known")
     asked = catalog_of(admin)["questions"]
-    one(p.connect(user=PROBE_USER, password=PROBE_PASSWORD), "select 1")
+    clients = [p.connect() for _ in range(6)]
+    clients += [p.connect(user=PROBE_USER, password=PROBE_PASSWORD) for _ in range(6)]
+    for client in clients:
+        one(client, "select 1")
+    wait_until(lambda: p.log_text().count("event=catalog_known") == 3, what="all workers know it")
     assert [row["questions"] for row in dicts_of(admin, "SHOW CATALOG")] == [str(asked)]
 
 
