@@ -8,11 +8,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "router_change_internal.h"
 #include "router_classify.h"
 #include "router_lexer.h"
 #include "router_parse.h"
 
-enum { NAME_SIZE_MAX = 256, MODES_MAX = 8 };
+enum { NAME_SIZE_MAX = ROUTER_CHANGE_NAME_MAX, MODES_MAX = 8 };
 
 /* ---- the list ---- */
 
@@ -33,7 +34,7 @@ static bool put(struct router_changes *c, const char *bytes, size_t size)
     return true;
 }
 
-static bool put_text(struct router_changes *c, const char *text)
+bool router_change_put(struct router_changes *c, const char *text)
 {
     return put(c, text, strlen(text));
 }
@@ -43,24 +44,23 @@ static bool put_end(struct router_changes *c)
     return put(c, "", 1);
 }
 
-static bool put_literal(struct router_changes *c, const char *text)
+bool router_change_put_literal(struct router_changes *c, const char *text)
 {
-    bool good = put_text(c, "E'");
+    bool good = router_change_put(c, "E'");
     for (; *text != '\0'; text++)
         good = good && put(c, text, 1) && ((*text != '\'' && *text != '\\') || put(c, text, 1));
-    return good && put_text(c, "'");
+    return good && router_change_put(c, "'");
 }
 
-/* A new change, its text still to come; NULL: too many, or no memory. */
-static struct router_change *add(struct router_changes *c, enum router_change_kind kind,
-                                 uint32_t statement, const char *name)
+struct router_change *router_change_add(struct router_changes *c, enum router_change_kind kind,
+                                        uint32_t statement, const char *name)
 {
     if (c->count == ROUTER_CHANGES_MAX)
         return NULL;
     struct router_change *change = &c->items[c->count];
     *change = (struct router_change){
         .kind = (uint8_t)kind, .statement = statement, .name = c->texts_size};
-    if (!put_text(c, name) || !put_end(c))
+    if (!router_change_put(c, name) || !put_end(c))
         return NULL;
     change->text = c->texts_size - 1; /* "" */
     c->count++;
@@ -75,13 +75,7 @@ static bool is_wide(const char *text)
     return false;
 }
 
-static struct router_name name_of(const char *text)
-{
-    return (struct router_name){.base = text, .size = strlen(text)};
-}
-
-/* After the text was put behind the name. */
-static bool finish(struct router_changes *c, struct router_change *change, const char *value)
+bool router_change_finish(struct router_changes *c, struct router_change *change, const char *value)
 {
     if (!put_end(c))
         return false;
@@ -93,7 +87,7 @@ static bool finish(struct router_changes *c, struct router_change *change, const
 
 /* ---- SET ---- */
 
-static void fold(char *text)
+void router_change_fold(char *text)
 {
     for (; *text != '\0'; text++)
         if (*text >= 'A' && *text <= 'Z')
@@ -119,13 +113,13 @@ static bool put_tokens(struct router_changes *c, const char *text, size_t size)
             return false;
         if (t.kind == ROUTER_TOKEN_COMMENT)
             continue;
-        if (!first && t.start > end && !put_text(c, blank_between(text, end, t.start)))
+        if (!first && t.start > end && !router_change_put(c, blank_between(text, end, t.start)))
             return false;
         const uint32_t at = c->texts_size;
         if (!put(c, text + t.start, t.size))
             return false;
         if (t.kind == ROUTER_TOKEN_WORD)
-            fold(c->texts + at);
+            router_change_fold(c->texts + at);
         end = t.start + t.size;
         first = false;
     }
@@ -145,7 +139,7 @@ static bool set_name(const struct router_tree *tree, uint32_t set, char ret[NAME
 {
     if (!router_tree_unescape(router_tree_text(tree, set, "name"), ret, NAME_SIZE_MAX))
         return false;
-    fold(ret);
+    router_change_fold(ret);
     return true;
 }
 
@@ -172,12 +166,13 @@ static bool add_characteristics(struct router_changes *c, const struct router_tr
             return false;
         if (c == NULL)
             continue;
-        struct router_change *change = add(c, ROUTER_CHANGE_SET, statement, name);
+        struct router_change *change = router_change_add(c, ROUTER_CHANGE_SET, statement, name);
         if (change == NULL)
             return false;
         change->text = c->texts_size;
-        if (!put_text(c, "SET ") || !put_text(c, name) || !put_text(c, " TO ") ||
-            !put_literal(c, value) || !finish(c, change, value))
+        if (!router_change_put(c, "SET ") || !router_change_put(c, name) ||
+            !router_change_put(c, " TO ") || !router_change_put_literal(c, value) ||
+            !router_change_finish(c, change, value))
             return false;
     }
     return true;
@@ -193,7 +188,7 @@ static bool add_set(struct router_changes *c, const struct router_tree *tree, ui
     char name[NAME_SIZE_MAX];
     char value[NAME_SIZE_MAX];
     if (router_name_is(kind, "VAR_RESET_ALL"))
-        return c == NULL || add(c, ROUTER_CHANGE_RESET_ALL, statement, "") != NULL;
+        return c == NULL || router_change_add(c, ROUTER_CHANGE_RESET_ALL, statement, "") != NULL;
     if (router_name_is(kind, "VAR_SET_MULTI"))
         return !router_name_is(own, "SESSION CHARACTERISTICS") ||
                add_characteristics(c, tree, set, statement);
@@ -210,134 +205,20 @@ static bool add_set(struct router_changes *c, const struct router_tree *tree, ui
         return false;
     if (c == NULL || (local && (flags & ROUTER_SETTING_PARSES) == 0))
         return true;
-    struct router_change *change = add(c,
-                                       local    ? ROUTER_CHANGE_LOCAL
-                                       : resets ? ROUTER_CHANGE_RESET
-                                                : ROUTER_CHANGE_SET,
-                                       statement, name);
+    struct router_change *change = router_change_add(c,
+                                                     local    ? ROUTER_CHANGE_LOCAL
+                                                     : resets ? ROUTER_CHANGE_RESET
+                                                              : ROUTER_CHANGE_SET,
+                                                     statement, name);
     if (change == NULL || (resets && !local))
         return change != NULL;
     change->text = c->texts_size;
-    return put_tokens(c, source.base, source.size) && finish(c, change, value);
+    return put_tokens(c, source.base, source.size) && router_change_finish(c, change, value);
 }
 
 bool router_change_set_known(const struct router_tree *tree, uint32_t set)
 {
     return add_set(NULL, tree, set, 0, (struct router_name){.base = "", .size = 0});
-}
-
-/* ---- SELECT set_config(...) ---- */
-
-/* A literal's text; false: it is none. */
-static bool literal_text(const struct router_tree *tree, uint32_t args, uint32_t nth, char *ret,
-                         size_t room)
-{
-    const uint32_t constant =
-        router_tree_field(tree, router_tree_element(tree, args, nth), "A_Const");
-    const uint32_t sval =
-        constant != ROUTER_TREE_NONE ? router_tree_field(tree, constant, "sval") : ROUTER_TREE_NONE;
-    return sval != ROUTER_TREE_NONE &&
-           router_tree_unescape(router_tree_text(tree, sval, "sval"), ret, room);
-}
-
-static bool literal_bool(const struct router_tree *tree, uint32_t args, uint32_t nth, bool *ret)
-{
-    const uint32_t constant =
-        router_tree_field(tree, router_tree_element(tree, args, nth), "A_Const");
-    const uint32_t value = constant != ROUTER_TREE_NONE
-                               ? router_tree_field(tree, constant, "boolval")
-                               : ROUTER_TREE_NONE;
-    if (value == ROUTER_TREE_NONE)
-        return false;
-    *ret = router_name_is(router_tree_text(tree, value, "boolval"), "true");
-    return true;
-}
-
-static bool is_plain(struct router_name key, const char *const *plain)
-{
-    for (; *plain != NULL; plain++)
-        if (router_name_is(key, *plain))
-            return true;
-    return false;
-}
-
-/* The arguments of a plain call of pg_catalog's set_config; NONE: it is something else. */
-static uint32_t set_config_args(const struct router_tree *tree, uint32_t call)
-{
-    const uint32_t names = router_tree_field(tree, call, "funcname");
-    const uint32_t args = router_tree_field(tree, call, "args");
-    if (names == ROUTER_TREE_NONE || args == ROUTER_TREE_NONE || router_tree_size(tree, args) != 3)
-        return ROUTER_TREE_NONE;
-    const uint32_t parts = router_tree_size(tree, names);
-    const struct router_name last =
-        router_tree_string(tree, router_tree_element(tree, names, parts - 1));
-    if (parts > 2 || last.base == NULL || !router_name_is(last, "set_config"))
-        return ROUTER_TREE_NONE;
-    if (parts == 2 && !router_name_is(router_tree_string(tree, router_tree_element(tree, names, 0)),
-                                      "pg_catalog"))
-        return ROUTER_TREE_NONE;
-    for (uint32_t i = call + 1; i < tree->nodes[call].end; i = tree->nodes[i].end) {
-        static const char *const plain[] = {"funcname", "args", "funcformat", "location", NULL};
-        if (!is_plain(router_tree_key(tree, i), plain))
-            return ROUTER_TREE_NONE;
-    }
-    return args;
-}
-
-static bool add_set_config(struct router_changes *c, const struct router_tree *tree, uint32_t args,
-                           uint32_t statement)
-{
-    char name[NAME_SIZE_MAX];
-    char value[ROUTER_CHANGE_TEXT_MAX / 2];
-    bool local;
-    if (!literal_text(tree, args, 0, name, sizeof(name)) ||
-        !literal_text(tree, args, 1, value, sizeof(value)) || !literal_bool(tree, args, 2, &local))
-        return false;
-    fold(name);
-    const uint8_t flags = router_setting_flags(name_of(name), name_of(value));
-    if (strcmp(name, "seed") == 0 || (flags & ROUTER_SETTING_LEXER) != 0)
-        return false;
-    if (c == NULL || strncmp(name, "transaction_", 12) == 0 ||
-        (local && (flags & ROUTER_SETTING_PARSES) == 0))
-        return true;
-    struct router_change *change =
-        add(c, local ? ROUTER_CHANGE_LOCAL : ROUTER_CHANGE_SET, statement, name);
-    if (change == NULL)
-        return false;
-    change->text = c->texts_size;
-    return put_text(c, "SELECT pg_catalog.set_config(") && put_literal(c, name) &&
-           put_text(c, ",") && put_literal(c, value) && put_text(c, ",false)") &&
-           finish(c, change, value);
-}
-
-/* SELECT of nothing but calls of set_config with literals. */
-static bool add_select(struct router_changes *c, const struct router_tree *tree, uint32_t select,
-                       uint32_t statement)
-{
-    static const char *const plain[] = {"targetList", "limitOption", "op", NULL};
-    for (uint32_t i = select + 1; i < tree->nodes[select].end; i = tree->nodes[i].end)
-        if (!is_plain(router_tree_key(tree, i), plain))
-            return false;
-    const uint32_t list = router_tree_field(tree, select, "targetList");
-    if (list == ROUTER_TREE_NONE || tree->nodes[list].end == list + 1)
-        return false;
-    for (uint32_t i = list + 1; i < tree->nodes[list].end; i = tree->nodes[i].end) {
-        const uint32_t target = router_tree_field(tree, i, "ResTarget");
-        const uint32_t val =
-            target != ROUTER_TREE_NONE ? router_tree_field(tree, target, "val") : ROUTER_TREE_NONE;
-        const uint32_t call =
-            val != ROUTER_TREE_NONE ? router_tree_field(tree, val, "FuncCall") : ROUTER_TREE_NONE;
-        const uint32_t args =
-            call != ROUTER_TREE_NONE ? set_config_args(tree, call) : ROUTER_TREE_NONE;
-        if (args == ROUTER_TREE_NONE || !add_set_config(c, tree, args, statement))
-            return false;
-    }
-    return true;
-}
-
-bool router_change_select_known(const struct router_tree *tree, uint32_t select)
-{
-    return add_select(NULL, tree, select, 0);
 }
 
 /* ---- all statements ---- */
@@ -362,7 +243,7 @@ static bool add_transaction(struct router_changes *c, const struct router_tree *
         return false;
     for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
         if (router_name_is(kind, kinds[i].text))
-            return add(c, kinds[i].kind, statement, name) != NULL;
+            return router_change_add(c, kinds[i].kind, statement, name) != NULL;
     return true;
 }
 
@@ -386,7 +267,7 @@ static bool add_hidden(struct router_changes *c, const struct router_tree *tree,
 {
     for (uint32_t i = node; i < tree->nodes[node].end; i++)
         if (calls_set_config(tree, i))
-            return add(c, ROUTER_CHANGE_LOCAL, statement, "") != NULL;
+            return router_change_add(c, ROUTER_CHANGE_LOCAL, statement, "") != NULL;
     return true;
 }
 
@@ -396,20 +277,22 @@ static bool add_statement(struct router_changes *c, const struct router_tree *tr
     const struct router_name type = router_tree_key(tree, node);
     if (router_name_is(type, "VariableSetStmt"))
         return add_set(c, tree, node, statement, source) ||
-               add(c, ROUTER_CHANGE_LOCAL, statement, "") != NULL; /* the class pins */
+               router_change_add(c, ROUTER_CHANGE_LOCAL, statement, "") !=
+                   NULL; /* the class pins */
     if (router_name_is(type, "TransactionStmt"))
         return add_transaction(c, tree, node, statement);
     if (router_name_is(type, "DiscardStmt"))
         return !router_name_is(router_tree_text(tree, node, "target"), "DISCARD_ALL") ||
-               add(c, ROUTER_CHANGE_DISCARD_ALL, statement, "") != NULL;
+               router_change_add(c, ROUTER_CHANGE_DISCARD_ALL, statement, "") != NULL;
     if (router_name_is(type, "DeallocateStmt")) {
         char name[NAME_SIZE_MAX];
         const struct router_name written = router_tree_text(tree, node, "name");
-        return written.size == 0 || (router_tree_unescape(written, name, sizeof(name)) &&
-                                     add(c, ROUTER_CHANGE_DEALLOCATE, statement, name) != NULL);
+        return written.size == 0 ||
+               (router_tree_unescape(written, name, sizeof(name)) &&
+                router_change_add(c, ROUTER_CHANGE_DEALLOCATE, statement, name) != NULL);
     }
     if (router_name_is(type, "SelectStmt") && router_change_select_known(tree, node))
-        return add_select(c, tree, node, statement);
+        return router_change_select(c, tree, node, statement);
     return add_hidden(c, tree, node, statement);
 }
 
@@ -473,8 +356,8 @@ struct router_changes *router_changes_savepoint(enum router_change_kind kind, co
         return NULL;
     memcpy(text, name, name_size);
     text[name_size] = '\0';
-    fold(text);
-    if (put_end(c) && add(c, kind, 0, text) != NULL)
+    router_change_fold(text);
+    if (put_end(c) && router_change_add(c, kind, 0, text) != NULL)
         return c;
     router_changes_free(c);
     return NULL;

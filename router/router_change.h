@@ -30,6 +30,7 @@ enum router_change_kind {
 struct router_change {
     uint8_t kind;       /* enum router_change_kind */
     uint8_t flags;      /* SET: enum router_setting_flag bits */
+    uint16_t parameter; /* SET: of which its value is, and no text yet; 0: of none */
     uint32_t statement; /* which one of the text's; the empty ones do not count */
     uint32_t end;       /* where its statement ends in the text; 0: it is the last one */
     uint32_t name;      /* offsets in texts, ended by NUL; names of settings in lower case */
@@ -58,6 +59,10 @@ struct router_changes *router_changes_read(const char *text, size_t size);
 struct router_changes *router_changes_savepoint(enum router_change_kind kind, const char *name,
                                                 size_t name_size);
 void router_changes_free(struct router_changes *changes);
+/* What the parameter of the nth is; NULL: NULL, which resets. False: it cannot be followed, and is
+ * a LOCAL one of unknown text now. */
+bool router_change_set_value(struct router_changes *c, uint32_t nth, const char *value,
+                             size_t size);
 
 /* Can one statement (the object below its node's name) be followed? For the classifier, which pins
  * what cannot. */

@@ -91,6 +91,7 @@ static void merge_statement(struct router_class *ret, const struct router_statem
     ret->acts = ret->acts || s->finding.acts;
     ret->by_node_type = ret->by_node_type || s->finding.by_node_type;
     ret->forgets_statements = ret->forgets_statements || s->forgets_statements;
+    ret->releases = (uint16_t)((ret->releases & ~s->finding.pins) | s->releases);
     ret->begins = ret->begins || s->begin != ROUTER_BEGIN_NONE;
     ret->has_transaction = ret->has_transaction || s->is_transaction;
 }
@@ -106,6 +107,7 @@ static void settle_many(struct router_class *ret, struct router_detail *detail)
     if (ret->verdict == ROUTER_VERDICT_TRANSACTION)
         ret->reason = ROUTER_REASON_MULTI_STATEMENT;
     ret->changes = ret->changes || ret->has_transaction;
+    ret->releases = ret->has_transaction ? 0 : ret->releases;
     *detail = (struct router_detail){0};
 }
 
@@ -119,7 +121,6 @@ static void settle_one(struct router_class *ret, const struct router_statement *
     ret->ends = s->ends;
     ret->rolls_back = s->rolls_back;
     ret->unpins = s->unpins;
-    ret->releases = s->releases;
     ret->snapshot = s->snapshot;
     ret->declares = s->declares;
     ret->sets_local = s->sets_local;

@@ -51,8 +51,8 @@ enum router_pin {
     ROUTER_PIN_SET = 1 << 9, /* a setting that cannot be followed: its value is not in the text */
     ROUTER_PIN_SET_CONFIG = 1 << 10,
     ROUTER_PIN_LONG = 1 << 11,
-    ROUTER_PIN_POOL = 1 << 12, /* pool_mode = session */
-    ROUTER_PIN_OTHER = 1 << 13,
+    ROUTER_PIN_POOL = 1 << 12,     /* pool_mode = session */
+    ROUTER_PIN_OTHER = 1 << 13,    /* beside another: RESET ALL does not undo it, as a role */
     ROUTER_PIN_OPAQUE = 1 << 15,   /* nobody can tell what is there, or no reset takes it back */
     ROUTER_PIN_SEQUENCE = 1 << 14, /* what currval answers; only where the database wants it kept */
 };
@@ -79,7 +79,7 @@ struct router_class {
     bool unpins;     /* exactly one DISCARD ALL: nothing is bound to the backend any more */
     uint16_t pins;   /* enum router_pin bits: what in it binds the session to its backend */
     uint16_t
-        releases;  /* ... and what exactly this one statement sets free: UNLISTEN *, CLOSE ALL */
+        releases;  /* ... and what it sets free, all of it done: UNLISTEN *, CLOSE ALL, RESET ALL */
     uint16_t asks; /* ... and what may be free behind it, which only the server can tell:
                       pg_advisory_unlock, CLOSE x, DROP, also pg_try_advisory_lock */
     bool changes;  /* router_changes_read() has something to say of it: SET, RESET, DISCARD ALL,

@@ -41,7 +41,7 @@ static void on_select(struct context *c)
     decide(c, ROUTER_VERDICT_READ, ROUTER_REASON_SELECT);
     walk(c, ROUTER_WALK_READ);
     if ((f->pins & ROUTER_PIN_SET_CONFIG) != 0 && router_change_select_known(c->tree, c->node)) {
-        f->pins &= (uint16_t)~ROUTER_PIN_SET_CONFIG;
+        f->pins &= (uint16_t) ~(ROUTER_PIN_SET_CONFIG | ROUTER_PIN_OTHER);
         f->changes = true;
     }
 }
@@ -167,7 +167,8 @@ static void on_explain(struct context *c)
     inner.node = query;
     classify_node(&inner);
     if (c->s->finding.changes)
-        c->s->finding.pins |= ROUTER_PIN_SET_CONFIG; /* nobody looks for one down here */
+        c->s->finding.pins |=
+            ROUTER_PIN_SET_CONFIG | ROUTER_PIN_OTHER; /* nobody looks for one down here */
 }
 
 static void on_set_constraints(struct context *c)

@@ -144,10 +144,17 @@ static void follow_set(struct context *c)
     const struct router_name kind = text_of(c, "kind");
     struct router_finding *f = &c->s->finding;
     c->s->resets = !router_name_is(kind, "VAR_SET_VALUE") && !router_name_is(kind, "VAR_SET_MULTI");
-    if (router_change_set_known(c->tree, c->node))
+    if (router_name_is(kind, "VAR_RESET_ALL"))
+        c->s->releases = ROUTER_PIN_SET | ROUTER_PIN_SET_CONFIG;
+    if (router_change_set_known(c->tree, c->node)) {
         f->changes = true;
-    else
-        f->pins |= name_is_any_case(text_of(c, "name"), "seed") ? ROUTER_PIN_SEED : ROUTER_PIN_SET;
+        return;
+    }
+    const struct router_name name = text_of(c, "name");
+    const struct router_name none = {.base = "", .size = 0};
+    f->pins |= name_is_any_case(name, "seed") ? ROUTER_PIN_SEED : ROUTER_PIN_SET;
+    if (name.size == 0 || (router_setting_flags(name, none) & ROUTER_SETTING_ROLE) != 0)
+        f->pins |= ROUTER_PIN_OTHER;
 }
 
 void router_statement_set(struct context *c)

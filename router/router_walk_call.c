@@ -49,11 +49,13 @@ static void visit_set_config(struct walk *w, uint32_t args)
     const bool local = set_config_is_local(w->tree, args);
     router_finding_add(w->finding, local ? ROUTER_VERDICT_WRITE : ROUTER_VERDICT_SESSION,
                        ROUTER_REASON_SET_CONFIG);
+    const struct router_name name = string_argument(w->tree, args, 0);
     if (!local) { /* until somebody finds that it can be followed */
         w->finding->pins |= ROUTER_PIN_SET_CONFIG;
+        if (name.base == NULL || (router_setting_flags(name, none) & ROUTER_SETTING_ROLE) != 0)
+            w->finding->pins |= ROUTER_PIN_OTHER;
         return;
     }
-    const struct router_name name = string_argument(w->tree, args, 0);
     if (name.base == NULL || (router_setting_flags(name, none) & ROUTER_SETTING_PARSES) != 0)
         w->finding->changes = true;
 }

@@ -112,13 +112,16 @@ static size_t store_string(uint8_t *to, struct proto_span string)
     return string.size + 1;
 }
 
-/* The text that a Bind is of. */
-static struct proto_span bound_text(const struct core_session *s, struct proto_span name,
-                                    const struct core_stmt *stmt)
+/* The statement that a Bind is of, as far as it is known. */
+static struct proto_parse bound_statement(const struct core_session *s, struct proto_span name,
+                                          const struct core_stmt *stmt)
 {
+    struct proto_parse parse = {0};
     if (stmt != NULL)
-        return core_stmt_text(stmt);
-    return name.size > 0 ? (struct proto_span){0} : core_unnamed_text(s);
+        return (struct proto_parse){.text = core_stmt_text(stmt), .types = core_stmt_types(stmt)};
+    if (name.size == 0)
+        (void)proto_parse_read(core_unnamed_body(s), &parse);
+    return parse;
 }
 
 /* What the portal will change, if its statement changes anything that we keep books of. False: an
@@ -132,24 +135,27 @@ static bool follow_bind(struct core_session *s, const struct proto_bind *bind,
         stmt != NULL ? &stmt->known : &((struct core_unnamed *)(void *)s->unnamed->data)->known;
     const struct router_class *class = &known->class;
     if (s->streaming) { /* else the whole batch was looked at before */
-        core_known_refresh(s, known, bound_text(s, bind->statement, stmt));
+        core_known_refresh(s, known, bound_statement(s, bind->statement, stmt).text);
         if (!core_pin_late(s, class, a))
             return false;
     }
     if (s->left_unknown && class->taints)
-        core_left_text(s, bound_text(s, bind->statement, stmt));
+        core_left_text(s, bound_statement(s, bind->statement, stmt).text);
     const bool drops = class->reason == ROUTER_REASON_DEALLOCATE || s->bound_deallocate != NULL;
     if (!class->changes && !class->ends && !class->rolls_back && !drops && !class->moves_database &&
         !class->names_prepared && s->bound == NULL)
         return true;
-    const struct proto_span text = bound_text(s, bind->statement, stmt);
+    const struct proto_parse what = bound_statement(s, bind->statement, stmt);
     if (class->moves_database)
-        a->moves_database = text;
+        a->moves_database = what.text;
     if (class->names_prepared)
-        (void)core_lend(s, text, a);
-    core_bound_set(s, class, text, bind->portal, a);
+        (void)core_lend(s, what.text, a);
+    if (!core_bound_set(s, class, &what, bind, a)) {
+        core_provoke(s, a, CORE_OWN_PIN_ON_REPLICA, core_span(""));
+        return false;
+    }
     if (drops)
-        core_deallocate_bound(s, class, text, a);
+        core_deallocate_bound(s, class, what.text, a);
     return true;
 }
 
@@ -176,7 +182,7 @@ static void emit_bind(struct core_session *s, struct proto_span prefix, uint32_t
     if (bind.portal.size == 0)
         s->portal_open = false;
     if (s->movable && s->loggable)
-        core_move_sent(s, bound_text(s, bind.statement, meant.stmt));
+        core_move_sent(s, bound_statement(s, bind.statement, meant.stmt).text);
     struct core_expect *e = core_expect_push(s->backend, CORE_EXPECT_BIND, CORE_FORWARD);
     e->foreign = foreign;
     core_learn_bind(s, e, bind.portal, meant.stmt);

@@ -108,7 +108,7 @@ void core_follow_lose(struct core_session *s, struct core_actions *a)
         core_fatal(s, "54000", "too many settings or savepoints in a READ ONLY transaction", NULL,
                    a);
     else
-        core_pin_force(s, ROUTER_PIN_SET);
+        core_pin_force(s, ROUTER_PIN_SET | ROUTER_PIN_OTHER);
 }
 
 static void salt_local(struct core_session *s, const char *text)
@@ -386,7 +386,8 @@ void core_follow_suspended(struct core_backend *b, struct core_expect *e, struct
     if (e->follow == CORE_FOLLOW_CHANGES)
         core_follow_completed(b, e, (struct proto_span){0}, a);
     else if (b->session != NULL && !b->is_replica)
-        core_pin_force(b->session, ROUTER_PIN_SET); /* its end will come to another Execute */
+        core_pin_force(b->session, ROUTER_PIN_SET |
+                                       ROUTER_PIN_OTHER); /* its end will come to another Execute */
 }
 
 /* SET DateStyle may name only half of it, and keeps the other half of what there was: made again

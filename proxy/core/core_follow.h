@@ -54,9 +54,10 @@ bool core_follow_salt(const struct core_session *s, uint8_t ret[CORE_DIGEST_SIZE
 
 /* ---- core_bound.c: a statement that is bound by one message and executed by another ---- */
 
-/* `portal`: its name. */
-void core_bound_set(struct core_session *s, const struct router_class *class,
-                    struct proto_span text, struct proto_span portal, struct core_actions *a);
+/* `what`: the statement. False: what it sets cannot be followed, and its backend is a replica. */
+bool core_bound_set(struct core_session *s, const struct router_class *class,
+                    const struct proto_parse *what, const struct proto_bind *bind,
+                    struct core_actions *a);
 /* `body`: of the Execute that `e` answers. */
 void core_bound_executed(struct core_session *s, struct core_expect *e, struct proto_span body);
 void core_bound_clear(struct core_session *s);

@@ -46,7 +46,8 @@ static void lend(struct core_session *s, const char *name, struct core_stmt *stm
     core_known_refresh(s, &stmt->known, core_stmt_text(stmt));
     core_pin_take(s, &stmt->known.class);
     if (stmt->known.class.changes)
-        core_pin_force(s, ROUTER_PIN_SET); /* EXECUTE's answer does not say what it set */
+        core_pin_force(s, ROUTER_PIN_SET |
+                              ROUTER_PIN_OTHER); /* EXECUTE's answer does not say what it set */
     s->worker->counters.parses_injected++;
 }
 

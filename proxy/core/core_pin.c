@@ -31,7 +31,7 @@ uint16_t core_pins_of(const struct core_session *s, const struct router_class *c
     const bool discards = class->alone && class->unpins;
     if (class->opaque && s->group->database->isolates)
         pins |= ROUTER_PIN_OPAQUE;
-    return unsafe && !discards ? pins | ROUTER_PIN_SET : pins;
+    return unsafe && !discards ? pins | ROUTER_PIN_SET | ROUTER_PIN_OTHER : pins;
 }
 
 static bool count_one(struct core_group *g)

@@ -70,6 +70,8 @@ void core_relay_ready(struct core_backend *b, uint64_t now_ns, struct core_actio
     s->begin = ROUTER_BEGIN_NONE;
     s->level_local = 0xff;
     finish_write(s, in_block, now_ns, a);
+    if ((s->pins & ROUTER_PIN_OTHER) != 0) /* RESET ALL leaves a role */
+        s->releases &= (uint16_t) ~(ROUTER_PIN_SET | ROUTER_PIN_SET_CONFIG);
     if (s->releases != 0 && s->syncs == 0 && !s->error_seen)
         core_pin_release(s, s->releases);
     s->releases = 0;

@@ -138,7 +138,7 @@ void core_start_batch(struct core_session *s, uint64_t now_ns)
     s->seed_set = s->seed_set || class->changes_seed;
     s->drops_statements = s->drops_statements || class->forgets_statements;
     s->unpins = class->unpins;
-    s->releases = class->alone && s->block == CORE_NO_BLOCK ? class->releases : 0;
+    s->releases = s->block == CORE_NO_BLOCK ? class->releases : 0;
     s->rolls_back = class->rolls_back;
     if (class->forgets_statements || class->unpins || s->releases != 0 ||
         moves_settings(s, class) || (s->movable && s->loggable) ||
