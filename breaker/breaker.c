@@ -334,6 +334,14 @@ bool breaker_step(struct breaker *b, const struct breaker_config *config, enum b
     return to != from;
 }
 
+bool breaker_would_open(const struct breaker *b, const struct breaker_config *config,
+                        enum breaker_input input, uint32_t generation, uint64_t now_ns)
+{
+    struct breaker copy = *b;
+    return breaker_step(&copy, config, input, BREAKER_REASON_ERRORS, generation, 0, now_ns) &&
+           copy.state == BREAKER_OPEN;
+}
+
 /* ---- the override ---- */
 
 enum breaker_state breaker_effective(const struct breaker *b)

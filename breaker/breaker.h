@@ -112,6 +112,11 @@ bool breaker_step(struct breaker *b, const struct breaker_config *config, enum b
                   enum breaker_reason reason, uint32_t generation, uint64_t random,
                   uint64_t now_ns);
 
+/* Would it be OPEN after this input? A step that is not taken: whoever asks may want a second
+ * witness first. False when it is OPEN already. */
+bool breaker_would_open(const struct breaker *b, const struct breaker_config *config,
+                        enum breaker_input input, uint32_t generation, uint64_t now_ns);
+
 /* What the router should believe: the override, else the state; and its reason (`admin` when the
  * override decides). */
 enum breaker_state breaker_effective(const struct breaker *b);

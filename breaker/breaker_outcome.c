@@ -10,8 +10,9 @@
 
 enum node_kind { PRIMARY = 1, REPLICA = 2, ANY = PRIMARY | REPLICA };
 
-/* One row a SQLSTATE, or a class of them by its prefix. The first row that matches decides; what
- * none matches was an ordinary answer. */
+/* Words of the server's own: FATAL, PANIC, and what our probes are answered. One row a SQLSTATE, or
+ * a class of them by its prefix. The first row that matches decides; what none matches says nothing
+ * of the node. */
 struct rule {
     const char *prefix;
     enum node_kind kind;
@@ -20,7 +21,6 @@ struct rule {
 
 /* clang-format off */
 #define VERDICT(kind, ...) { .input = BREAKER_##kind, __VA_ARGS__ }
-#define S            VERDICT(SUCCESS, .probe_now = false)
 #define N            VERDICT(NEUTRAL, .probe_now = false)
 #define N_AND(flag)  VERDICT(NEUTRAL, .flag = true)
 #define F(why)       VERDICT(FAILURE, .reason = BREAKER_REASON_##why)
@@ -49,11 +49,6 @@ static const struct rule rules[] = {
     {"XX002", PRIMARY, N_AND(alert)},
     {"XX000", ANY,     N},                 /* internal_error: a bug that one statement meets */
     {"08",    ANY,     N},                 /* a foreign data wrapper speaks of its own remote */
-    {"28P01", ANY,     N},                 /* these three are the pool's affair, not the node's */
-    {"28000", ANY,     N},
-    {"3D000", ANY,     N},
-    {"26000", ANY,     N},                 /* perhaps our own mistake with prepared statements */
-    {"42P05", ANY,     N},
     /* A read-only transaction refuses so on a healthy primary too: the probe tells which it is. */
     {"25006", PRIMARY, N_AND(probe_now)},
 };
@@ -104,32 +99,53 @@ bool breaker_is_refusal(const char *sqlstate, const char *routine)
     return false;
 }
 
-static struct breaker_outcome judge_sqlstate(const char *sqlstate, const char *routine,
-                                             bool on_replica)
+bool breaker_is_sickness(const char *sqlstate)
+{
+    return strncmp(sqlstate, "58", 2) == 0 || strcmp(sqlstate, "53100") == 0 ||
+           strcmp(sqlstate, "53200") == 0 || strcmp(sqlstate, "XX001") == 0 ||
+           strcmp(sqlstate, "XX002") == 0;
+}
+
+static struct breaker_outcome judge_server(const char *sqlstate, bool on_replica)
 {
     const enum node_kind kind = on_replica ? REPLICA : PRIMARY;
 
-    if (on_replica && breaker_is_refusal(sqlstate, routine))
-        return (struct breaker_outcome)N_AND(misroute);
-    /* Unlike its neighbour this one asks for recovery itself: it is no primary. */
-    if (!on_replica && strcmp(sqlstate, "25006") == 0 &&
-        strcmp(routine, "PreventCommandDuringRecovery") == 0)
-        return (struct breaker_outcome)F_NOW(ROLE);
     for (size_t i = 0; i < sizeof(rules) / sizeof(rules[0]); i++) {
         const struct rule *rule = &rules[i];
         if ((rule->kind & kind) != 0 && strncmp(rule->prefix, sqlstate, strlen(rule->prefix)) == 0)
             return rule->outcome;
     }
-    return (struct breaker_outcome)S;
+    return (struct breaker_outcome)N;
 }
 
-/* Being refused at the door is never a success: nothing was answered. */
-static struct breaker_outcome judge_connect(const char *sqlstate, const char *routine,
-                                            bool on_replica)
+/* An answer, whatever it says. What would be grave if it were true is looked at by a probe. */
+static struct breaker_outcome judge_client(const char *sqlstate, const char *routine,
+                                           bool on_replica)
 {
-    const struct breaker_outcome outcome = judge_sqlstate(sqlstate, routine, on_replica);
-    return outcome.input != BREAKER_SUCCESS ? outcome : (struct breaker_outcome)N;
+    if (on_replica && breaker_is_refusal(sqlstate, routine))
+        return (struct breaker_outcome)N_AND(misroute);
+    struct breaker_outcome outcome = {.input = BREAKER_SUCCESS};
+    if (breaker_is_sickness(sqlstate))
+        outcome.alert = outcome.page = outcome.probe_now = true;
+    else if (!on_replica && strcmp(sqlstate, "25006") == 0)
+        outcome.probe_now = true; /* is it a primary still? */
+    else if (strcmp(sqlstate, "57014") == 0 || (on_replica && strcmp(sqlstate, "40001") == 0))
+        outcome.input = BREAKER_NEUTRAL; /* ended from outside, or by replay */
+    return outcome;
 }
+
+/* At a pool's log-in a user meets what its role and its database are set to, which users may
+ * change: a library that is to be loaded and is not there is 58P01. "Cannot connect now" is the
+ * server's own word: no setting makes it. */
+static struct breaker_outcome judge_connect(const char *sqlstate, bool on_replica)
+{
+    struct breaker_outcome outcome = judge_server(sqlstate, on_replica);
+    if (outcome.input == BREAKER_NEUTRAL || strcmp(sqlstate, "57P03") == 0)
+        return outcome;
+    return (struct breaker_outcome)N_AND(probe_now);
+}
+
+#define SUSPICION(kind) VERDICT(NEUTRAL, .suspicion = BREAKER_SUSPICION_##kind, .probe_now = true)
 
 struct breaker_outcome breaker_judge(enum breaker_event event, const char *sqlstate,
                                      const char *routine, bool on_replica)
@@ -137,25 +153,31 @@ struct breaker_outcome breaker_judge(enum breaker_event event, const char *sqlst
     switch (event) {
     case BREAKER_EVENT_ANSWERED:
         break;
-    case BREAKER_EVENT_SQLSTATE:
-        return judge_sqlstate(sqlstate, routine, on_replica);
+    case BREAKER_EVENT_ERROR:
+        return judge_client(sqlstate, routine, on_replica);
+    case BREAKER_EVENT_FATAL:
+    case BREAKER_EVENT_PROBE_ERROR:
+        return judge_server(sqlstate, on_replica);
     case BREAKER_EVENT_CONNECT_SQLSTATE:
-        return judge_connect(sqlstate, routine, on_replica);
-    case BREAKER_EVENT_WRITE_REFUSED:
-        return (struct breaker_outcome)F_NOW(ROLE);
+        return judge_connect(sqlstate, on_replica);
     case BREAKER_EVENT_CONNECT_FAILED:
         return (struct breaker_outcome)F_PROBE(CONNECT);
     case BREAKER_EVENT_CONNECT_REFUSED_TWICE:
         return (struct breaker_outcome)F_NOW(CONNECT);
     case BREAKER_EVENT_LOST_RUNNING:
-        return (struct breaker_outcome)F_PROBE(ERRORS);
+    case BREAKER_EVENT_NO_PROTOCOL:
+        return (struct breaker_outcome)SUSPICION(BROKEN);
+    case BREAKER_EVENT_ELSEWHERE:
+        return (struct breaker_outcome)VERDICT(NEUTRAL, .suspicion = BREAKER_SUSPICION_SICK,
+                                               .probe_now = true, .page = true, .alert = true);
     case BREAKER_EVENT_LOST_IDLE:
     case BREAKER_EVENT_CLIENT_GAVE_UP:
+    case BREAKER_EVENT_CONNECT_OURS:
         return (struct breaker_outcome)N;
+    case BREAKER_EVENT_LEFT:
+    case BREAKER_EVENT_CONNECT_LOGIN:
     case BREAKER_EVENT_QUERY_TIMEOUT:
         return (struct breaker_outcome)N_AND(probe_now);
-    case BREAKER_EVENT_NO_PROTOCOL:
-        return (struct breaker_outcome)F_NOW(ERRORS);
     }
-    return (struct breaker_outcome)S;
+    return (struct breaker_outcome){.input = BREAKER_SUCCESS};
 }

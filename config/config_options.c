@@ -311,8 +311,8 @@ const struct config_option config_options[] = {
 
     {B, "failures", CONFIG_INTEGER, "", "3", "1", "1000", NULL, RELOAD, NOW,
      "Failures in a row that open the breaker.", B_AT(failures)},
-    {B, "window", CONFIG_DURATION, "s", "10s", "1s", "1m", NULL, RELOAD, LATER,
-     "Time over which failure_rate is counted.", B_AT(window_ns)},
+    {B, "window", CONFIG_DURATION, "s", "10s", "1s", "1m", NULL, RELOAD, NOW,
+     "Time within which suspicions of three users are a failure.", B_AT(window_ns)},
     {B, "min_calls", CONFIG_INTEGER, "", "20", "1", "1000000", NULL, RELOAD, LATER,
      "Calls in the window below which failure_rate says nothing.", B_AT(min_calls)},
     {B, "failure_rate", CONFIG_SHARE, "%", "50%", "1%", "100%", NULL, RELOAD, LATER,

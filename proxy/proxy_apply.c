@@ -19,13 +19,27 @@ static void outcome_of(struct worker *w, const struct core_actions *a)
     struct outcome_record record = {.node = a->outcome_node,
                                     .input = (uint8_t)a->outcome.input,
                                     .reason = (uint8_t)a->outcome.reason,
+                                    .suspicion = a->outcome.suspicion,
                                     .probe_now = a->outcome.probe_now,
-                                    .generation = a->outcome_generation};
-    if (a->backend != NULL && a->backend->trial) {
+                                    .page = a->outcome.page,
+                                    .alert = a->outcome.alert,
+                                    .generation = a->outcome_generation,
+                                    .who = a->outcome_who,
+                                    .what = a->outcome_what};
+    if (a->backend != NULL && a->backend->trial && a->backend->node == a->outcome_node) {
         record.permit = true;
         a->backend->trial = false;
     }
     worker_outcome(w, &record);
+}
+
+static void log_misfit(struct worker *w, const struct client *c, const struct core_actions *a)
+{
+    const uint8_t type = a->misfit;
+    const struct group *g = c != NULL ? (const struct group *)c->core.group : NULL;
+    log_warning("no_protocol", "node=%s user=\"%s\" expected=\"%s\" got=\"%c\" code=%u",
+                w->proxy->node_names[a->outcome_node], g != NULL ? g->user : "", a->misfit_expected,
+                type > ' ' && type < 127 && type != '"' ? type : '?', type);
 }
 
 static void count_ended(struct worker *w, struct client *c, const struct core_actions *a,
@@ -128,6 +142,8 @@ static struct core_actions *apply_once(struct worker *w, struct client *c, struc
         client_write(c, &a->client);
     if (a->login_failed && c != NULL)
         auth_failed(c, a->login_sqlstate);
+    if (a->misfit != 0)
+        log_misfit(w, c, a);
     if (a->has_outcome)
         outcome_of(w, a);
     if (a->probe)

@@ -18,7 +18,32 @@
 
 static void on_connecting(uv_poll_t *poll, int status, int events);
 
+static const char cannot_watch[] = "the loop cannot watch the socket";
+
 /* ---- connecting ---- */
+
+/* What it says of the node. Whom the node does not let in, for want of a password too, gets its
+ * SQLSTATE. */
+static struct breaker_outcome judge_failure(const struct server *v, const char *message,
+                                            char sqlstate[6])
+{
+    libpq_sqlstate(message, sqlstate);
+    if (sqlstate[0] != '\0')
+        return breaker_judge(BREAKER_EVENT_CONNECT_SQLSTATE, sqlstate, "", v->core.is_replica);
+    const bool ours = message == cannot_watch;
+    switch (ours ? LIBPQ_OURS : libpq_blame(v->conn, message)) {
+    case LIBPQ_NO_PASSWORD:
+        memcpy(sqlstate, "28P01", 6);
+        return breaker_judge(BREAKER_EVENT_CONNECT_LOGIN, NULL, "", v->core.is_replica);
+    case LIBPQ_LOGIN:
+        return breaker_judge(BREAKER_EVENT_CONNECT_LOGIN, NULL, "", v->core.is_replica);
+    case LIBPQ_OURS:
+        return breaker_judge(BREAKER_EVENT_CONNECT_OURS, NULL, "", v->core.is_replica);
+    case LIBPQ_NODE:
+        break;
+    }
+    return breaker_judge(BREAKER_EVENT_CONNECT_FAILED, NULL, "", v->core.is_replica);
+}
 
 static void connect_failed(struct server *v, const char *message)
 {
@@ -26,7 +51,7 @@ static void connect_failed(struct server *v, const char *message)
     struct pool *pool = v->pool;
     char sqlstate[6];
     char text[256];
-    libpq_sqlstate(message, sqlstate);
+    const struct breaker_outcome outcome = judge_failure(v, message, sqlstate);
     (void)snprintf(text, sizeof(text), "%s", message);
     char *location = strstr(text, "\nLOCATION:"); /* in the server's source: nobody's business */
     if (location != NULL)
@@ -37,14 +62,10 @@ static void connect_failed(struct server *v, const char *message)
     log_warning("connect_failed", "node=%s user=\"%s\" database=\"%s\" error=\"%s\"",
                 w->proxy->node_names[pool->node], pool->group->server_user, pool->group->dbname,
                 text);
-    const bool said = sqlstate[0] != '\0';
-    const struct breaker_outcome outcome =
-        said ? breaker_judge(BREAKER_EVENT_CONNECT_SQLSTATE, sqlstate, "", false)
-             : breaker_judge(BREAKER_EVENT_CONNECT_FAILED, NULL, "", false);
     const struct outcome_record record = {.node = pool->node,
                                           .input = (uint8_t)outcome.input,
                                           .reason = (uint8_t)outcome.reason,
-                                          .probe_now = true,
+                                          .probe_now = outcome.probe_now,
                                           .generation = w->topology.nodes[pool->node].generation};
     if (v->owner != NULL) { /* what the pool's connections meet is not for this one to say */
         replication_failed(v, sqlstate, text);
@@ -144,7 +165,7 @@ static void step_connecting(struct server *v)
         server_unwatch(v);
         v->fd = fd;
         if (!server_watch(v)) {
-            connect_failed(v, "cannot watch the socket");
+            connect_failed(v, cannot_watch);
             return;
         }
     }
@@ -247,7 +268,7 @@ static void begin_connect(struct server *v)
     }
     v->fd = PQsocket(v->conn);
     if (v->fd < 0 || !server_watch(v)) {
-        connect_failed(v, "cannot watch the socket");
+        connect_failed(v, cannot_watch);
         return;
     }
     const int r = uv_poll_start(v->poll, UV_WRITABLE, on_connecting);

@@ -5,6 +5,7 @@
 #include "proxy_libpq.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -56,6 +57,17 @@ void libpq_sqlstate(const char *message, char ret[6])
             return;
         }
     }
+}
+
+enum libpq_blame libpq_blame(const PGconn *conn, const char *message)
+{
+    static const int ours[] = {EMFILE, ENFILE, EADDRNOTAVAIL, ENOBUFS};
+    for (size_t i = 0; i < sizeof(ours) / sizeof(ours[0]); i++)
+        if (strstr(message, strerror(ours[i])) != NULL)
+            return LIBPQ_OURS;
+    if (PQconnectionNeedsPassword(conn))
+        return LIBPQ_NO_PASSWORD;
+    return PQconnectionUsedPassword(conn) ? LIBPQ_LOGIN : LIBPQ_NODE;
 }
 
 bool libpq_needs_lookup(const char *host)

@@ -29,6 +29,16 @@ bool libpq_watch_flush(struct libpq_watch *w, PGconn *conn);
  * language the first word is. Empty: there is none. */
 void libpq_sqlstate(const char *message, char ret[6]);
 
+/* Whose fault a connection is that did not come about, when no ErrorResponse says so. */
+enum libpq_blame {
+    LIBPQ_NODE,        /* unreachable, silent, or it closed the connection */
+    LIBPQ_NO_PASSWORD, /* the node asks for one, and none is known */
+    LIBPQ_LOGIN, /* it asked for one: it is there, what went wrong is between it and this user */
+    LIBPQ_OURS,  /* no descriptor, port or buffer of this machine is left */
+};
+/* `message`: libpq's, or our own. conn may be NULL. */
+enum libpq_blame libpq_blame(const PGconn *conn, const char *message);
+
 /* A name needs a look-up off the loop: libpq's own would block it. Addresses and the directories of
  * Unix sockets need none. */
 bool libpq_needs_lookup(const char *host);

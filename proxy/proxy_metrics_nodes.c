@@ -114,10 +114,38 @@ static void write_counters(struct metrics *m, const struct supervisor *s)
     }
 }
 
+static void write_evidence(struct metrics *m, const struct supervisor *s)
+{
+    static const char *const kinds[] = {
+        [BREAKER_SUSPICION_BROKEN] = "broken", [BREAKER_SUSPICION_SICK] = "sick"};
+    metrics_family(m, "switchgear_alerts", METRICS_COUNTER, "",
+                   "Errors of clients that told of a sick disk, memory or data.");
+    for (uint32_t i = 0; i < s->nodes_count; i++)
+        metrics_integer(m, METRICS_LABELS("node", s->proxy->config->nodes[i].name),
+                        probes_evidence(s, i).alerts);
+    metrics_family(m, "switchgear_suspicions", METRICS_COUNTER, "",
+                   "What one user met of a node, and counts when several do.");
+    for (uint32_t i = 0; i < s->nodes_count; i++)
+        for (uint32_t k = BREAKER_SUSPICION_NONE + 1; k < BREAKER_SUSPICION_COUNT; k++)
+            metrics_integer(
+                m, METRICS_LABELS("node", s->proxy->config->nodes[i].name, "kind", kinds[k]),
+                probes_evidence(s, i).suspicions[k]);
+    metrics_family(m, "switchgear_witnesses", METRICS_COUNTER, "",
+                   "Second looks at a node, on new connections, by result.");
+    for (uint32_t i = 0; i < s->nodes_count; i++) {
+        const char *name = s->proxy->config->nodes[i].name;
+        metrics_integer(m, METRICS_LABELS("node", name, "result", "ok"),
+                        probes_evidence(s, i).witnesses_good);
+        metrics_integer(m, METRICS_LABELS("node", name, "result", "failed"),
+                        probes_evidence(s, i).witnesses_bad);
+    }
+}
+
 void metrics_write_nodes(struct metrics *m, const struct supervisor *s, uint64_t now_ns)
 {
     write_one_hot(m, s);
     write_counters(m, s);
+    write_evidence(m, s);
     metrics_family(m, "switchgear_breaker_transitions", METRICS_COUNTER, "",
                    "Changes of state of a breaker.");
     write_each(m, s, transitions, now_ns);

@@ -13,12 +13,16 @@
 /* The work on a node, for its breaker. */
 struct outcome_record {
     uint8_t node;
-    uint8_t input;  /* enum breaker_input */
-    uint8_t reason; /* enum breaker_reason */
+    uint8_t input;     /* enum breaker_input */
+    uint8_t reason;    /* enum breaker_reason */
+    uint8_t suspicion; /* enum breaker_suspicion_kind */
     bool probe_now;
+    bool page;   /* ... by a probe that writes and reads a page */
+    bool alert;  /* a client was told that disk, memory or data are sick */
     bool permit; /* the work held a trial permit */
     uint32_t generation;
-    uint64_t at_ns; /* of a plain success: when (to the millisecond); else 0 */
+    uint64_t who, what; /* of a suspicion */
+    uint64_t at_ns;     /* of a plain success: when (to the millisecond); else 0 */
 };
 
 struct outcomes {

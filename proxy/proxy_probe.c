@@ -160,7 +160,7 @@ static uint64_t schedule_breaker(struct supervisor *s, uint32_t node, uint64_t n
     probe_breaker_config(s->proxy->config, &config);
     uint64_t next_ns = breaker_deadline_ns(&n->breaker, &config);
     if (next_ns <= now_ns) {
-        changed |= probe_step(s, node, BREAKER_TICK, BREAKER_REASON_NONE, n->breaker.generation);
+        changed |= probe_suspect(s, node, BREAKER_TICK, BREAKER_REASON_NONE, n->breaker.generation);
         next_ns = breaker_deadline_ns(&n->breaker, &config);
         if (next_ns <= now_ns)
             next_ns = now_ns + TICK_NS;
@@ -198,6 +198,8 @@ void probe_schedule(struct supervisor *s)
         next_ns = earlier(next_ns, schedule_shard(s, &ps->shards[i], now_ns));
     for (uint32_t i = 0; i < s->nodes_count; i++)
         next_ns = earlier(next_ns, schedule_node(s, i, now_ns));
+    for (uint32_t i = 0; i < s->nodes_count; i++)
+        next_ns = earlier(next_ns, witness_schedule(s, i, now_ns));
     for (uint32_t i = 0; i < s->nodes_count; i++)
         next_ns = earlier(next_ns, schedule_breaker(s, i, now_ns));
     ps->is_running = false;
@@ -240,7 +242,8 @@ void probes_outcome(struct supervisor *s, const struct outcome_record *record)
         return;
     struct node_state *n = &s->nodes[record->node];
     assert(record->input < sizeof(columns));
-    n->faults[columns[record->input]]++;
+    const enum breaker_input input = witness_take(s, record->node, record, uv_hrtime());
+    n->faults[columns[input]]++;
     if (record->input == BREAKER_SUCCESS && record->at_ns > n->served_ns)
         n->served_ns = record->at_ns;
 
@@ -248,12 +251,14 @@ void probes_outcome(struct supervisor *s, const struct outcome_record *record)
         probe_permits_sync(s, record->node, uv_hrtime()); /* the lease exists, then it ends */
         breaker_permit_release(&n->breaker);
     }
-    const bool changed = probe_step(s, record->node, (enum breaker_input)record->input,
-                                    (enum breaker_reason)record->reason, record->generation);
+    const bool changed = probe_suspect(s, record->node, input, (enum breaker_reason)record->reason,
+                                       record->generation);
     if (changed)
         probes_publish(s, true);
     else if (record->permit)
         probe_permits_sync(s, record->node, uv_hrtime());
+    if (record->probe_now)
+        witness_want(s, record->node, record->page);
     if (record->probe_now)
         probes_wanted(s, record->node);
     else if (changed)
@@ -286,6 +291,7 @@ static void node_init(struct supervisor *s, uint32_t i, uint64_t now_ns)
     link_init(&p->link, s->loop, p);
     p->link.on_answer = on_answer;
     p->link.on_failed = on_failed;
+    witness_init(s, p);
 }
 
 static void node_deinit(struct supervisor *s, uint32_t i)
@@ -293,6 +299,7 @@ static void node_deinit(struct supervisor *s, uint32_t i)
     struct probe *p = s->nodes[i].probe;
 
     link_close(&p->link);
+    link_close(&p->witness.link);
     free(p->target);
     p->target = NULL;
     s->nodes[i].probe = NULL;
@@ -356,6 +363,7 @@ void probes_config_changed(struct supervisor *s)
         }
         p->link.node = &c->nodes[i];
         p->link.config = c;
+        witness_restart(p);
     }
     probes_publish(s, true);
     probe_schedule(s);

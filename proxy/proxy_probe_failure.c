@@ -15,11 +15,10 @@
 /* Least pause after a failure that a second look does not tell more of. */
 #define RETRY_LEAST_NS (50 * PROBE_MS)
 
-static struct breaker_outcome failure_outcome(const struct supervisor *s, uint32_t node,
-                                              const struct link_failure *failure)
+struct breaker_outcome probe_failure_outcome(const struct supervisor *s, uint32_t node,
+                                             const struct link_failure *failure, uint32_t refusals)
 {
     const bool on_replica = s->nodes[node].role != ROUTER_ROLE_PRIMARY;
-    const uint32_t refusals = s->nodes[node].probe->refusals;
 
     switch (failure->fault) {
     case LINK_REFUSED:
@@ -27,19 +26,18 @@ static struct breaker_outcome failure_outcome(const struct supervisor *s, uint32
             return (struct breaker_outcome){.input = BREAKER_NEUTRAL};
         return breaker_judge(BREAKER_EVENT_CONNECT_REFUSED_TWICE, NULL, "", on_replica);
     case LINK_REJECTED:
-        return breaker_judge(BREAKER_EVENT_CONNECT_SQLSTATE, failure->sqlstate, "", on_replica);
-    case LINK_ERROR: {
-        struct breaker_outcome o =
-            breaker_judge(BREAKER_EVENT_SQLSTATE, failure->sqlstate, "", on_replica);
-        if (o.input == BREAKER_SUCCESS) /* it answers, but tells us nothing */
-            o.input = BREAKER_NEUTRAL;
-        return o;
-    }
+    case LINK_ERROR:
+        return breaker_judge(BREAKER_EVENT_PROBE_ERROR, failure->sqlstate, "", on_replica);
+    case LINK_LOGIN: /* it is there; what the probes lack is no fault of its */
+    case LINK_OURS:
     case LINK_LOST_IDLE: /* perhaps just this one backend: the next connection will tell */
         return (struct breaker_outcome){.input = BREAKER_NEUTRAL};
+    case LINK_LOST_ASKED: /* its last words, where there were any */
+        if (failure->sqlstate[0] != '\0')
+            return breaker_judge(BREAKER_EVENT_PROBE_ERROR, failure->sqlstate, "", on_replica);
+        return (struct breaker_outcome){.input = BREAKER_FAILURE, .reason = BREAKER_REASON_CONNECT};
     case LINK_UNREACHABLE:
     case LINK_TIMEOUT_CONNECT:
-    case LINK_LOST_ASKED:
         return (struct breaker_outcome){.input = BREAKER_FAILURE, .reason = BREAKER_REASON_CONNECT};
     case LINK_TIMEOUT_ANSWER:
         return (struct breaker_outcome){.input = BREAKER_FAILURE, .reason = BREAKER_REASON_SLOW};
@@ -82,7 +80,7 @@ void probe_judge_failure(struct supervisor *s, uint32_t node, const struct link_
     p->refusals = failure->fault == LINK_REFUSED ? p->refusals + 1 : 0;
     const bool is_silent =
         failure->fault == LINK_LOST_IDLE || (failure->fault == LINK_REFUSED && p->refusals == 1);
-    const struct breaker_outcome outcome = failure_outcome(s, node, failure);
+    const struct breaker_outcome outcome = probe_failure_outcome(s, node, failure, p->refusals);
     if (!is_silent)
         n->probes_failed++;
     snprintf(n->last_error, sizeof(n->last_error), "%s: %s", link_fault_text(failure->fault),
@@ -92,7 +90,10 @@ void probe_judge_failure(struct supervisor *s, uint32_t node, const struct link_
     if (outcome.input != BREAKER_NEUTRAL) {
         const enum breaker_input input =
             outcome.input == BREAKER_FATAL ? BREAKER_FATAL : BREAKER_PROBE_FAILURE;
-        changed = probe_step(s, node, input, outcome.reason, n->breaker.generation);
+        /* a new connection is a witness of its own; one that was open may have been ended */
+        changed = failure->fault == LINK_ERROR || failure->fault == LINK_LOST_ASKED
+                      ? probe_suspect(s, node, input, outcome.reason, n->breaker.generation)
+                      : probe_step(s, node, input, outcome.reason, n->breaker.generation);
     }
     /* 57P01 as the answer to a probe: our backend was ended, perhaps the server with it. */
     const bool ended = failure->fault == LINK_ERROR && outcome.probe_now;

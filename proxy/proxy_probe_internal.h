@@ -5,6 +5,7 @@
  *   proxy_probe.c         when to ask whom; the public functions
  *   proxy_probe_judge.c   what an answer changes: role, freshness, gate, breaker
  *   proxy_probe_failure.c what its absence changes
+ *   proxy_probe_witness.c suspicions, and the second look that they ask for
  *   proxy_probe_publish.c the topology that workers see, trial permits, weights
  *   proxy_probe_link.c    one connection to one node
  *   proxy_marks.c, proxy_evidence.c: pure
@@ -12,6 +13,8 @@
 #ifndef PROXY_PROBE_INTERNAL_H
 #define PROXY_PROBE_INTERNAL_H
 
+#include "breaker_outcome.h"
+#include "breaker_suspicion.h"
 #include "proxy_evidence.h"
 #include "proxy_marks.h"
 #include "proxy_probe_link.h"
@@ -19,6 +22,25 @@
 
 #define PROBE_MS UINT64_C(1000000)
 #define PROBE_NEVER UINT64_MAX
+
+/* A probe on a new connection, at once, when what clients met says something of a node that one of
+ * them may have made itself. */
+struct probe_witness {
+    struct link link;
+    bool is_wanted;      /* a look that begins after now */
+    bool wants_page;     /* ... and writes and reads a page */
+    bool is_page_bad;    /* the last page failed: asked for again until one does not */
+    bool is_withheld;    /* `input` would open the primary: when the look fails, it does */
+    uint8_t input;       /* enum breaker_input */
+    uint8_t reason;      /* enum breaker_reason */
+    uint32_t generation; /* of the input */
+    uint32_t refusals;   /* in a row */
+    uint64_t next_ns;    /* not before */
+    uint64_t page_ns;    /* no page before */
+    uint64_t alert_ns;   /* no line in the log before */
+    struct probes_evidence counts;
+    struct breaker_suspicions suspects[BREAKER_SUSPICION_COUNT];
+};
 
 struct probe {
     struct supervisor *s;
@@ -34,6 +56,7 @@ struct probe {
     bool is_failing;     /* the last probe failed: one line a change is logged */
     uint32_t granted;    /* trial permits in the shared word when it was last set */
     uint32_t granted_generation;
+    struct probe_witness witness;
     char *target; /* what the link is for: another one after a reload means another link */
 };
 
@@ -80,11 +103,33 @@ void probe_judge_failure(struct supervisor *s, uint32_t node, const struct link_
 /* Steps the breaker and logs a change. True when workers must see it. */
 bool probe_step(struct supervisor *s, uint32_t node, enum breaker_input input,
                 enum breaker_reason reason, uint32_t generation);
+/* The same of an input that is not yet certain: what would open a primary waits for a witness. */
+bool probe_suspect(struct supervisor *s, uint32_t node, enum breaker_input input,
+                   enum breaker_reason reason, uint32_t generation);
 /* What is known of its freshness holds no longer. True when something was known. */
 bool probe_void(struct supervisor *s, uint32_t node, const char *why);
 bool probe_primary_is_alive(const struct supervisor *s, const struct probe_shard *shard);
 /* Time alone makes evidence too old: true when lag_hard changed. */
 bool probe_age(struct supervisor *s, uint32_t node, uint64_t now_ns);
+
+/* ---- proxy_probe_failure.c ---- */
+
+/* `refusals`: so many in a row, with this one. */
+struct breaker_outcome probe_failure_outcome(const struct supervisor *s, uint32_t node,
+                                             const struct link_failure *failure, uint32_t refusals);
+
+/* ---- proxy_probe_witness.c ---- */
+
+void witness_init(struct supervisor *s, struct probe *p);
+void witness_want(struct supervisor *s, uint32_t node, bool page);
+/* A worker's record: alerts and suspicions are counted. Returns its input, or the one that several
+ * suspicions amount to. */
+enum breaker_input witness_take(struct supervisor *s, uint32_t node,
+                                const struct outcome_record *record, uint64_t now_ns);
+/* Looks at what is due; returns when to look again. */
+uint64_t witness_schedule(struct supervisor *s, uint32_t node, uint64_t now_ns);
+/* The configuration has changed: a look that reads the old one begins again. */
+void witness_restart(struct probe *p);
 
 /* ---- proxy_probe_publish.c ---- */
 

@@ -65,6 +65,10 @@ static bool step_success(struct supervisor *s, uint32_t node, uint64_t now_ns)
 
     if (n->breaker.admitted && now_ns - n->probe->success_ns < interval_ns - interval_ns / 4)
         return false;
+    /* It answers questions and cannot write a page: not for a replica, of which there are others.
+     */
+    if (n->role == ROUTER_ROLE_REPLICA && n->probe->witness.is_page_bad)
+        return false;
     n->probe->success_ns = now_ns;
     return probe_step(s, node, BREAKER_PROBE_SUCCESS, BREAKER_REASON_NONE, n->breaker.generation);
 }

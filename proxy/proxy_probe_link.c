@@ -32,6 +32,20 @@
     " pg_catalog.current_setting('wal_block_size'),"
 #define RECEIVED_TLI "(SELECT pg_catalog.max(received_tli) FROM pg_catalog.pg_stat_wal_receiver)"
 
+/* A page that is written and read, where the node may: a temporary table, gone with its
+ * transaction; on a standby rows that do not fit into memory. */
+static const char primary_page[] =
+    "BEGIN;"
+    " CREATE TEMPORARY TABLE switchgear_page (filler text) ON COMMIT DROP;"
+    " INSERT INTO switchgear_page SELECT pg_catalog.repeat('x', 1500)"
+    " FROM pg_catalog.generate_series(1, 20);"
+    " SELECT pg_catalog.count(filler) FROM switchgear_page;"
+    " ROLLBACK";
+static const char standby_page[] =
+    "SET work_mem = '64kB';"
+    " SELECT pg_catalog.count(*) FROM (SELECT g FROM pg_catalog.generate_series(1, 20000) AS g"
+    " ORDER BY -g OFFSET 0) AS x";
+
 enum { STATEMENTS = 2, VARIANTS = 2, ADDRESSES_MAX = 8 };
 
 static const char *const statement_names[STATEMENTS] = {"switchgear_full", "switchgear_quick"};
@@ -77,6 +91,7 @@ void link_close(struct link *l)
     PQfinish(l->conn);
     l->conn = NULL;
     l->state = LINK_CLOSED;
+    l->at_page = false;
     l->prepared = 0;
     l->node = NULL;
     l->config = NULL;
@@ -90,7 +105,7 @@ static void first_line(char *to, size_t to_size, const char *text)
 
 static void fail_with(struct link *l, enum link_fault fault, const char *sqlstate, const char *text)
 {
-    struct link_failure failure = {.fault = fault};
+    struct link_failure failure = {.fault = fault, .page = l->at_page};
 
     snprintf(failure.sqlstate, sizeof(failure.sqlstate), "%s", sqlstate != NULL ? sqlstate : "");
     first_line(failure.message, sizeof(failure.message), text);
@@ -121,10 +136,22 @@ static void fail_connect(struct link *l)
 
     first_line(message, sizeof(message), l->conn != NULL ? PQerrorMessage(l->conn) : "no memory");
     libpq_sqlstate(message, sqlstate);
-    if (sqlstate[0] != '\0')
+    if (sqlstate[0] != '\0') {
         fail_with(l, LINK_REJECTED, sqlstate, message);
-    else
-        fail_with(l, is_refusal(message) ? LINK_REFUSED : LINK_UNREACHABLE, NULL, message);
+        return;
+    }
+    switch (libpq_blame(l->conn, message)) {
+    case LIBPQ_NO_PASSWORD:
+    case LIBPQ_LOGIN:
+        fail_with(l, LINK_LOGIN, NULL, message);
+        return;
+    case LIBPQ_OURS:
+        fail_with(l, LINK_OURS, NULL, message);
+        return;
+    case LIBPQ_NODE:
+        break;
+    }
+    fail_with(l, is_refusal(message) ? LINK_REFUSED : LINK_UNREACHABLE, NULL, message);
 }
 
 static void fail_lost(struct link *l)
@@ -178,6 +205,16 @@ static void send_question(struct link *l)
         flush(l);
 }
 
+static void send_page(struct link *l)
+{
+    l->at_page = true;
+    l->state = LINK_ASKED;
+    if (PQsendQuery(l->conn, l->answer.in_recovery ? standby_page : primary_page) != 1)
+        fail_lost(l);
+    else
+        flush(l);
+}
+
 /* ---- answers ---- */
 
 static void take_error(struct link *l, const PGresult *result)
@@ -221,6 +258,11 @@ static void take_answer(struct link *l, const PGresult *result)
         fail_with(l, LINK_GARBLED, NULL, "a column is not what it should be");
         return;
     }
+    if (l->wants_page) {
+        l->answer = answer;
+        send_page(l);
+        return;
+    }
     l->state = LINK_IDLE;
     l->on_answer(l, &answer);
 }
@@ -228,6 +270,12 @@ static void take_answer(struct link *l, const PGresult *result)
 /* A whole reply is in: `result` is its first result. */
 static void take_result(struct link *l, const PGresult *result)
 {
+    if (l->at_page && PQresultStatus(result) == PGRES_COMMAND_OK) {
+        l->at_page = false;
+        l->state = LINK_IDLE;
+        l->on_answer(l, &l->answer);
+        return;
+    }
     switch (PQresultStatus(result)) {
     case PGRES_TUPLES_OK:
         take_answer(l, result);
@@ -272,10 +320,13 @@ static void read_answer(struct link *l)
             PQclear(first);
             return;
         }
-        if (l->result == NULL)
+        /* The first one stands for all, but for an error among those of a page. */
+        if (l->result == NULL || PQresultStatus(result) == PGRES_FATAL_ERROR) {
+            PQclear(l->result);
             l->result = result;
-        else
+        } else {
             PQclear(result);
+        }
     }
     flush(l);
 }

@@ -21,15 +21,17 @@ enum link_state {
     LINK_ASKED,
 };
 
-#define LINK_FAULT_MAP(X)                                            \
-    X(REFUSED, "refused")         /* nobody listens */               \
-    X(UNREACHABLE, "unreachable") /* or reset in the handshake */    \
-    X(REJECTED, "rejected")       /* an ErrorResponse at the door */ \
-    X(TIMEOUT_CONNECT, "connect timeout")                            \
-    X(TIMEOUT_ANSWER, "no answer in time")                           \
-    X(LOST_IDLE, "connection lost")                                  \
-    X(LOST_ASKED, "connection lost while a probe ran")               \
-    X(ERROR, "error") /* an ErrorResponse to the probe */            \
+#define LINK_FAULT_MAP(X)                                                  \
+    X(REFUSED, "refused")         /* nobody listens */                     \
+    X(UNREACHABLE, "unreachable") /* or reset in the handshake */          \
+    X(REJECTED, "rejected")       /* an ErrorResponse at the door */       \
+    X(TIMEOUT_CONNECT, "connect timeout")                                  \
+    X(TIMEOUT_ANSWER, "no answer in time")                                 \
+    X(LOGIN, "no password, or not understood") /* at the door, by libpq */ \
+    X(OURS, "no descriptor or port is left here")                          \
+    X(LOST_IDLE, "connection lost")                                        \
+    X(LOST_ASKED, "connection lost while a probe ran")                     \
+    X(ERROR, "error") /* an ErrorResponse to the probe */                  \
     X(GARBLED, "answer not understood")
 enum link_fault {
 #define X(name, text) LINK_##name,
@@ -43,6 +45,7 @@ struct link_failure {
     enum link_fault fault;
     char sqlstate[6];  /* "" where there was none */
     char message[112]; /* one line */
+    bool page;         /* it was the page that failed */
 };
 
 struct link {
@@ -53,11 +56,14 @@ struct link {
     void (*on_failed)(struct link *l, const struct link_failure *failure);
 
     enum link_state state;
-    bool wants_full;   /* of the question that is on its way */
-    uint8_t variant;   /* which text of the full query this server lets us run */
-    uint8_t prepared;  /* statements prepared on this connection */
-    uint64_t sent_ns;  /* read before the last question was sent */
-    uint64_t asked_ns; /* when link_ask() was called */
+    bool wants_full; /* of the question that is on its way */
+    bool wants_page; /* set by the owner: behind its answer a page is written and read */
+    bool at_page;    /* that is under way */
+    struct evidence_answer answer; /* ... and this was the answer */
+    uint8_t variant;               /* which text of the full query this server lets us run */
+    uint8_t prepared;              /* statements prepared on this connection */
+    uint64_t sent_ns;              /* read before the last question was sent */
+    uint64_t asked_ns;             /* when link_ask() was called */
     PGconn *conn;
     PGresult *result;               /* the first one of a reply that is not complete */
     struct link_lookup *lookup;     /* of the host's name; outlives us when it is given up */

@@ -6,6 +6,7 @@
 #ifndef PROXY_SUPERVISOR_H
 #define PROXY_SUPERVISOR_H
 
+#include "breaker_outcome.h"
 #include "proxy_shared.h"
 
 /* One node as the supervisor knows it. Written by proxy_probe.c and the outcome path only. */
@@ -60,6 +61,13 @@ void probes_publish(struct supervisor *s, bool admission_changed);
 void probes_wanted(struct supervisor *s, uint8_t node);
 /* Takes one outcome of a worker. */
 void probes_outcome(struct supervisor *s, const struct outcome_record *record);
+/* What clients met of a node that one of them may have made itself, and the second looks. */
+struct probes_evidence {
+    uint64_t alerts;
+    uint64_t suspicions[BREAKER_SUSPICION_COUNT];
+    uint64_t witnesses_good, witnesses_bad;
+};
+struct probes_evidence probes_evidence(const struct supervisor *s, uint32_t node);
 void probes_config_changed(struct supervisor *s);
 void probes_stop(struct supervisor *s);
 /* Lag now, in nanoseconds; UINT64_MAX: unknown. */

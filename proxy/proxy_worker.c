@@ -93,6 +93,18 @@ void worker_want_probe(struct worker *w)
     mailbox_wake(w->proxy->supervisor_mail);
 }
 
+/* An error that a client can write as often as it likes: a few in a second say all there is. */
+static bool is_told(struct worker *w, const struct outcome_record *record)
+{
+    if (record->input != BREAKER_SUCCESS || record->permit)
+        return false;
+    const uint64_t now_ns = uv_now(&w->loop) * 1000000u;
+    if (now_ns - w->alert_sent_ns[record->node] < 50000000u)
+        return true;
+    w->alert_sent_ns[record->node] = now_ns;
+    return false;
+}
+
 /* Faults go at once and wake the supervisor; successes only matter to a breaker that is not quiet:
  * one in 50 ms a node is enough to end a row of failures. */
 void worker_outcome(struct worker *w, const struct outcome_record *record)
@@ -109,6 +121,8 @@ void worker_outcome(struct worker *w, const struct outcome_record *record)
         return;
     }
     if (record->input == BREAKER_NEUTRAL && !record->permit && !record->probe_now)
+        return;
+    if (is_told(w, record))
         return;
     for (uint32_t tries = 0; tries < 1000 && !outcomes_put(&w->outcomes, record); tries++)
         mailbox_wake(w->proxy->supervisor_mail);

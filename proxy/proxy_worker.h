@@ -192,6 +192,7 @@ struct worker {
     uint64_t admission;
     struct outcomes outcomes; /* to the supervisor */
     uint64_t success_sent_ns[CONFIG_NODES_MAX];
+    uint64_t alert_sent_ns[CONFIG_NODES_MAX];
     TAILQ_HEAD(, cancel_job) cancels; /* under way or waiting for their turn: proxy_cancel.c */
     uint32_t cancels_count;
     uint32_t cancels_at[WORKER_CANCEL_LANES]; /* under way to a node; the last one: to peers */

@@ -175,6 +175,22 @@ void core_expect_undo(struct core_backend *b, uint32_t count, bool failed)
         core_expect_pop(b);
 }
 
+const char *core_expect_text(struct core_backend *b)
+{
+    static const char *const texts[] = {
+        [CORE_EXPECT_PARSE] = "ParseComplete",
+        [CORE_EXPECT_BIND] = "BindComplete",
+        [CORE_EXPECT_DESCRIBE] = "a description",
+        [CORE_EXPECT_EXECUTE] = "the rows or the end of an Execute",
+        [CORE_EXPECT_CLOSE] = "CloseComplete",
+        [CORE_EXPECT_SYNC] = "ReadyForQuery",
+        [CORE_EXPECT_QUERY] = "the answer to a Query",
+        [CORE_EXPECT_FAKE] = "nothing",
+    };
+    const struct core_expect *e = core_expect_head(b);
+    return e != NULL ? texts[e->kind] : "nothing";
+}
+
 void core_expect_emit_fakes(struct core_backend *b, struct core_actions *a)
 {
     struct core_sink *client = &a->client;

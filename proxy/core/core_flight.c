@@ -17,6 +17,39 @@ void core_not_in_flight(struct core_session *s, uint8_t node)
     s->in_flight = false;
 }
 
+bool core_writes_nothing(const struct core_session *s)
+{
+    return s->writes_nothing;
+}
+
+void core_outcome(struct core_backend *b, enum breaker_event event, struct core_actions *a)
+{
+    const struct core_session *s = b->session;
+    a->has_outcome = true;
+    a->outcome = breaker_judge(event, NULL, "", b->is_replica);
+    a->outcome_node = b->node;
+    a->outcome_generation = b->generation;
+    if (a->outcome.suspicion == BREAKER_SUSPICION_NONE || s == NULL || s->group == NULL)
+        return;
+    a->outcome_who = core_hash(CORE_HASH_START, core_span(s->group->user));
+    a->outcome_what = s->id;
+}
+
+/* Another node has answered what one was too sick for. */
+static void tell_sickness(struct core_session *s, struct core_actions *a)
+{
+    struct core_backend *b = s->backend;
+    const bool answered = s->sick_node != ROUTER_NODE_NONE && b->node != s->sick_node;
+    /* a replica that has run it proves that it writes nothing */
+    if (answered && !s->flight_failed && (b->is_replica || core_writes_nothing(s))) {
+        core_outcome(b, BREAKER_EVENT_ELSEWHERE, a);
+        a->outcome_node = s->sick_node;
+        a->outcome_generation = s->sick_generation;
+        a->outcome_what = s->hashes_count > 0 ? s->hashes[0].low ^ s->hashes[0].high : 0;
+    }
+    s->sick_node = ROUTER_NODE_NONE;
+}
+
 void core_flight_over(struct core_session *s, uint64_t now_ns, struct core_actions *a)
 {
     struct core_worker *w = s->worker;
@@ -28,6 +61,8 @@ void core_flight_over(struct core_session *s, uint64_t now_ns, struct core_actio
         router_load_observe(&w->loads[node], sample_ns, now_ns - w->loads_seen_ns[node]);
         w->loads_seen_ns[node] = now_ns;
         a->latency_ns = sample_ns;
+        if (s->sick_node != ROUTER_NODE_NONE)
+            tell_sickness(s, a);
         if (!a->has_outcome) {
             a->has_outcome = true;
             a->outcome_node = node;
@@ -109,7 +144,7 @@ void core_replay_ends(struct core_session *s)
     }
     s->named_replayed = s->replay_swallow = s->told_count = 0;
     s->retried = s->replay_on_primary = s->replan = s->refused = false;
-    s->avoid_node = ROUTER_NODE_NONE;
+    s->avoid_node = s->sick_node = ROUTER_NODE_NONE;
 }
 
 /* What was in flight goes in front of what came since. */

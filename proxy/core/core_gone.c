@@ -80,8 +80,9 @@ static void drain(struct core_session *s, struct core_actions *a)
     a->drain = true;
     a->cancel_backend = runs_for_nobody(s);
     swallow_all(b);
-    if (s->unsynced &&
-        s->executed) /* a Sync alone would commit it; the client has not asked that */
+    /* A Sync alone would commit it; the client has not asked that. Behind an error the server skips
+     * to the Sync already, and what is executed is undone: it would skip a message of ours too. */
+    if (s->unsynced && s->executed && !b->skips)
         core_inject_error(b, a);
     if (s->unsynced) /* the server waits for the end of the batch */
         core_inject_sync(b, a, CORE_SWALLOW);

@@ -84,6 +84,8 @@ static inline struct core_expect *core_expect_at(struct core_backend *b, uint32_
 {
     return &b->expect[(b->expect_head + nth) & (b->expect_capacity - 1)];
 }
+/* What is to come next, for whoever reads the log. */
+const char *core_expect_text(struct core_backend *b);
 void core_expect_emit_fakes(struct core_backend *b, struct core_actions *a);
 /* Emits made-up replies whose turn has come. */
 static inline void core_expect_fakes(struct core_backend *b, struct core_actions *a)
@@ -398,6 +400,10 @@ bool core_preflight_alone(struct core_session *s, struct core_actions *a);
 
 /* ---- core_flight.c ---- */
 
+/* Is all that is in flight known to write nothing? */
+bool core_writes_nothing(const struct core_session *s);
+/* What the work on `b` met that is no ErrorResponse, for the node's breaker. */
+void core_outcome(struct core_backend *b, enum breaker_event event, struct core_actions *a);
 void core_not_in_flight(struct core_session *s, uint8_t node);
 void core_forget_flight(struct core_session *s);
 /* What was to be sent again is not: what its client has had of it already stays true. */

@@ -54,7 +54,7 @@ void core_session_init(struct core_session *s, struct core_worker *w, void *shel
     s->id = ++w->next_id;
     s->level = ROUTER_LEVEL_SESSION;
     s->level_local = 0xff;
-    s->floor_node = s->avoid_node = ROUTER_NODE_NONE;
+    s->floor_node = s->avoid_node = s->sick_node = ROUTER_NODE_NONE;
     s->last_route.node = ROUTER_NODE_NONE;
     s->last_route.lag_ms = -1;
 }

@@ -182,6 +182,7 @@ static enum core_verdict on_ready(struct core_backend *b, struct proto_span body
         proto_ready_read(body, &status) != PROTO_OK)
         return CORE_VERDICT_BAD;
     b->status = status;
+    b->skips = false;
     if (b->suspect != NULL && status == 'I')
         core_catalog_over(b);
     const bool ours = e->action == CORE_SWALLOW;
@@ -271,15 +272,18 @@ static enum core_verdict on_message(struct core_backend *b, uint8_t type, struct
     }
 }
 
-static void no_protocol(struct core_backend *b, uint64_t now_ns, struct core_actions *a)
+/* A reply that does not fit costs its connection. Of the node it says something only when several
+ * users meet it: what one client has sent, and when it left, may have got the books wrong. */
+static void no_protocol(struct core_backend *b, uint8_t type, uint64_t now_ns,
+                        struct core_actions *a)
 {
+    struct core_session *s = b->session;
+    const bool left = s == NULL || s->phase == CORE_DOOMED;
+    core_outcome(b, left ? BREAKER_EVENT_LEFT : BREAKER_EVENT_NO_PROTOCOL, a);
+    a->misfit = type != 0 ? type : '?';
+    a->misfit_expected = core_expect_text(b);
     b->broken = true;
     a->close_backend = CORE_CLOSE_NOW;
-    a->has_outcome = true;
-    a->outcome = breaker_judge(BREAKER_EVENT_NO_PROTOCOL, NULL, "", b->is_replica);
-    a->outcome_node = b->node;
-    a->outcome_generation = b->generation;
-    struct core_session *s = b->session;
     if (s == NULL)
         return;
     if (core_expect_count(b) > 0 && !s->preflight)
@@ -392,7 +396,7 @@ static size_t relay(struct core_backend *b, struct proto_span in, uint64_t now_n
         if (status == PROTO_MORE)
             break;
         if (status != PROTO_OK) {
-            no_protocol(b, now_ns, a);
+            no_protocol(b, rest.base[0], now_ns, a);
             return in.size;
         }
         const size_t size = PROTO_HEADER_SIZE + (size_t)h.body_size;
@@ -405,7 +409,7 @@ static size_t relay(struct core_backend *b, struct proto_span in, uint64_t now_n
         if (inspect && rest.size < size && size <= INSPECT_MAX)
             break;
         if (inspect && rest.size < size) { /* absurd for these three */
-            no_protocol(b, now_ns, a);
+            no_protocol(b, rest.base[0], now_ns, a);
             return in.size;
         }
         const size_t here = rest.size < size ? rest.size : size;
@@ -419,7 +423,7 @@ static size_t relay(struct core_backend *b, struct proto_span in, uint64_t now_n
         const struct core_session *served = b->session;
         const enum core_verdict v = on_message(b, h.type, message, now_ns, a);
         if (v == CORE_VERDICT_BAD) {
-            no_protocol(b, now_ns, a);
+            no_protocol(b, rest.base[0], now_ns, a);
             return in.size;
         }
         if (v == CORE_VERDICT_STOP)
@@ -488,11 +492,12 @@ struct core_actions *core_server_lost(struct core_backend *b, uint64_t now_ns)
     const bool running = core_expect_count(b) > 0;
     core_catalog_over(b);
     a->backend = b;
+    core_outcome(b,
+                 !running    ? BREAKER_EVENT_LOST_IDLE
+                 : s != NULL ? BREAKER_EVENT_LOST_RUNNING
+                             : BREAKER_EVENT_LEFT,
+                 a);
     a->has_outcome = !b->broken;
-    a->outcome = breaker_judge(running ? BREAKER_EVENT_LOST_RUNNING : BREAKER_EVENT_LOST_IDLE, NULL,
-                               "", b->is_replica);
-    a->outcome_node = b->node;
-    a->outcome_generation = b->generation;
     a->close_backend = CORE_CLOSE_NOW;
     b->broken = true;
     if (b->linked) {

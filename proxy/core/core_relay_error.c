@@ -34,7 +34,7 @@ static void skip_to_sync(struct core_backend *b, struct core_actions *a)
         s->unsynced = s->executed = false;
     } else if (skipped == count) { /* the client's Sync is still to come */
         s->unsynced = true;        /* also behind a Query: the server has skipped it */
-        s->skipping = true;
+        s->skipping = b->skips = true;
         s->emitting = s->streaming = false;
         s->batch_left = 0;
         const bool waits = s->shape != CORE_SHAPE_NONE;
@@ -78,10 +78,11 @@ static void preflight_failed(struct core_session *s, const struct proto_error *e
     core_fatal_text(s, &text, a);
 }
 
-static void judge(struct core_backend *b, const char *sqlstate, const char *routine,
+static void judge(struct core_backend *b, const char *sqlstate, const char *routine, bool fatal,
                   struct core_actions *a)
 {
-    a->outcome = breaker_judge(BREAKER_EVENT_SQLSTATE, sqlstate, routine, b->is_replica);
+    a->outcome = breaker_judge(fatal ? BREAKER_EVENT_FATAL : BREAKER_EVENT_ERROR, sqlstate, routine,
+                               b->is_replica);
     a->has_outcome = true;
     a->outcome_node = b->node;
     a->outcome_generation = b->generation;
@@ -182,6 +183,23 @@ static bool refuse(struct core_backend *b, const struct core_expect *e, const ch
     return true;
 }
 
+/* The replica's disk, memory or data may be sick, or the statement says so itself: the answer of
+ * another node will tell. What it may have done on a replica an error has undone. */
+static bool leave_sick_node(struct core_backend *b, const char *sqlstate, uint64_t now_ns,
+                            struct core_actions *a)
+{
+    struct core_session *s = b->session;
+    const uint8_t node = b->node;
+    const uint32_t generation = b->generation;
+    if (!b->is_replica || !breaker_is_sickness(sqlstate) ||
+        !core_replay(s, node, ROUTER_REASON_RETRY, now_ns, a))
+        return false;
+    a->outcome = (struct breaker_outcome){.input = BREAKER_NEUTRAL};
+    s->sick_node = node;
+    s->sick_generation = generation;
+    return true;
+}
+
 /* An error that another connection or node would not have met. True: it is replayed there. */
 static bool try_elsewhere(struct core_backend *b, const char *sqlstate, const char *routine,
                           uint64_t now_ns, struct core_actions *a)
@@ -190,6 +208,8 @@ static bool try_elsewhere(struct core_backend *b, const char *sqlstate, const ch
     if (s->outside)
         return false; /* it would be done there twice */
     if (replan(b, sqlstate, routine, now_ns, a))
+        return true;
+    if (leave_sick_node(b, sqlstate, now_ns, a))
         return true;
     if (is_behind(b, sqlstate)) /* what the primary says counts */
         return core_replay(s, ROUTER_NODE_NONE, ROUTER_REASON_LEARNED, now_ns, a);
@@ -205,10 +225,9 @@ static enum core_verdict take_error(struct core_backend *b, const struct proto_e
     struct core_session *s = b->session;
     char routine[64];
     span_copy(error->routine, routine, sizeof(routine));
-    judge(b, sqlstate, routine, a);
     const bool fatal =
-        error->severity.size == 5 && (memcmp(error->severity.base, "FATAL", 5) == 0 ||
-                                      memcmp(error->severity.base, "PANIC", 5) == 0);
+        core_text_equal(error->severity, "FATAL") || core_text_equal(error->severity, "PANIC");
+    judge(b, sqlstate, routine, fatal, a);
     if (fatal)
         b->fatal_seen = b->broken = true;
     if (s == NULL) {

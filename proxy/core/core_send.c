@@ -92,7 +92,7 @@ static void start_flight(struct core_session *s, uint64_t now_ns)
     struct core_backend *b = s->backend;
     assert(s->kept == NULL);
     s->flight_failed = s->unproven = s->outside = s->error_seen = false;
-    s->replayable = true;
+    s->replayable = s->writes_nothing = true;
     s->cancel_asked = false;
     s->sent_ns = now_ns;
     s->forwarded = s->named_answered = s->told_again = 0;
@@ -166,6 +166,8 @@ void core_start_batch(struct core_session *s, uint64_t now_ns)
     s->replayable = s->replayable && can_replay;
     s->unproven = s->unproven || unproven;
     s->outside = s->outside || class->outside;
+    s->writes_nothing =
+        s->writes_nothing && (class->proven || class->verdict == ROUTER_VERDICT_LOCAL);
     s->batch_unnamed_id = s->unnamed_id;
     s->lent_before = s->lent != NULL;
     s->emitting = true;

@@ -294,6 +294,9 @@ struct core_session {
     uint8_t route;       /* enum router_route */
     uint8_t floor_node;
     uint8_t avoid_node;
+    uint8_t sick_node; /* what is in flight met a sickness there, and was taken back;
+                          ROUTER_NODE_NONE: nothing was */
+    uint32_t sick_generation;
     bool waiting;  /* for a backend, as of `choice` */
     bool emitting; /* the batch at the front is decided, and batch_left of it is to be sent */
     bool parse_known_valid;
@@ -347,10 +350,11 @@ struct core_session {
                                another one, of whoever used it before */
     bool unnamed_used;      /* by a batch in flight that did not parse it */
     bool retried;
-    bool unproven;      /* something in flight looks like a read, but may have changed something */
-    bool outside;       /* ... or may have reached outside of the database */
-    bool proves;        /* all that is in flight is executed, not just prepared */
-    bool flight_failed; /* an error came to what is in flight */
+    bool unproven;       /* something in flight looks like a read, but may have changed something */
+    bool outside;        /* ... or may have reached outside of the database */
+    bool proves;         /* all that is in flight is executed, not just prepared */
+    bool flight_failed;  /* an error came to what is in flight */
+    bool writes_nothing; /* all that is in flight is known to: core_writes_nothing() */
     bool replan; /* ... for a stale plan: named statements are parsed anew wherever it goes */
     bool replay_on_primary; /* a replica refused it: until that flight is over */
     bool refused;           /* ... as it writes, whatever its text says */
@@ -417,6 +421,7 @@ struct core_backend {
     bool linked;         /* belongs to one session that replicates, and goes with it */
     bool with_role;      /* a role may be set, or a session authorization */
     bool tainted;        /* ran code of unknown effect: reset before it serves another session */
+    bool skips;          /* an error came within a batch: the server skips to the next Sync */
     bool draining;       /* its client is gone: replies are dropped until none is outstanding */
     bool pinned_left;    /* a pinned session left it: locks and temporary tables must go now */
     bool resetting;      /* a reset of ours is in flight, no session is attached */

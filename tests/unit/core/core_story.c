@@ -60,8 +60,22 @@ void story_grant(struct story *st)
     story_execute(st, core_granted(s, *slot, st->now_ns));
 }
 
+static void note_outcome(struct story *st, const struct core_actions *a)
+{
+    if (a->misfit != 0) {
+        st->misfit = a->misfit;
+        st->misfit_expected = a->misfit_expected;
+    }
+    if (!a->has_outcome || (a->outcome.input == BREAKER_SUCCESS && !a->outcome.alert))
+        return;
+    st->outcome = a->outcome;
+    st->outcome_node = a->outcome_node;
+    st->outcome_what = a->outcome_what;
+}
+
 static struct core_actions *one(struct story *st, struct core_actions *a)
 {
+    note_outcome(st, a);
     struct core_backend *b = a->backend;
     st->sent += a->server.size;
     if (a->server.size > 0)
@@ -178,7 +192,7 @@ void story_server_bytes(struct story *st, uint32_t node, const void *bytes, size
     st->now_ns += 1000;
     story_execute(
         st, core_server_data(st->backends[node], (struct proto_span){bytes, size}, st->now_ns));
-    struct core_backend *b = st->backends[node];
+    struct core_backend *b = st->backends[node]; /* NULL: it was closed */
     if (b != NULL && b->session == NULL && core_backend_drained(b))
         story_say_sink(st, node_names[node], &core_backend_reset(b)->server, true);
 }
@@ -213,9 +227,11 @@ void story_expect(struct story *st, const char *log)
 void story_init(struct story *st)
 {
     static const uint8_t key[ROUTER_KEY_SIZE] = {7};
-    const struct core_limits limits = {
-        .statement_max = 2048, .retry_keep = 4096, .prepared_max = 4, .hold_max = 16384,
-        .names_size_max = 4096};
+    const struct core_limits limits = {.statement_max = 2048,
+                                       .retry_keep = 4096,
+                                       .prepared_max = 4,
+                                       .hold_max = 16384,
+                                       .names_size_max = 4096};
     memset(st, 0, sizeof(*st));
     st->now_ns = 1000000000;
     assert_true(core_worker_init(&st->worker, &limits, 64, key, 1));

@@ -39,6 +39,12 @@ struct story {
     char log[STORY_LOG_SIZE];
     size_t log_size;
     size_t sent; /* bytes, to servers */
+    /* what the breakers were told last, but for successes */
+    struct breaker_outcome outcome;
+    uint8_t outcome_node;
+    uint64_t outcome_what;
+    uint8_t misfit; /* and of a reply that did not fit */
+    const char *misfit_expected;
 };
 
 /* A session before its first byte; story_begin() logs it in (trust) and empties the log. */

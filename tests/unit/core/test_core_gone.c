@@ -81,6 +81,49 @@ static void a_batch_without_its_sync_is_not_committed(void **state)
     story_expect(st, "primary: Q(DISCARD ALL)\n");
 }
 
+/* The server skips to the Sync already: an error of ours would be skipped too, and its place in the
+ * queue of replies be taken by the ReadyForQuery. */
+static void behind_an_error_only_the_sync_is_sent(void **state)
+{
+    struct story *st = *state;
+    story_client(st, "P(|INSERT INTO t VALUES (1)) B() E() H");
+    story_server(st, 0, "1 2 E(22012)");
+    st->log_size = 0;
+    story_leave(st);
+    story_expect(st, "drain primary\nprimary: S\n");
+    story_server(st, 0, "Z(I)");
+    story_expect(st, "primary: Q(DISCARD ALL)\n");
+    assert_false(st->backends[0]->broken);
+}
+
+static void behind_an_error_in_a_block_only_the_sync_is_sent(void **state)
+{
+    struct story *st = *state;
+    story_client(st, "Q(BEGIN) Q(INSERT INTO t VALUES (1))");
+    story_server(st, 0, "1 2 C(BEGIN) C(INSERT 0 1) Z(T)");
+    story_client(st, "P(|INSERT INTO t VALUES (1)) B() E() H");
+    story_server(st, 0, "1 2 E(22012)");
+    st->log_size = 0;
+    story_leave(st);
+    story_expect(st, "drain primary\nprimary: S\n");
+    story_server(st, 0, "Z(E)");
+    story_expect(st, "primary: Q(ROLLBACK) Q(DISCARD ALL)\n");
+    assert_false(st->backends[0]->broken);
+}
+
+/* The Sync that ended the failed batch has been answered: the next one is to be undone again. */
+static void behind_the_next_sync_a_batch_is_undone_again(void **state)
+{
+    struct story *st = *state;
+    story_client(st, "P(|INSERT INTO t VALUES (1)) B() E() S");
+    story_server(st, 0, "1 2 E(22012) Z(I)");
+    story_client(st, "P(|INSERT INTO t VALUES (1)) B() E() H");
+    story_server(st, 0, "1 2 C(INSERT 0 1)");
+    st->log_size = 0;
+    story_leave(st);
+    story_expect(st, "drain primary\nprimary: P(|switchgear provokes an error) S\n");
+}
+
 /* The Sync that came along with it the server has ignored. */
 static void a_copy_without_another_sync_is_not_committed(void **state)
 {
@@ -321,6 +364,9 @@ int main(void)
         STORY(half_a_row_for_nobody_is_dropped),
         STORY(a_block_with_a_running_statement_is_cancelled_and_rolled_back),
         STORY(a_batch_without_its_sync_is_not_committed),
+        STORY(behind_an_error_only_the_sync_is_sent),
+        STORY(behind_an_error_in_a_block_only_the_sync_is_sent),
+        STORY(behind_the_next_sync_a_batch_is_undone_again),
         STORY(a_copy_without_another_sync_is_not_committed),
         STORY(a_batch_that_only_parses_is_synced),
         STORY(a_batch_without_its_sync_is_ended),
