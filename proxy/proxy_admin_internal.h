@@ -181,6 +181,7 @@ void admin_show_consistency(const struct admin_show_context *x, struct table *t)
 void admin_show_pools(const struct admin_show_context *x, struct table *t);
 void admin_show_databases(const struct admin_show_context *x, struct table *t);
 void admin_show_lists(const struct admin_show_context *x, struct table *t);
+void admin_show_workers(const struct admin_show_context *x, struct table *t);
 void admin_show_users(const struct admin_show_context *x, struct table *t);
 void admin_show_mem(const struct admin_show_context *x, struct table *t);
 void admin_show_clients(const struct admin_show_context *x, struct table *t);

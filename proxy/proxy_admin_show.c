@@ -109,6 +109,9 @@ static const struct admin_show shows[] = {
     {"CONFIG", "options in force", "key value default changeable",
      admin_show_config, false, false},
     {"MEM", "memory", "name size used free memtotal", admin_show_mem, false, false},
+    {"WORKERS", "threads that serve clients, and how long their loops were busy at a time",
+     "worker clients servers waiting turns turn_max_us turn_recent_us", admin_show_workers, false,
+     false},
     {"STATE", "paused or not", "key value", show_state, false, false},
     {"FDS", "always empty: the process is not taken over by another",
      "fd task user database addr port cancel link client_encoding std_strings datestyle timezone "

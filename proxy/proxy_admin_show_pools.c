@@ -135,6 +135,21 @@ void admin_show_lists(const struct admin_show_context *x, struct table *t)
     show_item(t, "admin_clients", x->admin->clients_count);
 }
 
+void admin_show_workers(const struct admin_show_context *x, struct table *t)
+{
+    for (uint32_t i = 0; i < x->proxy->workers_count; i++) {
+        const struct stats_worker *stats = worker_stats(x->proxy, i);
+        table_number(t, i + 1);
+        table_number(t, shared_load(&stats->clients));
+        table_number(t, shared_load(&stats->servers));
+        table_number(t, shared_load(&stats->waiting));
+        table_number(t, shared_load(&stats->loop_turns));
+        table_number(t, shared_load(&stats->turn_max_ns) / 1000);
+        table_number(t, shared_load(&stats->turn_recent_ns) / 1000);
+        table_row_end(t);
+    }
+}
+
 void admin_show_users(const struct admin_show_context *x, struct table *t)
 {
     for (uint32_t i = 0; i < x->config->users_count; i++) {

@@ -5,6 +5,7 @@
  */
 #include "proxy_metrics.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "proxy_sum.h"
@@ -181,6 +182,25 @@ static void write_workers(struct metrics *m, const struct stats_worker *w)
     }
 }
 
+static void write_turns(struct metrics *m, const struct proxy *p)
+{
+    static const char *const names[] = {"switchgear_worker_turn_seconds_max",
+                                        "switchgear_worker_turn_seconds_recent"};
+    static const char *const helps[] = {
+        "Longest time that a worker was busy before it looked for what is ready again.",
+        "The longest such time of the last five to ten seconds."};
+    for (uint32_t n = 0; n < 2; n++) {
+        metrics_family(m, names[n], METRICS_GAUGE, "", helps[n]);
+        for (uint32_t i = 0; i < p->workers_count; i++) {
+            const struct stats_worker *stats = worker_stats(p, i);
+            const uint64_t ns = shared_load(n == 0 ? &stats->turn_max_ns : &stats->turn_recent_ns);
+            char worker[16];
+            (void)snprintf(worker, sizeof worker, "%u", i + 1);
+            metrics_real(m, METRICS_LABELS("worker", worker), (double)ns / 1e9);
+        }
+    }
+}
+
 static void write_handshakes(struct metrics *m, const struct stats_worker *w)
 {
     metrics_family(m, "switchgear_tls_handshakes", METRICS_COUNTER, "",
@@ -293,6 +313,7 @@ void metrics_write(const struct supervisor *s, bool openmetrics, struct text *re
     write_databases(&m, scrape);
     write_histograms(&m, scrape);
     write_workers(&m, &scrape->workers);
+    write_turns(&m, s->proxy);
     write_failed_logins(&m, &scrape->workers);
     write_handshakes(&m, &scrape->workers);
     write_pins(&m, &scrape->workers);

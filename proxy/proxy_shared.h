@@ -104,6 +104,7 @@ struct stats_worker {
     uint64_t timeouts[TIMEOUT_KINDS];
     uint64_t cache_hits, cache_misses, cache_uncacheable;
     uint64_t loop_turns;
+    uint64_t turn_max_ns, turn_recent_ns; /* gauges, not to be added up: proxy_turns.h */
     uint64_t node_latency_ns[CONFIG_NODES_MAX]; /* gauge: peak EWMA; not to be added up */
     uint64_t memory_blocks;
     uint64_t tls_handshakes, tls_resumed, tls_failures;

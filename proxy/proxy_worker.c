@@ -280,6 +280,7 @@ static void stop_step(struct worker *w)
         return;
     w->stopped = true;
     mailbox_close(&w->mail);
+    turns_close(&w->turns_of);
     close_handle((uv_handle_t *)&w->check);
     close_handle((uv_handle_t *)&w->tick);
     close_handle((uv_handle_t *)&w->again);
@@ -396,7 +397,7 @@ static void on_tick(uv_timer_t *timer)
     pools_tick(w, now_ns);
     cancels_tick(w, now_ns);
     publish_core_counters(w);
-    shared_add(&w->stats.loop_turns, 1);
+    turns_publish(&w->turns_of, now_ns);
 }
 
 static void worker_main(void *arg)
@@ -467,6 +468,8 @@ int worker_start(struct worker *w, struct proxy *p, uint32_t index)
     w->core.node_names = p->node_names;
     catalogs_begin(w);
     int r = uv_loop_init(&w->loop);
+    if (r == 0)
+        r = turns_init(&w->turns_of, &w->loop, &w->stats);
     if (r == 0)
         r = mailbox_init(&w->mail, &w->loop, 4096, w, on_mail, on_wake);
     if (r == 0)

@@ -13,6 +13,7 @@
 #include <sys/queue.h>
 
 #include "proxy_shared.h"
+#include "proxy_turns.h"
 #include "proxy_waitlist.h"
 
 enum {
@@ -181,6 +182,7 @@ struct worker {
     uv_thread_t thread;
     uv_loop_t loop;
     struct mailbox mail;
+    struct turns turns_of; /* the loop */
     uv_check_t check;
     uv_timer_t tick;
     uv_timer_t again; /* one shot, while clients wait and there are other workers */
