@@ -156,6 +156,7 @@ struct group *worker_group(struct worker *w, uint32_t database, const char *clie
     g->core.database = &w->databases[database];
     g->core.user = g->user;
     g->core.names_key = ++w->core.next_id; /* of no other group */
+    g->core.renewed_ns = &w->proxy->reconnect_ns[database];
     g->core.shell = g;
     waitlist_init(&g->waiters);
     pool_init(&g->pools[0], g, 0);

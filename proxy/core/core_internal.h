@@ -501,6 +501,9 @@ bool core_profile_says(const struct core_profile *p, const char *name, const cha
 /* Makes the welcome from a backend's own parameters and what `overlay` changed. */
 void core_profile_learn(struct core_profile *p, struct proto_span params,
                         struct proto_span overlay);
+/* ... from a connection's, which it remembers. */
+void core_profile_meet(struct core_worker *w, struct core_profile *p, struct core_base *base,
+                       struct proto_span overlay);
 
 /* ---- core_login.c ---- */
 

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "core_base.h"
 #include "core_begin.h"
 #include "core_follow.h"
 #include "core_internal.h"
@@ -42,6 +43,7 @@ void core_worker_deinit(struct core_worker *w)
     core_stmts_destroy(w->stmts);
     core_settings_deinit(w);
     core_lefts_deinit(w);
+    assert(w->bases == NULL); /* a reference leaked */
     free(w->actions.server.scratch);
     free(w->actions.client.scratch);
 }
@@ -70,6 +72,8 @@ void core_session_deinit(struct core_session *s)
     core_login_free(s);
     core_move_over(s);
     core_follow_deinit(s);
+    core_base_release(s->worker, s->base);
+    s->base = NULL;
     if (s->profile != NULL)
         core_profile_release(s->worker, s->profile);
     s->profile = NULL;

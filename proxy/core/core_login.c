@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "core_base.h"
 #include "core_internal.h"
 
 enum { PASSWORD_SIZE_MAX = 64 * 1024 };
@@ -70,7 +71,7 @@ static void admitted(struct core_session *s, uint64_t now_ns, struct core_action
     if (!s->level_given)
         s->level = s->group->database->level;
     s->phase = CORE_WELCOME;
-    if (s->profile->welcome != NULL) {
+    if (s->profile->welcome != NULL && core_base_is_current(s->group)) {
         core_login_welcome(s, a);
         return;
     }
@@ -409,11 +410,16 @@ void core_login_welcome(struct core_session *s, struct core_actions *a)
 {
     struct core_profile *p = s->profile;
     assert(s->phase == CORE_WELCOME);
-    if (p->welcome == NULL) {
-        const struct core_backend *b = s->backend;
-        core_profile_learn(p, (struct proto_span){.base = b->params, .size = b->params_size},
-                           core_block_span(s->login->overlay));
+    struct core_group *g = s->group;
+    if (s->backend != NULL) {
+        struct core_base *base = core_base_of(s->backend);
+        core_profile_meet(s->worker, p, base, core_block_span(s->login->overlay));
+        core_base_release(s->worker, base);
+    } else if (g->base != NULL && p->base != g->base) {
+        core_profile_meet(s->worker, p, g->base, (struct proto_span){p->overlay, p->overlay_size});
     }
+    s->base = p->base != NULL ? core_base_hold(p->base) : NULL;
+    s->told_flags = p->flags;
     struct proto_writer w = core_sink_writer(&a->client);
     proto_write_raw(&w, (struct proto_span){.base = p->welcome, .size = p->welcome_size});
     proto_write_backend_key(&w, s->cancel_pid,

@@ -5,6 +5,7 @@
  */
 #include <stdlib.h>
 
+#include "core_base.h"
 #include "core_internal.h"
 #include "core_settings.h"
 
@@ -31,6 +32,8 @@ struct core_profile *core_profile_get(struct core_worker *w, struct core_group *
 static void destroy(struct core_worker *w, struct core_profile *p)
 {
     core_settings_release(w, p->start);
+    core_base_release(w, p->base);
+    free(p->overlay);
     free(p->welcome);
     free(p);
 }
@@ -57,6 +60,8 @@ void core_group_deinit(struct core_worker *w, struct core_group *group)
     group->profiles = NULL;
     free(group->custom);
     group->custom = NULL;
+    core_base_release(w, group->base);
+    group->base = NULL;
 }
 
 /* The value of a parameter in a run of ParameterStatus messages; the last one wins. */
@@ -91,6 +96,22 @@ static struct router_name name_of(struct proto_span span)
     return (struct router_name){.base = (const char *)span.base, .size = span.size};
 }
 
+/* It is what it was, or that of a log-in. */
+static void keep_overlay(struct core_profile *p, struct proto_span overlay)
+{
+    if (overlay.base == p->overlay)
+        return;
+    free(p->overlay);
+    p->overlay = NULL;
+    p->overlay_size = (uint32_t)overlay.size;
+    if (overlay.size == 0)
+        return;
+    p->overlay = malloc(overlay.size);
+    if (p->overlay == NULL)
+        abort();
+    memcpy(p->overlay, overlay.base, overlay.size);
+}
+
 void core_profile_learn(struct core_profile *p, struct proto_span params, struct proto_span overlay)
 {
     const size_t capacity = params.size + overlay.size + 256;
@@ -123,4 +144,13 @@ void core_profile_learn(struct core_profile *p, struct proto_span params, struct
     free(p->welcome);
     p->welcome = welcome;
     p->welcome_size = (uint32_t)w.size;
+    keep_overlay(p, overlay);
+}
+
+void core_profile_meet(struct core_worker *w, struct core_profile *p, struct core_base *base,
+                       struct proto_span overlay)
+{
+    core_profile_learn(p, (struct proto_span){base->data, base->size}, overlay);
+    core_base_release(w, p->base);
+    p->base = core_base_hold(base);
 }

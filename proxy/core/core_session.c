@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "core_base.h"
 #include "core_begin.h"
 #include "core_internal.h"
 #include "core_left.h"
@@ -33,7 +34,16 @@ struct core_actions *core_granted(struct core_session *s, struct core_backend *b
             return a;
         }
     }
+    core_base_note(s->group, b);
+    if (core_base_is_old(s->group, b)) {
+        b->broken = true;
+        a->close_backend = CORE_CLOSE_NOW;
+        core_want(s, now_ns, a);
+        return a;
+    }
     s->waiting = false;
+    if (core_base_is_other(s, b))
+        core_base_meet(s, b, a);
     core_attach(s, b);
     if (core_preflight(s, a))
         return a;

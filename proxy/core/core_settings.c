@@ -4,6 +4,7 @@
  */
 #include "core_settings.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "core_internal.h"
@@ -193,6 +194,45 @@ void core_settings_deinit(struct core_worker *w)
     assert(w->settings->count == 0); /* a reference leaked */
     free(w->settings);
     w->settings = NULL;
+}
+
+/* ---- one setting ---- */
+
+/* E'text', quotes and backslashes doubled; 0: it does not fit. */
+static size_t literal_write(const char *text, char *to, size_t room)
+{
+    size_t size = 0;
+    if (room < 2 * strlen(text) + 4)
+        return 0;
+    to[size++] = 'E';
+    to[size++] = '\'';
+    for (const char *c = text; *c != '\0'; c++) {
+        to[size++] = *c;
+        if (*c == '\'' || *c == '\\')
+            to[size++] = *c;
+    }
+    to[size++] = '\'';
+    to[size] = '\0';
+    return size;
+}
+
+bool core_setting_make(const char *name, const char *value, char text[CORE_SETTING_TEXT_MAX],
+                       struct core_setting *ret)
+{
+    char quoted_name[CORE_SETTING_TEXT_MAX / 4];
+    char quoted_value[CORE_SETTING_TEXT_MAX / 2];
+    if (literal_write(name, quoted_name, sizeof(quoted_name)) == 0 ||
+        literal_write(value, quoted_value, sizeof(quoted_value)) == 0)
+        return false;
+    (void)snprintf(text, CORE_SETTING_TEXT_MAX, "SELECT pg_catalog.set_config(%s,%s,false)",
+                   quoted_name, quoted_value);
+    *ret = (struct core_setting){name, text,
+                                 router_setting_flags((struct router_name){name, strlen(name)},
+                                                      (struct router_name){value, strlen(value)})};
+    for (const char *c = text; *c != '\0'; c++)
+        if ((*c & 0x80) != 0)
+            ret->flags |= ROUTER_SETTING_WIDE;
+    return true;
 }
 
 /* ---- sets from sets ---- */

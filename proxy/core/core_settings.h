@@ -15,7 +15,8 @@
 enum {
     CORE_SETTINGS_COUNT_MAX = 128, /* of one session; one more pins it */
     CORE_SETTINGS_TEXT_MAX = 16 * 1024,
-    CORE_SETTINGS_UNKNOWN = 1, /* of a backend: no set has this hash */
+    CORE_SETTING_TEXT_MAX = 16 * 1024, /* of one that a client brings along */
+    CORE_SETTINGS_UNKNOWN = 1,         /* of a backend: no set has this hash */
 };
 
 struct core_setting {
@@ -36,6 +37,14 @@ struct core_settings {
     struct core_setting items[];
 };
 
+/*
+ * A setting as set_config(), in `text`, which it points at like at `name` (in lower case), rather
+ * than as SET: a list such as search_path=a,b is to be read as in a start-up packet, and not as one
+ * name. False: it does not fit.
+ */
+bool core_setting_make(const char *name, const char *value, char text[CORE_SETTING_TEXT_MAX],
+                       struct core_setting *ret);
+
 /* False: no memory. */
 bool core_settings_init(struct core_worker *w);
 void core_settings_deinit(struct core_worker *w);
@@ -53,7 +62,7 @@ void core_settings_release(struct core_worker *w, struct core_settings *set);
 /* enum router_setting_flag bits of what is in force: the client's own, and the server's. */
 static inline uint8_t core_settings_flags(const struct core_session *s)
 {
-    return s->settings != NULL ? s->settings->flags | s->profile->flags : 0;
+    return s->settings != NULL ? s->settings->flags | s->told_flags : 0;
 }
 
 /* Does its server read texts otherwise than our lexer? Then nobody knows what one of them does. */

@@ -13,33 +13,10 @@
 
 /* ---- settings ---- */
 
-/* E'text', quotes and backslashes doubled; 0: it does not fit. */
-static size_t literal_write(const char *text, char *to, size_t room)
-{
-    size_t size = 0;
-    if (room < 2 * strlen(text) + 4)
-        return 0;
-    to[size++] = 'E';
-    to[size++] = '\'';
-    for (const char *c = text; *c != '\0'; c++) {
-        to[size++] = *c;
-        if (*c == '\'' || *c == '\\')
-            to[size++] = *c;
-    }
-    to[size++] = '\'';
-    to[size] = '\0';
-    return size;
-}
-
-/* set_config() rather than SET: a list such as search_path=a,b is to be read as in a start-up
- * packet, and not as one name. */
 static void settings_add(struct core_login *l, const char *name, const char *value)
 {
-    struct core_worker *w = l->session->worker;
     char lower[CORE_LOGIN_TEXT_MAX];
-    char quoted_name[2 * CORE_LOGIN_TEXT_MAX + 4];
-    char quoted_value[8192 + 4];
-    char text[sizeof(quoted_name) + sizeof(quoted_value) + 64];
+    char text[CORE_SETTING_TEXT_MAX];
     const size_t size = strlen(name);
     if (size >= sizeof(lower)) {
         l->settings_failed = true;
@@ -48,25 +25,15 @@ static void settings_add(struct core_login *l, const char *name, const char *val
     memcpy(lower, name, size + 1);
     for (char *c = lower; *c != '\0'; c++)
         *c = (char)(*c >= 'A' && *c <= 'Z' ? *c + ('a' - 'A') : *c);
-    if (literal_write(lower, quoted_name, sizeof(quoted_name)) == 0 ||
-        literal_write(value, quoted_value, sizeof(quoted_value)) == 0) {
-        l->settings_failed = true;
-        return;
-    }
-    (void)snprintf(text, sizeof(text), "SELECT pg_catalog.set_config(%s,%s,false)", quoted_name,
-                   quoted_value);
-    struct core_setting one = {lower, text,
-                               router_setting_flags((struct router_name){lower, size},
-                                                    (struct router_name){value, strlen(value)})};
-    for (const char *c = text; *c != '\0'; c++)
-        if ((*c & 0x80) != 0)
-            one.flags |= ROUTER_SETTING_WIDE;
-    struct core_settings *next = core_settings_with(w, l->start, &one, true);
+    struct core_setting one;
+    struct core_settings *next = core_setting_make(lower, value, text, &one)
+                                     ? core_settings_with(l->session->worker, l->start, &one, true)
+                                     : NULL;
     if (next == NULL) {
         l->settings_failed = true;
         return;
     }
-    core_settings_release(w, l->start);
+    core_settings_release(l->session->worker, l->start);
     l->start = next;
 }
 

@@ -118,6 +118,17 @@ struct core_expect {
 
 /* ---- settings that a client brought along ---- */
 
+/* Parameters that server connections began with; one object of all that are equal: core_base.h. */
+struct core_base {
+    struct core_base *next;
+    uint64_t hash;
+    uint64_t hash_set; /* of those that a session may set, and a replica has like the primary */
+    uint32_t references;
+    uint32_t size;
+    uint8_t flags;  /* enum router_setting_flag bits, PRIMARY and LEXER */
+    uint8_t data[]; /* ParameterStatus messages */
+};
+
 /*
  * One per (database, user, start-up settings) and worker: what RESET ALL goes back to, and the
  * ParameterStatus messages that such a client is welcomed with.
@@ -128,6 +139,9 @@ struct core_profile {
     struct core_settings *start; /* one reference */
     uint8_t *welcome;            /* ParameterStatus messages; NULL: not known yet */
     uint32_t welcome_size;
+    uint32_t overlay_size;
+    uint8_t *overlay;       /* ... of them, those that `start` caused */
+    struct core_base *base; /* ... that the others are of; one reference */
     uint32_t references;
     uint8_t flags; /* enum router_setting_flag bits, PRIMARY and LEXER, of what the server has set
                       by itself: ALTER ROLE ... SET */
@@ -157,7 +171,10 @@ struct core_group {
     struct core_custom *custom;   /* custom settings that its texts have named; core_left.c */
     const char *user;
     struct core_profile *profiles;
-    uint64_t *pins_used; /* over all workers, changed by fetch-and-add; NULL: no limit */
+    struct core_base *base; /* of its newest connection, if it has had one; one reference */
+    uint64_t base_ns;       /* when that was opened */
+    uint64_t *renewed_ns;   /* over all workers: what older connections began with counts no more */
+    uint64_t *pins_used;    /* over all workers, changed by fetch-and-add; NULL: no limit */
     uint64_t pins_max;
     bool asks_sequences; /* currval was asked for: no session finds what another's nextval left */
     void *shell;
@@ -224,6 +241,7 @@ struct core_session {
     struct core_worker *worker;
     struct core_group *group;     /* NULL before the start-up packet */
     struct core_profile *profile; /* one reference */
+    struct core_base *base;       /* ... what the client was told of its server; NULL: nothing */
     struct core_backend *backend; /* attached, or NULL */
     void *shell;
 
@@ -292,6 +310,7 @@ struct core_session {
     uint8_t level;       /* enum router_level */
     uint8_t level_local; /* SET LOCAL: back to `level` when the block ends; 0xff: none */
     uint8_t route;       /* enum router_route */
+    uint8_t told_flags;  /* of what its server has set by itself: as profile->flags */
     uint8_t floor_node;
     uint8_t avoid_node;
     uint8_t sick_node; /* what is in flight met a sickness there, and was taken back;
@@ -407,6 +426,7 @@ struct core_backend {
     uint32_t expect_tail;
     uint8_t *params; /* ParameterStatus messages of its start, owned */
     uint32_t params_size;
+    uint64_t base_hash;     /* of them: core_base_is_other(); 0: not known yet */
     uint32_t body_left;     /* bytes of the message that streams */
     uint32_t generation;    /* of the node's breaker when the batch was sent */
     uint64_t unnamed_id;    /* whose unnamed statement it has */
@@ -468,6 +488,7 @@ struct core_worker {
     struct core_stmts *stmts;
     struct core_settings_table *settings;
     struct core_lefts *lefts; /* texts that leave nothing: core_left.c */
+    struct core_base *bases;
     struct router_load loads[ROUTER_NODES_MAX];
     uint64_t loads_seen_ns[ROUTER_NODES_MAX];
     uint32_t trial_ok;

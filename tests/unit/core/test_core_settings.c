@@ -234,6 +234,7 @@ static void a_role_whose_strings_we_cannot_read_stays_on_the_primary(void **stat
     proto_write_parameter_status(&w, core_span("standard_conforming_strings"), core_span("off"));
     core_profile_learn(st->session.profile, (struct proto_span){bytes, w.size},
                        (struct proto_span){0});
+    st->session.told_flags = st->session.profile->flags;
     story_client(st, "Q(SELECT 1)");
     story_server(st, 0, "T(a) D(1) C(SELECT 1) Z(I)");
     story_expect(st, "primary: Q(SELECT 1)\nclient: T D(1) C(SELECT 1) Z(I)\nrelease primary\n");
@@ -245,6 +246,7 @@ static void a_role_whose_strings_we_cannot_read_stays_on_the_primary(void **stat
     proto_write_parameter_status(&w, core_span("standard_conforming_strings"), core_span("on"));
     core_profile_learn(st->session.profile, (struct proto_span){bytes, w.size},
                        (struct proto_span){0});
+    st->session.told_flags = st->session.profile->flags;
     story_read_on_replica(st);
 }
 
