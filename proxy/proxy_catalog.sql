@@ -41,7 +41,7 @@ func AS MATERIALIZED (
     SELECT p.oid, proname, prokind, provolatile, lanname, lanpltrusted, extname, proargnames,
         lanname IN ('c', 'internal') AND m.oid IS NOT NULL
             OR lanname = 'internal' AND prosrc ~ '^(multi)?range_constructor[0-3]$' AS is_installed,
-        lower(prosrc) AS body, prosqlbody::text AS tree
+        lower(prosrc COLLATE "C") AS body, prosqlbody::text AS tree
     FROM pg_proc p JOIN pg_language l ON l.oid = prolang LEFT JOIN member m ON m.oid = p.oid
     WHERE p.oid >= 16384
 ),
@@ -66,7 +66,8 @@ func_flags AS MATERIALIZED (
             WHEN body LIKE '%set_config%' AND regexp_replace(body,
                 '\mset_config\s*\(\s*''[a-z0-9_$.]*''\s*(::\s*text\s*)?,', '', 'g')
                 LIKE '%set_config%' THEN 32
-            WHEN body LIKE '%execute%' AND (body ~ '[''"$;]\s*(re)?set(\s+(session\s+)?[a-z0-9_.]*)?[''%"$]'
+            WHEN body LIKE '%execute%'
+                AND (body ~ '[''"$;]\s*(re)?set(\s+(session\s+)?[a-z0-9_.]*)?[''%"$]'
                 OR EXISTS (SELECT FROM regexp_matches(body, '\mexecute\s+([a-z_$][a-z0-9_$]*)', 'g') x
                            WHERE x[1] ~ '^\$' OR x[1] = ANY (proargnames))) THEN 32
             ELSE 0 END END
@@ -75,7 +76,8 @@ func_flags AS MATERIALIZED (
             'tds_fdw', 'redis_fdw', 'pg_amqp') THEN 16 ELSE 0 END AS flags
     FROM func
 ),
--- Expressions as the catalogs keep them: whose, and when they run.
+-- Expressions as the catalogs keep them: whose, and when they run. Those of indexes and partitions
+-- call nothing of PostgreSQL's own that matters, as they have to be immutable.
 tree AS MATERIALIZED (
     SELECT ev_class::int8 AS src, CASE WHEN ev_type = '1' AND relkind = 'v' THEN 'r' ELSE 'w' END
         AS mode, ev_action::text || '' AS text, -- decompressed once
@@ -88,11 +90,7 @@ tree AS MATERIALIZED (
     UNION ALL SELECT polrelid::int8, CASE polcmd WHEN 'a' THEN 'w' ELSE 'r' END,
         concat(polqual::text, polwithcheck::text), false
     FROM pg_policy JOIN pg_class c ON c.oid = polrelid WHERE relrowsecurity
-    UNION ALL SELECT indrelid::int8, 'w', concat(indexprs::text, indpred::text), false FROM pg_index
-    WHERE indrelid >= 16384 AND (indexprs IS NOT NULL OR indpred IS NOT NULL)
     UNION ALL SELECT tgrelid::int8, 'w', tgqual::text, false FROM pg_trigger WHERE tgqual IS NOT NULL
-    UNION ALL SELECT partrelid::int8, 'w', partexprs::text, false FROM pg_partitioned_table
-    WHERE partexprs IS NOT NULL
     UNION ALL SELECT oid::int8 + 8589934592, 'r', typdefaultbin::text, false FROM pg_type
     WHERE typdefaultbin IS NOT NULL AND oid >= 16384
 ),
@@ -162,7 +160,7 @@ edge AS MATERIALIZED (
     FROM (SELECT DISTINCT src, mode, split_part(x, ' ', 1) AS f FROM tree,
             unnest(string_to_array(text, ':funcid ')) WITH ORDINALITY u(x, n) WHERE n > 1) t
         JOIN builtin b ON b.oid::text = f AND (mode = 'r' OR flags & 2 <> 0),
-        unnest(CASE mode WHEN 'r' THEN ARRAY['r', 'w'] ELSE ARRAY['w'] END) m
+        unnest(CASE WHEN mode = 'r' AND src < 4294967296 THEN ARRAY['r', 'w'] ELSE ARRAY[mode] END) m
     UNION ALL SELECT tgrelid::int8, 'w', tgfoid::int8 + 4294967296 FROM pg_trigger
     WHERE tgfoid IN (SELECT oid FROM builtin WHERE flags & 2 <> 0)
     UNION ALL SELECT oid::int8 + 12884901888, 'r', oprcode::int8 + 4294967296 FROM pg_operator

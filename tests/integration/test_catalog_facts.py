@@ -174,6 +174,18 @@ create table sub_1_1 partition of sub_1 for values in (1);
 create table sub_2 partition of sub_parted for values in (2);
 create trigger g before insert on sub_1_1 for each row execute function trg();
 
+create table check_sets (a int check (set_config('a.b', 'c', false) is not null));
+create table secured_sets (a int); alter table secured_sets enable row level security;
+create policy p on secured_sets using (set_config('a.b', 'c', false) is not null);
+create table when_sets (a int);
+create trigger g before update on when_sets for each row
+    when (set_config('a.b', 'c', false) is not null)
+    execute function suppress_redundant_updates_trigger();
+create domain dom_sets as text default set_config('a.b', 'c', false);
+create function atomic_calls() returns text begin atomic select atomic_set('x'); end;
+create view v_visible as select oid from plain, (select 1::oid as oid) x where pg_type_is_visible(oid);
+create view v_table_xml as select table_to_xml('f.plain', true, true, '')::text as a;
+
 create view v_slot as select slot_name from pg_create_physical_replication_slot('x', true, true);
 create view v_temporary as select pg_my_temp_schema() as a;
 create view v_function_in_from as select * from stab(1) as a;
@@ -239,7 +251,10 @@ EXPECTED = {
     (R, "check_runs"): "write_runs", (R, "index_runs"): "write_runs",
     (R, "index_where"): "write_runs", (R, "generated_runs"): "write_runs",
     (R, "domain_plain"): "", (R, "domain_runs"): "write_runs", (R, "domain_array"): "write_runs",
-    (R, "composite_runs"): "write_runs", (R, "row_runs"): "write_runs",
+    (R, "composite_runs"): "write_runs", (R, "check_sets"): "write_runs write_opaque",
+    (R, "secured_sets"): "runs write_runs home opaque write_opaque",
+    (R, "when_sets"): "write_runs write_opaque", (R, "v_visible"): "home",
+    (R, "v_table_xml"): "runs write_runs home opaque write_opaque", (R, "row_runs"): "write_runs",
     (R, "row_array_runs"): "write_runs", (R, "excluded"): "write_runs", (R, "when_runs"): "write_runs",
     (R, "secured_subquery"): "home", (R, "secured_insert"): "write_runs",
     (R, "deferred"): "write_runs", (R, "fk_chain"): "write_runs", (R, "fk_default"): "write_runs",
@@ -264,7 +279,7 @@ EXPECTED = {
     (F, "calls_opaque"): "runs home opaque", (F, "calls_calls_opaque"): "runs home opaque",
     (F, "writes_opaque"): "runs home opaque", (F, "loads"): "runs home opaque",
     (F, "in_c"): "runs home outside opaque", (F, "overloaded"): "runs home",
-    (F, "agg_plain"): "", (F, "agg_runs"): "runs", (F, "agg_sets"): "runs home opaque",
+    (F, "agg_plain"): "", (F, "agg_runs"): "runs", (F, "agg_sets"): "runs home opaque", (F, "atomic_calls"): "runs home opaque",
     (F, "sets_built"): "runs home opaque", (F, "sets_local"): "runs home",
     (F, "updates"): "runs home", (F, "Mixed"): "runs home opaque", (F, "calls_mixed"): "runs home opaque",
     (F, "near_miss"): "runs home", (F, "with_default"): "runs home", (F, "makes_slot"): "runs home opaque",
@@ -274,7 +289,7 @@ EXPECTED = {
     (F, "moddatetime"): "runs home",
     (T, "hstore"): "", (T, "citext"): "", (T, "dom_plain"): "", (T, "dom_runs"): "runs",
     (T, "dom_over"): "runs", (T, "_dom_over"): "runs",
-    (T, "dom_default"): "runs", (T, "span_runs"): "runs", (T, "pair"): "runs", (T, "span"): "",
+    (T, "dom_default"): "runs", (T, "dom_sets"): "runs home opaque", (T, "span_runs"): "runs", (T, "pair"): "runs", (T, "span"): "",
     (T, "plain_pair"): "runs home", (T, "mood"): "runs home", (T, "int4"): "runs home",
     (O, "==="): "runs", (O, "!=="): "runs home", (O, "&&&"): "", (O, "->"): "",
     ("setting", "app.tenant"): "", ("setting", "app.mode"): "", ("setting", "app.region"): "",
