@@ -351,11 +351,13 @@ struct router_changes *router_changes_savepoint(enum router_change_kind kind, co
                                                 size_t name_size)
 {
     char text[NAME_SIZE_MAX];
-    struct router_changes *c = name_size < sizeof(text) ? calloc(1, sizeof(*c)) : NULL;
+    const struct router_name cut =
+        router_name_cut((struct router_name){.base = name, .size = name_size});
+    struct router_changes *c = calloc(1, sizeof(*c));
     if (c == NULL)
         return NULL;
-    memcpy(text, name, name_size);
-    text[name_size] = '\0';
+    memcpy(text, cut.base, cut.size);
+    text[cut.size] = '\0';
     router_change_fold(text);
     if (put_end(c) && router_change_add(c, kind, 0, text) != NULL)
         return c;

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "router_body.h"
 #include "router_lexer.h"
 #include "router_parse.h"
 #include "router_statement.h"
@@ -21,6 +22,7 @@ static struct router_class blind_write(enum router_reason reason)
         .reason = (uint8_t)reason,
         .writes = true,
         .taints = true,
+        .outside = true,
         .by_node_type = true,
         .unread = true,
     };
@@ -89,6 +91,9 @@ static void merge_statement(struct router_class *ret, const struct router_statem
     ret->proven = ret->proven && !s->finding.touches && !s->finding.writes;
     ret->home = ret->home || s->finding.home;
     ret->acts = ret->acts || s->finding.acts;
+    ret->opaque = ret->opaque || s->finding.opaque;
+    ret->outside = ret->outside || s->finding.outside;
+    ret->changes_catalog = ret->changes_catalog || s->finding.changes_catalog;
     ret->by_node_type = ret->by_node_type || s->finding.by_node_type;
     ret->forgets_statements = ret->forgets_statements || s->forgets_statements;
     ret->releases = (uint16_t)((ret->releases & ~s->finding.pins) | s->releases);
@@ -195,21 +200,34 @@ static struct router_class parse_cut(const char *text, size_t size,
 }
 
 /* A hint may send anything to the primary, and to a replica only what is in doubt. */
-static void apply_hint(struct router_class *ret, const struct router_hint *hint)
+static void apply_hint(struct router_class *ret, const struct router_hint *hint,
+                       const struct router_context *names)
 {
+    const bool names_known = names->facts != NULL || names->strict;
     ret->cacheable = false;
     if (hint->route == ROUTER_ROUTE_PRIMARY && ret->verdict == ROUTER_VERDICT_READ) {
-        ret->verdict = ROUTER_VERDICT_WRITE; /* by content still a read: it makes nothing dirty */
+        ret->verdict = ROUTER_VERDICT_WRITE; /* by content still a read */
+        ret->writes = names_known && !ret->proven;
         ret->by_node_type = true;
     } else if (hint->route == ROUTER_ROUTE_REPLICA && ret->verdict == ROUTER_VERDICT_WRITE &&
                !ret->by_node_type && !ret->acts) {
-        ret->verdict = ROUTER_VERDICT_READ;
-        ret->writes = false;
+        ret->verdict = ROUTER_VERDICT_READ; /* and where the primary runs it, it may write */
     } else {
         return;
     }
     ret->reason = ROUTER_REASON_HINT;
     ret->hinted = true;
+}
+
+/* What nobody has parsed may call anything whose name is in it. */
+static void scan_words(const char *text, size_t size, const struct router_context *names,
+                       struct router_class *ret)
+{
+    struct router_finding found = {.verdict = ROUTER_VERDICT_LOCAL};
+    if (names->facts == NULL)
+        return;
+    router_body_scan(text, size, names, &found);
+    ret->opaque = found.opaque;
 }
 
 void router_classify(const char *text, size_t size, const struct router_context *context,
@@ -242,9 +260,11 @@ void router_classify(const char *text, size_t size, const struct router_context 
     } else {
         *ret = parse(text, size, &survey, names, detail);
     }
+    if (ret->unread)
+        scan_words(text, size, names, ret);
     ret->cacheable = ret->cacheable && !survey.uescape;
     detail->hint = survey.hint;
     detail->body_offset = survey.body_offset;
     if (survey.hinted)
-        apply_hint(ret, &survey.hint);
+        apply_hint(ret, &survey.hint, names);
 }

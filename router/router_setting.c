@@ -80,3 +80,18 @@ uint8_t router_setting_flags(struct router_name name, struct router_name value)
     }
     return flags;
 }
+
+bool router_setting_is_search_path(struct router_name name)
+{
+    return is_word(name, "search_path");
+}
+
+bool router_setting_says_temporary(struct router_name value)
+{
+    static const char word[] = "pg_temp";
+    const size_t size = sizeof(word) - 1;
+    for (size_t i = 0; i + size <= value.size; i++)
+        if (strncasecmp(value.base + i, word, size) == 0)
+            return true;
+    return false;
+}

@@ -20,5 +20,8 @@ enum router_setting_flag {
 };
 /* Names are compared in any case. WIDE is not told from here. */
 uint8_t router_setting_flags(struct router_name name, struct router_name value);
+bool router_setting_is_search_path(struct router_name name);
+/* Is pg_temp in the value, or something that looks like it? */
+bool router_setting_says_temporary(struct router_name value);
 
 #endif

@@ -4,6 +4,7 @@
  */
 #include "router_statement_internal.h"
 
+#include "router_body.h"
 #include "router_change.h"
 
 #include <assert.h>
@@ -52,10 +53,25 @@ static void on_dml(struct context *c)
     walk(c, ROUTER_WALK_WRITE);
 }
 
+/* Event triggers run with it, and expressions of indexes and defaults. */
 static void on_ddl(struct context *c)
 {
+    static const char *const same_names[] = {"Createdb",   "Dropdb",   "Grant",
+                                             "RefreshMat", "SecLabel", "AlterSystem"};
+    const struct router_name node = router_tree_key(c->tree, c->node);
+    struct router_finding *f = &c->s->finding;
+    f->taints = f->changes_catalog = true;
+    for (size_t i = 0; i < sizeof(same_names) / sizeof(same_names[0]); i++)
+        if (router_name_starts(node, same_names[i]))
+            f->changes_catalog = false;
     decide(c, ROUTER_VERDICT_WRITE, ROUTER_REASON_DDL);
     walk(c, ROUTER_WALK_DDL);
+}
+
+static void on_truncate(struct context *c)
+{
+    decide(c, ROUTER_VERDICT_WRITE, ROUTER_REASON_DDL);
+    walk(c, ROUTER_WALK_WRITE);
 }
 
 static void on_database(struct context *c)
@@ -107,6 +123,21 @@ static void on_call(struct context *c)
     decide(c, ROUTER_VERDICT_WRITE, ROUTER_REASON_CALL);
     c->s->finding.taints = true;
     walk(c, ROUTER_WALK_WRITE);
+}
+
+static void on_do(struct context *c)
+{
+    const uint32_t args = router_tree_field(c->tree, c->node, "args");
+    on_call(c);
+    c->s->finding.outside = c->names->facts == NULL;
+    c->s->finding.cacheable = false; /* a body is a literal, which the hash leaves out */
+    if (args == ROUTER_TREE_NONE || (c->names->facts == NULL && !c->names->strict))
+        return;
+    for (uint32_t i = args + 1; i < c->tree->nodes[args].end; i = c->tree->nodes[i].end) {
+        const uint32_t arg = router_tree_field(c->tree, i, "DefElem");
+        if (arg != ROUTER_TREE_NONE)
+            router_body_argument(c->tree, arg, c->names, &c->s->finding);
+    }
 }
 
 static void on_copy(struct context *c)
@@ -269,7 +300,7 @@ static void on_prepare(struct context *c)
 
 static void on_execute(struct context *c)
 {
-    c->s->finding.taints = true; /* what it runs was prepared elsewhere */
+    c->s->finding.taints = c->s->finding.outside = true; /* what it runs was prepared elsewhere */
     c->s->finding.names_prepared = true;
     decide(c, ROUTER_VERDICT_PIN, ROUTER_REASON_SQL_PREPARE);
 }
@@ -288,6 +319,7 @@ static void on_unlisten(struct context *c)
 
 static void on_load(struct context *c)
 {
+    c->s->finding.taints = c->s->finding.opaque = true;
     decide(c, ROUTER_VERDICT_PIN, ROUTER_REASON_LOAD);
 }
 
@@ -311,7 +343,7 @@ static const struct rule rules[] = {
     {"DeclareCursorStmt", on_declare},
     {"DeleteStmt", on_dml},
     {"DiscardStmt", on_discard},
-    {"DoStmt", on_call},
+    {"DoStmt", on_do},
     {"DropdbStmt", on_database},
     {"ExecuteStmt", on_execute},
     {"ExplainStmt", on_explain},
@@ -327,6 +359,7 @@ static const struct rule rules[] = {
     {"RenameStmt", on_rename},
     {"SelectStmt", on_select},
     {"TransactionStmt", on_transaction},
+    {"TruncateStmt", on_truncate},
     {"UnlistenStmt", on_unlisten},
     {"UpdateStmt", on_dml},
     {"VacuumStmt", on_utility},
@@ -337,8 +370,8 @@ static const struct rule rules[] = {
 static bool is_ddl(struct router_name node)
 {
     static const char *const prefixes[] = {
-        "Alter", "Comment",  "CompositeType", "Create", "Define", "Drop",     "Grant",    "Import",
-        "Index", "Reassign", "RefreshMat",    "Rename", "Rule",   "SecLabel", "Truncate", "View",
+        "Alter", "Comment",  "CompositeType", "Create", "Define", "Drop",     "Grant", "Import",
+        "Index", "Reassign", "RefreshMat",    "Rename", "Rule",   "SecLabel", "View",
     };
     for (size_t i = 0; i < sizeof(prefixes) / sizeof(prefixes[0]); i++) {
         if (router_name_starts(node, prefixes[i]))

@@ -7,6 +7,7 @@
 #include <strings.h>
 
 #include "router_change.h"
+#include "router_setting.h"
 #include "router_statement_internal.h"
 
 static bool says_true(struct router_name value)
@@ -138,11 +139,30 @@ static bool name_is_any_case(struct router_name name, const char *text)
     return name.size == strlen(text) && strncasecmp(name.base, text, name.size) == 0;
 }
 
+/* With pg_temp in its search_path a session makes temporary tables that do not look like it. */
+static void look_for_temporary(struct context *c)
+{
+    const uint32_t args = router_tree_field(c->tree, c->node, "args");
+    if (!router_setting_is_search_path(text_of(c, "name")))
+        return;
+    c->s->finding.asks |= ROUTER_PIN_TEMP;
+    if (args == ROUTER_TREE_NONE)
+        return;
+    for (uint32_t i = args + 1; i < c->tree->nodes[args].end; i = c->tree->nodes[i].end) {
+        const struct router_name value = router_tree_constant(c->tree, i);
+        if (value.base != NULL && router_setting_says_temporary(value)) {
+            router_walk_pin_temporary(&c->s->finding);
+            c->s->finding.asks &= (uint16_t)~ROUTER_PIN_TEMP;
+        }
+    }
+}
+
 /* What can be followed is, the rest pins. */
 static void follow_set(struct context *c)
 {
     const struct router_name kind = text_of(c, "kind");
     struct router_finding *f = &c->s->finding;
+    look_for_temporary(c);
     c->s->resets = !router_name_is(kind, "VAR_SET_VALUE") && !router_name_is(kind, "VAR_SET_MULTI");
     if (router_name_is(kind, "VAR_RESET_ALL"))
         c->s->releases = ROUTER_PIN_SET | ROUTER_PIN_SET_CONFIG;

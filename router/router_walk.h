@@ -2,7 +2,8 @@
  *
  * router_walk: visits every node below a statement and notes what makes it other than a read.
  *
- * Pure; any thread. No catalog: what a name alone does not tell is a write.
+ * Pure; any thread. What names stand for comes from the context; where that does not tell, and the
+ * name alone does not, it is a write.
  */
 #ifndef ROUTER_WALK_H
 #define ROUTER_WALK_H
@@ -25,6 +26,9 @@ struct router_finding {
     bool touches;        /* a relation or a function: what may be behind it is not in the text */
     bool home;           /* these two as in struct router_class */
     bool acts;
+    bool opaque; /* these three as in struct router_class */
+    bool outside;
+    bool changes_catalog;
     bool cacheable;
     bool changes;        /* of the session's settings, or a savepoint: router_change.h */
     bool moves_database; /* DROP DATABASE and the like */
@@ -45,6 +49,9 @@ void router_finding_add(struct router_finding *f, enum router_verdict verdict,
                         enum router_reason reason);
 /* As add(WRITE), where no hint helps. */
 void router_finding_deny(struct router_finding *f, enum router_reason reason);
+
+/* What may become a temporary object pins, and is not to be found by another. */
+void router_walk_pin_temporary(struct router_finding *f);
 
 /* Visits all nodes below `statement`. */
 void router_walk(const struct router_tree *tree, uint32_t statement, enum router_walk_scope scope,

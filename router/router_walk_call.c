@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: PostgreSQL
  *
- * router_walk_call: what calling a function means for a statement, by the function's name.
+ * router_walk_call: what calling a function of PostgreSQL's means for a statement, by its name.
  */
 #include "router_setting.h"
 #include "router_walk_internal.h"
@@ -41,6 +41,18 @@ static bool set_config_is_local(const struct router_tree *tree, uint32_t args)
            router_name_is(router_tree_text(tree, boolval, "boolval"), "true");
 }
 
+/* A search_path with pg_temp in it makes tables temporary that do not look like it. Where no
+ * literal tells the value, it may have. */
+static void visit_search_path(struct walk *w, struct router_name name, struct router_name value)
+{
+    if (name.base != NULL && !router_setting_is_search_path(name))
+        return;
+    if (value.base == NULL || name.base == NULL)
+        w->finding->taints = true;
+    else if (router_setting_says_temporary(value))
+        router_walk_pin_temporary(w->finding);
+}
+
 static void visit_set_config(struct walk *w, uint32_t args)
 {
     const struct router_name none = {.base = "", .size = 0};
@@ -50,6 +62,7 @@ static void visit_set_config(struct walk *w, uint32_t args)
     router_finding_add(w->finding, local ? ROUTER_VERDICT_WRITE : ROUTER_VERDICT_SESSION,
                        ROUTER_REASON_SET_CONFIG);
     const struct router_name name = string_argument(w->tree, args, 0);
+    visit_search_path(w, name, string_argument(w->tree, args, 1));
     if (!local) { /* until somebody finds that it can be followed */
         w->finding->pins |= ROUTER_PIN_SET_CONFIG;
         if (name.base == NULL || (router_setting_flags(name, none) & ROUTER_SETTING_ROLE) != 0)
@@ -117,16 +130,17 @@ static void visit_advisory(struct walk *w, struct router_name name)
     pin(w, ROUTER_REASON_ADVISORY_LOCK);
 }
 
-void router_walk_called(struct walk *w, struct router_name name, bool foreign, uint32_t args)
+void router_walk_built_in(struct walk *w, struct router_name name, bool may_be, uint32_t args)
 {
     struct router_finding *f = w->finding;
     const enum router_function function =
-        foreign ? ROUTER_FUNCTION_UNKNOWN : router_name_function(name);
-    const bool acts = (!foreign || router_name_runs_text(name)) && acts_on_its_node(name);
+        may_be ? router_name_function(name) : ROUTER_FUNCTION_UNKNOWN;
+    const bool acts = (may_be || router_name_runs_text(name)) && acts_on_its_node(name);
     f->acts = f->acts || acts;
     f->home = f->home || acts || belongs_home(name, function);
     if (router_name_runs_text(name)) {
-        f->taints = true;
+        f->taints = f->touches = true;
+        f->outside = f->outside || router_name_starts(name, "dblink");
         router_finding_deny(f, ROUTER_REASON_SQL_AS_TEXT);
         if (router_name_starts(name, "dblink_connect"))
             pin(w, ROUTER_REASON_LOAD); /* in the process: not even DISCARD ALL ends it */
@@ -138,9 +152,7 @@ void router_walk_called(struct walk *w, struct router_name name, bool foreign, u
     case ROUTER_FUNCTION_RANDOM:
         f->uses_random = true;
         return;
-    case ROUTER_FUNCTION_UNKNOWN:
-        f->taints = true;
-        doubt(w, ROUTER_REASON_UNKNOWN_FUNCTION);
+    case ROUTER_FUNCTION_UNKNOWN: /* a user's: router_walk_names.c */
         return;
     case ROUTER_FUNCTION_VOLATILE:
         f->taints = true;
@@ -154,13 +166,14 @@ void router_walk_called(struct walk *w, struct router_name name, bool foreign, u
         doubt(w, ROUTER_REASON_VOLATILE_FUNCTION);
         return;
     case ROUTER_FUNCTION_OUTSIDE:
+        f->outside = true;
         router_finding_deny(f, ROUTER_REASON_VOLATILE_FUNCTION);
         return;
     case ROUTER_FUNCTION_NODE:
         keep_home(w, ROUTER_REASON_NODE_SPECIFIC);
         return;
     case ROUTER_FUNCTION_SQL_TEXT:
-        f->taints = true;
+        f->taints = f->opaque = true;
         router_finding_deny(f, ROUTER_REASON_SQL_AS_TEXT);
         return;
     case ROUTER_FUNCTION_SET_CONFIG:

@@ -44,7 +44,7 @@ bool core_ahead_may_fly(const struct core_session *s)
         return true;
     /* a replica may know less than the primary (an extension): it must be possible to go there */
     return !s->settings_awaited && s->block == CORE_NO_BLOCK && c->verdict == ROUTER_VERDICT_READ &&
-           !c->writes && s->batch_size <= s->worker->limits.retry_keep;
+           (!c->writes || c->hinted) && s->batch_size <= s->worker->limits.retry_keep;
 }
 
 /* A statement that has no rows for anybody. */

@@ -77,6 +77,9 @@ static void merge(struct core_batch *batch, const struct router_class *c, bool f
     into->home = was.home || c->home;
     into->outside = was.outside || c->outside;
     into->acts = was.acts || c->acts;
+    into->opaque = was.opaque || c->opaque;
+    into->outside = was.outside || c->outside;
+    into->changes_catalog = was.changes_catalog || c->changes_catalog;
     into->by_node_type = was.by_node_type || c->by_node_type;
     into->forgets_statements = was.forgets_statements || c->forgets_statements;
 }

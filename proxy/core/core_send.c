@@ -154,10 +154,10 @@ void core_start_batch(struct core_session *s, uint64_t now_ns)
     const bool harmless =
         class->verdict == ROUTER_VERDICT_READ || class->verdict == ROUTER_VERDICT_LOCAL ||
         (s->movable && (s->loggable || class->ends || class->rolls_back)); /* it has not written */
-    const bool can_replay = harmless &&
-                            (at_start || (s->movable && b->status != 'E' && !s->group_failed)) &&
-                            !class->writes && s->pin == ROUTER_REASON_NONE && !s->streaming &&
-                            !(first && goes_on(s, was_ending));
+    const bool can_replay =
+        harmless && (at_start || (s->movable && b->status != 'E' && !s->group_failed)) &&
+        (!class->writes || (class->hinted && b->is_replica)) && s->pin == ROUTER_REASON_NONE &&
+        !s->streaming && !(first && goes_on(s, was_ending));
     /* a view may hide a function that writes; on a replica that can have happened outside alone */
     const bool unproven =
         class->verdict == ROUTER_VERDICT_READ && (b->is_replica ? class->outside : !class->proven);

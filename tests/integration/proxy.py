@@ -101,6 +101,7 @@ class Proxy:
         self.options = options
         self.process = None
         self.exit_code = 0  # what stop() insists on
+        self.waits_for_names = True
         self.connections = []
 
     # ---- configuration ----
@@ -270,7 +271,23 @@ class Proxy:
         connection = psycopg2.connect(**values)
         connection.autocommit = autocommit
         self.connections.append(connection)
+        if self.waits_for_names and values["dbname"] == APP_DATABASE:
+            self.wait_names(connection)
         return connection
+
+    def wait_names(self, connection):
+        """Until the connection's worker knows what the database's names stand for. Reads go to the
+        primary before that, and behind DDL."""
+        def known():
+            return rows_of(connection, "explain (route) table t")[0][2] == "read"
+        autocommit, connection.autocommit = connection.autocommit, True
+        try:
+            wait_until(known, 5, "the names are known", 0.02)
+        except Exception:  # no node answers, or all are nonsense: some tests are about that
+            self.waits_for_names = False
+        finally:
+            if connection.closed == 0:
+                connection.autocommit = autocommit
 
     def refusal(self, **parameters):
         """What the attempt to connect ends with; None: it succeeds."""

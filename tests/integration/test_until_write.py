@@ -16,8 +16,10 @@ pytestmark = pytest.mark.one_session
 
 @pytest.fixture(name="gear2")
 def a_proxy_that_begins_on_replicas(proxy):
-    return proxy(database={"transaction_reads": "until_write", "pool_size": 4},
-                 switchgear={"auth_type": "trust"})
+    p = proxy(database={"transaction_reads": "until_write", "pool_size": 4},
+              switchgear={"auth_type": "trust"})
+    p.connect().close()  # so that the names are known
+    return p
 
 
 def moved(p):

@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: PostgreSQL
+ *
+ * router_body: one pass over the words. Any of them may be what runs: a function, a view, a table
+ * with triggers.
+ */
+#include "router_body.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "router_lexer.h"
+
+enum { NAME_SIZE_MAX = 256 }; /* no name is as long */
+
+/* SET app.tenant: the setting is none of PostgreSQL's, and nobody keeps its name. */
+enum set_state { SET_NONE, SET_SEEN, SET_NAMED };
+
+static bool word_is(struct router_name word, const char *text)
+{
+    return word.size == strlen(text) && strncasecmp(word.base, text, word.size) == 0;
+}
+
+/* It runs what it is given, or sets what it is told. */
+static bool computes(struct router_name word)
+{
+    return word_is(word, "execute") || word_is(word, "set_config") || word_is(word, "load");
+}
+
+static void look_up(struct router_name word, const struct router_context *names,
+                    struct router_finding *f)
+{
+    char lower[NAME_SIZE_MAX];
+    if (word.size > sizeof(lower))
+        word.size = sizeof(lower);
+    for (size_t i = 0; i < word.size; i++) {
+        const char c = word.base[i];
+        lower[i] = (char)(c >= 'A' && c <= 'Z' ? c + ('a' - 'A') : c);
+    }
+    const struct router_name spellings[] = {{.base = lower, .size = word.size}, word};
+    for (size_t i = 0; i < sizeof(spellings) / sizeof(spellings[0]); i++) {
+        const uint8_t flags = router_facts_of(names->facts, ROUTER_FACT_FUNCTION, spellings[i]) |
+                              router_facts_of(names->facts, ROUTER_FACT_RELATION, spellings[i]);
+        f->opaque = f->opaque || (flags & (ROUTER_FACT_OPAQUE | ROUTER_FACT_WRITE_OPAQUE)) != 0;
+        f->outside = f->outside || (flags & ROUTER_FACT_OUTSIDE) != 0;
+    }
+}
+
+static enum set_state next_state(enum set_state state, enum router_token_kind kind,
+                                 struct router_name word)
+{
+    if (kind == ROUTER_TOKEN_WORD && word_is(word, "set"))
+        return SET_SEEN;
+    if (state == SET_SEEN && (word_is(word, "session") || word_is(word, "local")))
+        return SET_SEEN;
+    return state == SET_SEEN && (kind == ROUTER_TOKEN_WORD || kind == ROUTER_TOKEN_QUOTED_NAME)
+               ? SET_NAMED
+               : SET_NONE;
+}
+
+void router_body_scan(const char *text, size_t size, const struct router_context *names,
+                      struct router_finding *f)
+{
+    struct router_lexer lexer = router_lexer_make(text, size);
+    enum set_state state = SET_NONE;
+    for (;;) {
+        const struct router_token t = router_lexer_next(&lexer);
+        struct router_name word = {.base = text + t.start, .size = t.size};
+        if (t.kind == ROUTER_TOKEN_END)
+            return;
+        if (t.kind == ROUTER_TOKEN_COMMENT)
+            continue;
+        if (t.kind == ROUTER_TOKEN_ERROR ||
+            (t.kind == ROUTER_TOKEN_QUOTED_NAME && *word.base != '"')) {
+            f->opaque = f->outside = true; /* U&"..." may be any name */
+            if (t.kind == ROUTER_TOKEN_ERROR)
+                return;
+        }
+        f->opaque = f->opaque || (state == SET_NAMED && router_name_is(word, "."));
+        state = next_state(state, t.kind, word);
+        if (t.kind == ROUTER_TOKEN_QUOTED_NAME && word.size > 2)
+            word = (struct router_name){.base = word.base + 1, .size = word.size - 2};
+        else if (t.kind != ROUTER_TOKEN_WORD)
+            continue;
+        if (computes(word))
+            f->opaque = f->outside = true;
+        if (names->facts != NULL)
+            look_up(word, names, f);
+    }
+}
+
+void router_body_argument(const struct router_tree *tree, uint32_t def_elem,
+                          const struct router_context *names, struct router_finding *f)
+{
+    const struct router_name defname = router_tree_text(tree, def_elem, "defname");
+    const uint32_t arg = router_tree_field(tree, def_elem, "arg");
+    const struct router_name value = arg != ROUTER_TREE_NONE ? router_tree_constant(tree, arg)
+                                                             : (struct router_name){.base = ""};
+    const bool trusted = router_name_is(value, "plpgsql") || router_name_is(value, "sql");
+    if (router_name_is(defname, "language")) {
+        f->opaque = f->opaque || !trusted;
+        f->outside = f->outside || !trusted;
+        return;
+    }
+    char *text = malloc(value.size + 1);
+    if (names->facts == NULL || text == NULL || !router_tree_unescape(value, text, value.size + 1))
+        f->opaque = f->outside = true;
+    else
+        router_body_scan(text, strlen(text), names, f);
+    free(text);
+}
