@@ -233,6 +233,7 @@ static void on_transaction(struct context *c)
         decide(c, ROUTER_VERDICT_TRANSACTION, ROUTER_REASON_SAVEPOINT);
     } else { /* two-phase commit */
         s->finding.changes = router_name_is(kind, "TRANS_STMT_PREPARE");
+        s->finding.home = true; /* a primary prepares READ ONLY blocks too */
         decide(c, ROUTER_VERDICT_WRITE, ROUTER_REASON_UTILITY);
     }
 }

@@ -432,6 +432,12 @@ static bool scan_transaction(const struct core_session *s, struct proto_span in,
     return true;
 }
 
+/* Behind DEALLOCATE ALL no name is what it was: what comes then is read when that has run. */
+static bool more_behind(struct proto_span in, size_t pos, uint32_t size)
+{
+    return pos < size && in.base[pos] != 'S' && in.base[pos] != 'H';
+}
+
 enum core_batch_status core_batch_scan(struct core_session *s, struct proto_span in,
                                        struct core_batch *ret)
 {
@@ -464,6 +470,11 @@ enum core_batch_status core_batch_scan(struct core_session *s, struct proto_span
             break;
         pos += PROTO_HEADER_SIZE + h.body_size;
         ret->messages++;
+        if (h.type == 'E' && ret->class.forgets_statements && more_behind(in, pos, ret->size)) {
+            ret->size = (uint32_t)pos;
+            ret->flushes = true;
+            break;
+        }
     }
     ret->opens = ret->opens || ret->bound;
     if (first) /* no statement in it: at most a portal's; where there is none, any node says so */

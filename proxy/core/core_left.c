@@ -362,7 +362,7 @@ void core_left_ready(struct core_session *s, uint64_t now_ns, struct core_action
     if (!answered)
         pins = ROUTER_PIN_OPAQUE;
     else if (!core_adopt_end(&adoption, &found))
-        pins |= ROUTER_PIN_SET;
+        pins |= ROUTER_PIN_SET | ROUTER_PIN_OTHER;
     else if (adoption.temp_buffers && (pins & ROUTER_PIN_TEMP) != 0)
         pins |= ROUTER_PIN_OPAQUE; /* no other size can be set there any more */
     if (pins != 0)

@@ -114,6 +114,32 @@ script("errors of several kinds one after the other", (23, 28),
        B("", "none") + E() + S, E("none") + S, D("S", "none") + S, D("P", "none") + S,
        P("", "select") + S, P("a", "select 1") + P("a", "select 1") + S, Q("select 1"))
 
+# ---- all statements are forgotten in the middle of a batch ----
+
+for forget in ("deallocate all", "discard all"):
+    script(f"a name is given again behind {forget}", (26, 30), P("s", "select 1") + S,
+           statement(forget) + P("s", "select 2") + B("", "s") + E() + S, B("", "s") + E() + S)
+    script(f"a name is gone behind {forget}", (26, 30), P("s", "select 1") + S,
+           statement(forget) + B("", "s") + E() + S, B("", "s") + E() + S)
+    script(f"an error behind {forget} brings no name back", (23, 30), P("s", "select 1") + S,
+           statement(forget) + P("s", "nonsense") + P("t", "select 2") + S, B("", "s") + E() + S,
+           B("", "t") + E() + S)
+    script(f"an error in front of {forget} keeps the names", (23, 30), P("s", "select 1") + S,
+           P("", "nonsense") + statement(forget) + P("s", "select 2") + S, B("", "s") + E() + S)
+    script(f"{forget} in a Query, and a batch at once", (19, 30), P("s", "select 1") + S,
+           Turn(Q(forget) + P("s", "select 2") + B("", "s") + E() + S, until="ZZ"))
+script("a name of the batch itself goes with deallocate all", (26, 30),
+       P("s", "select 1") + statement("deallocate all") + B("", "s") + E() + S)
+script("deallocate all twice in a batch", (26, 30), P("s", "select 1") + S,
+       statement("deallocate all") + P("s", "select 2") + B("", "s") + E() +
+       statement("deallocate all") + P("s", "select 3") + B("", "s") + E() + S, B("", "s") + E() + S)
+script("deallocate all in a batch of a transaction", (20, 30), P("s", "select 1") + S, Q("begin"),
+       statement("deallocate all") + P("s", "select 2") + B("", "s") + E() + S, Q("rollback"),
+       B("", "s") + E() + S)
+script("deallocate all behind a write of its batch", (20, 30), Q("truncate w"), P("s", "select 1") + S,
+       statement("insert into w values (1, 1)") + statement("deallocate all") + P("s", "select 2") +
+       statement("select 1/0") + S, Q("select count(*) from w"), B("", "s") + E() + S)
+
 # ---- what comes without a Sync: a server flushes errors, notices and CopyInResponse at once ----
 
 script("an error in Parse comes without a Sync", (23, 25), Turn(P("", "nonsense"), until="E"), S,

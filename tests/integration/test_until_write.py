@@ -380,3 +380,29 @@ def test_a_level_asked_for_within_a_block_counts(gear2):
     rows_of(c, "commit")
     one(c, "select count(*) from t")
     assert last_route(c)["role"] == "replica"
+
+
+@pytest.mark.parametrize("begin", ["begin", "begin read only"])
+@pytest.mark.parametrize("reads", [[], ["select count(*) from t"], ["savepoint a", "select 1"]])
+def test_a_block_is_prepared_on_the_primary(cluster, proxy, begin, reads):
+    """A standby refuses PREPARE TRANSACTION; the block may have begun on one."""
+    if begin != "begin" and reads:
+        pytest.skip("declared READ ONLY it stays where it has read: 25006, as documented")
+    p = proxy(database={"transaction_reads": "until_write"})
+    s = p.connect()
+    for sql in [begin, *reads, "prepare transaction 'held'"]:
+        rows_of(s, sql)
+    assert one(s, "/* switchgear: route=primary */ select count(*) from pg_prepared_xacts") == 1
+    rows_of(s, "rollback prepared 'held'")
+    assert one(s, "/* switchgear: route=primary */ select count(*) from pg_prepared_xacts") == 0
+
+
+def test_what_was_prepared_is_seen_when_it_is_committed(proxy):
+    p = proxy(database={"transaction_reads": "until_write"})
+    s = p.connect()
+    for sql in ["begin", "select 1", "insert into log (note) values ('prepared')",
+                "prepare transaction 'note'"]:
+        rows_of(s, sql)
+    assert one(s, "select count(*) from log where note = 'prepared'") == 0
+    rows_of(s, "commit prepared 'note'")
+    assert one(s, "select count(*) from log where note = 'prepared'") == 1
