@@ -28,7 +28,6 @@ static const enum breaker_state next_state[BREAKER_STATE_COUNT][MOVE_COUNT] = {
 
 enum {
     LEVEL_MAX = 32,
-    LEASES_A_FAILURE = 3, /* one lost lease says nothing, three do */
     FLAP_FACTOR = 4,
     WEIGHT_FULL = 1000,
     WEIGHT_START = 100,
@@ -141,11 +140,7 @@ static void leases_expire(struct breaker *b, uint64_t now_ns)
             continue;
         b->lease_ends_ns[i] = 0;
         b->permits_out--;
-        if (++b->leases_expired % LEASES_A_FAILURE != 0)
-            continue;
-        b->trial_bad++;
-        b->trial_results++;
-        b->failure_reason = BREAKER_REASON_SLOW;
+        b->leases_expired++;
     }
 }
 

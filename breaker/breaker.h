@@ -61,7 +61,7 @@ struct breaker_config {
     uint64_t open_decay_ns;  /* one level back per so long CLOSED */
     uint32_t trial_probes;   /* probes in a row that must pass before any client; 0 means 1 */
     uint32_t trial_permits;  /* client statements at once while HALF_OPEN */
-    uint64_t trial_lease_ns; /* a permit not returned by then: neutral; three are a failure */
+    uint64_t trial_lease_ns; /* a permit not returned by then is taken back: neutral */
     uint32_t trial_calls;    /* results after which the trial ends well ... */
     uint32_t trial_failures; /* ... with fewer failures than this (2: the second one re-opens) */
     uint64_t trial_max_ns;   /* HALF_OPEN never longer: CLOSED if the probes pass, else OPEN */
@@ -87,7 +87,7 @@ struct breaker {
     uint32_t probes_row;   /* good ones in OPEN after the cooldown, and in HALF_OPEN */
     uint32_t trial_results;
     uint32_t trial_bad;
-    uint32_t leases_expired;
+    uint32_t leases_expired; /* since the state began: a client may just let a statement run */
     uint32_t permits_out;
     uint64_t lease_ends_ns[BREAKER_PERMITS_MAX]; /* 0: free */
     uint64_t since_ns;

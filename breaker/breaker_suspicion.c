@@ -25,21 +25,26 @@ static struct breaker_suspicion *place_for(struct breaker_suspicions *s, uint64_
     return place;
 }
 
-bool breaker_suspect(struct breaker_suspicions *s, uint64_t who, uint64_t what, uint64_t window_ns,
+static bool is_other(const struct breaker_suspicion *a, const struct breaker_suspicion *b)
+{
+    return a->who != b->who && a->login != b->login && a->what != b->what;
+}
+
+bool breaker_suspect(struct breaker_suspicions *s, struct breaker_suspicion one, uint64_t window_ns,
                      uint64_t now_ns)
 {
     static_assert(BREAKER_SUSPECTS == 3, "pairs besides the new one are looked for below");
     assert(now_ns > 0);
 
-    struct breaker_suspicion *new = place_for(s, who);
-    *new = (struct breaker_suspicion){.at_ns = now_ns, .who = who, .what = what};
+    one.at_ns = now_ns;
+    *place_for(s, one.who) = one;
     for (uint32_t i = 0; i < BREAKER_SUSPECTS_MAX; i++) {
         const struct breaker_suspicion *a = &s->latest[i];
-        if (a == new || is_late(a, window_ns, now_ns) || a->what == what)
+        if (is_late(a, window_ns, now_ns) || !is_other(a, &one))
             continue;
         for (uint32_t k = i + 1; k < BREAKER_SUSPECTS_MAX; k++) {
             const struct breaker_suspicion *b = &s->latest[k];
-            if (b == new || is_late(b, window_ns, now_ns) || b->what == what || b->what == a->what)
+            if (is_late(b, window_ns, now_ns) || !is_other(b, &one) || !is_other(b, a))
                 continue;
             *s = (struct breaker_suspicions){0};
             return true;

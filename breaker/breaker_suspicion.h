@@ -16,7 +16,8 @@ enum {
 
 struct breaker_suspicion {
     uint64_t at_ns; /* 0: none */
-    uint64_t who;   /* a user */
+    uint64_t who;   /* a user, as the server knows it */
+    uint64_t login; /* ... and as it logged in here */
     uint64_t what;  /* a statement's fingerprint, or a connection */
 };
 
@@ -25,10 +26,11 @@ struct breaker_suspicions {
     struct breaker_suspicion latest[BREAKER_SUSPECTS_MAX];
 };
 
-/* Adds one. True when with it three stand within `window_ns` of which no two share a user or a
- * `what`: a failure, and they are forgotten. One user never makes it, however many statements and
- * connections it has. */
-bool breaker_suspect(struct breaker_suspicions *s, uint64_t who, uint64_t what, uint64_t window_ns,
+/* Adds one of now (its at_ns is set here). True when with it three stand within `window_ns` of
+ * which no two share a user, a log-in or a `what`: a failure, and they are forgotten. One user
+ * never makes it, however many statements and connections it has, and in however many databases it
+ * is called by another name. */
+bool breaker_suspect(struct breaker_suspicions *s, struct breaker_suspicion one, uint64_t window_ns,
                      uint64_t now_ns);
 
 #endif

@@ -330,7 +330,7 @@ const struct config_option config_options[] = {
     {B, "trial_permits", CONFIG_INTEGER, "", "3", "1", "16", NULL, RELOAD, NOW,
      "Clients' statements at once while the node is on trial.", B_AT(trial_permits)},
     {B, "trial_lease", CONFIG_DURATION, "s", "5s", "10ms", "1h", NULL, RELOAD, NOW,
-     "A trial permit that is held longer is taken back; three such are a failure.",
+     "A trial permit that is held longer is taken back.",
      B_AT(trial_lease_ns)},
     {B, "trial_calls", CONFIG_INTEGER, "", "10", "1", "1000", NULL, RELOAD, NOW,
      "Results after which a trial ends well ...", B_AT(trial_calls)},

@@ -14,7 +14,19 @@
 
 /* ---- executing what a step asked for ---- */
 
-static void outcome_of(struct worker *w, const struct core_actions *a)
+/* Of the name that a client has logged in with, which may be another one than its pool's: FNV-1a.
+ */
+static uint64_t login_of(const struct client *c, const struct core_actions *a)
+{
+    if (c == NULL || c->user == NULL || a->outcome.suspicion == BREAKER_SUSPICION_NONE)
+        return a->outcome_who;
+    uint32_t h = 2166136261u; /* as core_hash(), whose values it is compared with */
+    for (const char *p = c->user; *p != '\0'; p++)
+        h = (h ^ (uint8_t)*p) * 16777619u;
+    return h;
+}
+
+static void outcome_of(struct worker *w, const struct client *c, const struct core_actions *a)
 {
     struct outcome_record record = {.node = a->outcome_node,
                                     .input = (uint8_t)a->outcome.input,
@@ -25,6 +37,7 @@ static void outcome_of(struct worker *w, const struct core_actions *a)
                                     .alert = a->outcome.alert,
                                     .generation = a->outcome_generation,
                                     .who = a->outcome_who,
+                                    .login = login_of(c, a),
                                     .what = a->outcome_what};
     if (a->backend != NULL && a->backend->trial && a->backend->node == a->outcome_node) {
         record.permit = true;
@@ -145,7 +158,7 @@ static struct core_actions *apply_once(struct worker *w, struct client *c, struc
     if (a->misfit != 0)
         log_misfit(w, c, a);
     if (a->has_outcome)
-        outcome_of(w, a);
+        outcome_of(w, c, a);
     if (a->probe)
         worker_want_probe(w);
     if (a->moves_database.size > 0)

@@ -21,8 +21,8 @@ struct outcome_record {
     bool alert;  /* a client was told that disk, memory or data are sick */
     bool permit; /* the work held a trial permit */
     uint32_t generation;
-    uint64_t who, what; /* of a suspicion */
-    uint64_t at_ns;     /* of a plain success: when (to the millisecond); else 0 */
+    uint64_t who, login, what; /* of a suspicion: breaker_suspicion.h */
+    uint64_t at_ns;            /* of a plain success: when (to the millisecond); else 0 */
 };
 
 struct outcomes {

@@ -43,8 +43,13 @@ bool probe_step(struct supervisor *s, uint32_t node, enum breaker_input input,
     const enum breaker_state from = (enum breaker_state)n->breaker.state;
 
     probe_breaker_config(s->proxy->config, &config);
-    if (!breaker_step(&n->breaker, &config, input, reason, generation, probe_random(s),
-                      uv_hrtime()))
+    const uint32_t expired = n->breaker.leases_expired;
+    const bool moved =
+        breaker_step(&n->breaker, &config, input, reason, generation, probe_random(s), uv_hrtime());
+    /* a statement runs for long, or the node does not get on with it: a page will tell */
+    if (n->breaker.leases_expired > expired)
+        witness_want(s, node, true);
+    if (!moved)
         return false;
     const enum breaker_state to = (enum breaker_state)n->breaker.state;
     log_write(to == BREAKER_OPEN ? CONFIG_LOG_WARNING : CONFIG_LOG_INFO, "breaker",

@@ -83,9 +83,10 @@ enum breaker_input witness_take(struct supervisor *s, uint32_t node,
     if (kind == BREAKER_SUSPICION_NONE)
         return (enum breaker_input)record->input;
     w->counts.suspicions[kind]++;
+    const struct breaker_suspicion one = {
+        .who = record->who, .login = record->login, .what = record->what};
     if (record->generation != s->nodes[node].breaker.generation ||
-        !breaker_suspect(&w->suspects[kind], record->who, record->what,
-                         s->proxy->config->breaker.window_ns, now_ns))
+        !breaker_suspect(&w->suspects[kind], one, s->proxy->config->breaker.window_ns, now_ns))
         return BREAKER_NEUTRAL;
     /* Three users were sent elsewhere, and were answered there: it is not a failure in a row that
      * the reads which its disk does not hinder would end. */

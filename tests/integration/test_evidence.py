@@ -259,6 +259,34 @@ def test_ended_probes_move_no_breaker(cluster, eve, proxy):
                             "where application_name = 'switchgear-probe'"))
 
 
+def test_statements_that_run_for_long_do_not_end_a_trial(cluster, eve, proxy):
+    """They hold its permits longer than they are leased for: that is no failure of the node."""
+    p = proxy(switchgear={"auth_type": "trust"}, users=SECRETS,
+              breaker={"open_for": "100ms", "trial_probes": 1, "trial_lease": "100ms",
+                       "trial_max": "3s"})
+    ending = threading.Event()
+
+    def sleeps():
+        with login(p) as w:
+            while not ending.is_set():
+                w.run(query("select pg_sleep(0.4)"))
+
+    cluster.replicas[0].kill9()
+    p.wait_breaker("r1", "OPEN", 5, drive=False)
+    p.admin("DRAIN r2")  # what is on trial is all that is left for them
+    threads = [threading.Thread(target=sleeps) for _ in range(12)]
+    for t in threads:
+        t.start()
+    cluster.replicas[0].start()
+    try:
+        p.wait_breaker("r1", "CLOSED", 20, drive=False)
+    finally:
+        ending.set()
+        for t in threads:
+            t.join()
+    assert "from=HALF_OPEN to=OPEN" not in p.log_text()
+
+
 # ---- at the door ----
 
 

@@ -103,25 +103,23 @@ static void there_are_no_permits_but_in_half_open(void **arg)
     assert_false(breaker_permit_acquire(&s.breaker, &s.config, s.now_ns));
 }
 
-static void an_expired_lease_is_neutral_and_three_are_a_failure(void **arg)
+/* Any client can hold one for as long as it likes: our own probes say what is slow. */
+static void expired_leases_are_neutral_however_many(void **arg)
 {
     (void)arg;
     struct story s = half_open();
     for (int i = 0; i < 2; i++)
         breaker_permit_acquire(&s.breaker, &s.config, s.now_ns);
     assert_int_equal(breaker_deadline_ns(&s.breaker, &s.config), s.now_ns + 5 * SECOND);
-    wait(&s, 5 * SECOND);
-    assert_int_equal(s.breaker.permits_out, 0);
-    assert_int_equal(s.breaker.trial_bad, 0);
-    breaker_permit_acquire(&s.breaker, &s.config, s.now_ns);
-    wait(&s, 5 * SECOND);
-    assert_int_equal(s.breaker.trial_bad, 1);
-    assert_state(s, HALF_OPEN);
-    for (int i = 0; i < 3; i++)
-        breaker_permit_acquire(&s.breaker, &s.config, s.now_ns);
-    wait(&s, 5 * SECOND);
-    assert_state(s, OPEN);
-    assert_int_equal(s.breaker.reason, BREAKER_REASON_SLOW);
+    for (uint32_t round = 0; round < 4; round++) {
+        wait(&s, 5 * SECOND);
+        assert_int_equal(s.breaker.permits_out, 0);
+        assert_int_equal(s.breaker.trial_bad, 0);
+        assert_int_equal(s.breaker.leases_expired, 2 + 3 * round);
+        assert_state(s, HALF_OPEN);
+        for (int i = 0; i < 3; i++)
+            assert_true(breaker_permit_acquire(&s.breaker, &s.config, s.now_ns));
+    }
 }
 
 static void a_change_of_state_voids_the_leases(void **arg)
@@ -146,7 +144,7 @@ int main(void)
         cmocka_unit_test(a_quiet_shard_whose_probe_failed_opens_at_trial_max),
         cmocka_unit_test(at_most_trial_permits_are_out),
         cmocka_unit_test(there_are_no_permits_but_in_half_open),
-        cmocka_unit_test(an_expired_lease_is_neutral_and_three_are_a_failure),
+        cmocka_unit_test(expired_leases_are_neutral_however_many),
         cmocka_unit_test(a_change_of_state_voids_the_leases),
     };
     return cmocka_run_group_tests_name("breaker_trial", tests, NULL, NULL);
