@@ -74,6 +74,7 @@ void worker_topology_refresh(struct worker *w)
         TAILQ_FOREACH (g, &w->groups, link) {
             auth_group_password(w, g);
             pins_limit(g);
+            g->core.names_key = ++w->core.next_id; /* what was found may be of another isolation */
             catalog_join(w, g);
         }
     }
