@@ -21,10 +21,48 @@ static bool word_is(struct router_name word, const char *text)
     return word.size == strlen(text) && strncasecmp(word.base, text, word.size) == 0;
 }
 
-/* It runs what it is given, or sets what it is told. */
-static bool computes(struct router_name word)
+/* What a word that runs or sets something is waiting for. */
+enum waits { WAITS_NONE, WAITS_TEXT, WAITS_TEXT_END, WAITS_CALL, WAITS_NAME, WAITS_NAME_END };
+
+/* EXECUTE 'text' and set_config('name', ...) say what they do; anything else is computed. True: the
+ * token is a text to look into. */
+static bool next_literal(enum waits *waits, const struct router_token *t, struct router_name word,
+                         struct router_finding *f)
 {
-    return word_is(word, "execute") || word_is(word, "set_config") || word_is(word, "load");
+    const bool literal = t->kind == ROUTER_TOKEN_STRING && *word.base == '\'';
+    enum waits next = WAITS_NONE;
+    bool plain = true;
+    switch (*waits) {
+    case WAITS_NONE:
+        break;
+    case WAITS_TEXT:
+        plain = literal;
+        next = WAITS_TEXT_END;
+        break;
+    case WAITS_TEXT_END:
+        plain = t->kind != ROUTER_TOKEN_OPERATOR;
+        break;
+    case WAITS_CALL:
+        plain = router_name_is(word, "(");
+        next = WAITS_NAME;
+        break;
+    case WAITS_NAME: /* one of PostgreSQL's settings: the server lists them */
+        plain = literal && memchr(word.base, '.', word.size) == NULL;
+        next = WAITS_NAME_END;
+        break;
+    case WAITS_NAME_END:
+        plain = router_name_is(word, ",");
+        break;
+    }
+    if (!plain)
+        f->opaque = f->outside = true;
+    const bool is_text = plain && *waits == WAITS_TEXT;
+    *waits = plain ? next : WAITS_NONE;
+    if (t->kind == ROUTER_TOKEN_WORD && word_is(word, "execute"))
+        *waits = WAITS_TEXT;
+    else if (word_is(word, "set_config") || word_is(word, "\"set_config\""))
+        *waits = WAITS_CALL;
+    return is_text;
 }
 
 static void look_up(struct router_name word, const struct router_context *names,
@@ -63,6 +101,7 @@ void router_body_scan(const char *text, size_t size, const struct router_context
 {
     struct router_lexer lexer = router_lexer_make(text, size);
     enum set_state state = SET_NONE;
+    enum waits waits = WAITS_NONE;
     for (;;) {
         const struct router_token t = router_lexer_next(&lexer);
         struct router_name word = {.base = text + t.start, .size = t.size};
@@ -76,13 +115,15 @@ void router_body_scan(const char *text, size_t size, const struct router_context
             if (t.kind == ROUTER_TOKEN_ERROR)
                 return;
         }
+        if (next_literal(&waits, &t, word, f) && word.size > 2)
+            router_body_scan(word.base + 1, word.size - 2, names, f);
         f->opaque = f->opaque || (state == SET_NAMED && router_name_is(word, "."));
         state = next_state(state, t.kind, word);
         if (t.kind == ROUTER_TOKEN_QUOTED_NAME && word.size > 2)
             word = (struct router_name){.base = word.base + 1, .size = word.size - 2};
         else if (t.kind != ROUTER_TOKEN_WORD)
             continue;
-        if (computes(word))
+        if (word_is(word, "load"))
             f->opaque = f->outside = true;
         if (names->facts != NULL)
             look_up(word, names, f);
