@@ -95,7 +95,8 @@ void core_flight_over(struct core_session *s, uint64_t now_ns, struct core_actio
 void core_forget_flight(struct core_session *s)
 {
     s->syncs = 0;
-    s->emitting = s->streaming = s->preflight = s->unsynced = s->executed = s->copy_in = false;
+    s->emitting = s->streaming = s->preflight = s->unsynced = s->executed = s->copy_in = s->copied =
+        false;
     s->names_in_flight = s->unnamed_in_flight = s->unnamed_used = s->rows_forwarded = false;
     s->barrier = s->error_seen = s->preflight_alone = s->salt_unique = s->group_failed = false;
     s->ready_held = s->settings_fly = s->settings_hidden = s->unbegun = s->cancel_asked = false;

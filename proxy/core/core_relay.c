@@ -69,7 +69,7 @@ static void start_copy_in(struct core_backend *b)
         b->broken = true; /* nobody is left who would send the data */
         return;
     }
-    s->copy_in = true;
+    s->copy_in = s->copied = true;
     /* Syncs that were sent along already will be ignored by the server. */
     struct core_expect head = *core_expect_head(b);
     b->expect_head++;

@@ -52,7 +52,7 @@ void core_relay_ready(struct core_backend *b, uint64_t now_ns, struct core_actio
     s->block = b->status == 'I' ? CORE_NO_BLOCK : CORE_OPEN;
     core_move_ready(s);
     core_follow_ready(s);
-    s->copy_in = false;
+    s->copy_in = s->copied = false;
     if (b->is_replica) {
         s->floor_ns = now_ns;
         s->floor_node = b->node;

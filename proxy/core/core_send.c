@@ -21,11 +21,19 @@ bool core_is_bound(const struct core_session *s)
            s->unsynced || s->copy_in;
 }
 
+/* A Sync alone, behind the end of a COPY: the server says what became of it only then. */
+static bool ends_copy(const struct core_session *s, const struct router_class *class)
+{
+    return s->copied && s->unsynced && class->verdict == ROUTER_VERDICT_LOCAL &&
+           class->reason == ROUTER_REASON_EMPTY && class->local == ROUTER_LOCAL_NONE;
+}
+
 /* May the next batch go to the backend that the session has? */
 bool core_may_follow(const struct core_session *s, const struct router_class *class)
 {
     const struct core_backend *b = s->backend;
-    if (core_expect_count(b) >= CORE_EXPECT_MAX || (s->barrier && core_expect_count(b) > 0))
+    if (core_expect_count(b) >= CORE_EXPECT_MAX ||
+        (s->barrier && core_expect_count(b) > 0 && !ends_copy(s, class)))
         return false;
     if (b->cancels > 0)
         return false; /* it is meant for what runs, not for what comes next */

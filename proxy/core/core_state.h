@@ -344,6 +344,7 @@ struct core_session {
     bool hurried;      /* what is there of the batch at the front begins without its end */
     bool stream_drop;  /* the streamed message goes nowhere */
     bool copy_in;
+    bool copied; /* ... since the last Sync: the server says nothing of its end before the next one */
     bool unsynced;        /* extended messages were sent since the last Sync */
     bool executed;        /* ... and a Bind or Execute was among them */
     bool pin_counted;     /* in group->pins_used */

@@ -245,6 +245,19 @@ static void no_batch_meets_more_than_three_resets_that_fail(void **state)
     assert_int_equal(st->session.resets_failed, 0);
 }
 
+/* The server says nothing of a COPY's end before the Sync behind it. */
+static void the_sync_behind_a_copy_does_not_wait_for_its_answer(void **state)
+{
+    struct story *st = *state;
+    story_client(st, "P(|COPY t FROM STDIN) B() E() S");
+    story_server(st, 0, "1 2 C(RESET) 1 2 C(SET) 1 2 C(BEGIN) 1 2 C(COMMIT) 1 2 G");
+    st->log_size = 0;
+    story_client(st, "d(x) c S");
+    story_expect(st, "primary: d c S\n");
+    story_server(st, 0, "C(COPY 1) Z(I)");
+    story_expect(st, "client: C(COPY 1) Z(I)\nrelease primary\n");
+}
+
 static void a_role_that_may_be_set_is_reset_too(void **state)
 {
     struct story *st = *state;
@@ -288,6 +301,7 @@ int main(void)
         AHEAD(an_awaited_reset_that_fails_costs_the_connection_and_nothing_else),
         AHEAD(a_cancel_that_hits_a_reset_is_the_statements),
         AHEAD(no_batch_meets_more_than_three_resets_that_fail),
+        AHEAD(the_sync_behind_a_copy_does_not_wait_for_its_answer),
         AHEAD(a_role_that_may_be_set_is_reset_too),
         AHEAD(a_server_may_forget_its_sqlstate),
     };
