@@ -74,7 +74,9 @@ static void emit_settings(struct core_session *s, struct core_actions *a)
     if (core_ahead_is_foreign(s)) {
         inject(s, a, core_span(core_discard_all), CORE_AHEAD_RESET);
         core_lru_clear(b);
+        core_backend_clean(b);
         b->tainted = core_taints(s) || core_is_misread(s);
+        b->sequence_moved = s->class.moves_sequence || s->class.taints;
         s->unbegun = true;
         s->worker->counters.resets++;
     } else if (b->settings_hash != 0) {

@@ -73,6 +73,10 @@ void core_flight_over(struct core_session *s, uint64_t now_ns, struct core_actio
     if (!s->class.proven && b->is_replica && s->proves && !s->flight_failed)
         for (uint32_t i = 0; i < s->hashes_count; i++)
             router_cache_prove(w->cache, &s->hashes[i]);
+    if (b->is_replica && s->unsynced && s->rows_forwarded) { /* no ReadyForQuery will say so */
+        s->floor_ns = now_ns;
+        s->floor_node = b->node;
+    }
     core_not_in_flight(s, b->node);
     core_block_give(w, &s->kept);
     s->replayable = s->retried = s->replay_on_primary = s->replan = false;

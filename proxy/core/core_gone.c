@@ -158,6 +158,8 @@ struct core_actions *core_backend_reset(struct core_backend *b)
         proto_write_query(&w, core_span(core_discard_all));
         (void)core_expect_push(b, CORE_EXPECT_QUERY, CORE_SWALLOW);
         core_lru_clear(b);
+        core_backend_clean(b); /* it serves nobody before that has succeeded */
+        b->pinned_left = false;
         b->settings_hash = 0;
         b->with_role = false;
     }

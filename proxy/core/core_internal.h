@@ -242,7 +242,15 @@ void core_emit_parse_named(struct core_session *s, const struct proto_parse *par
 /* Did another session leave the backend in a state that nobody knows? */
 static inline bool core_ahead_is_foreign(const struct core_session *s)
 {
-    return s->backend->tainted && s->backend->last_session_id != s->id && !s->preflight_alone;
+    const struct core_backend *b = s->backend;
+    const bool sequences = b->sequence_foreign && (s->group->asks_sequences || s->class.taints ||
+                                                   s->group->database->keeps_sequences);
+    return (b->tainted || sequences) && b->last_session_id != s->id && !s->preflight_alone;
+}
+/* All of another session is gone from it. */
+static inline void core_backend_clean(struct core_backend *b)
+{
+    b->tainted = b->sequence_moved = b->sequence_foreign = false;
 }
 /* What the session that has just got a backend needs there: may it go along with its batch? False
  * also when it needs nothing. */

@@ -111,6 +111,7 @@ void core_attach(struct core_session *s, struct core_backend *b)
     assert(core_backend_idle(b));
     s->backend = b;
     b->session = s;
+    b->sequence_foreign = b->sequence_foreign || (b->sequence_moved && b->last_session_id != s->id);
     core_follow_attach(s);
 }
 

@@ -85,6 +85,9 @@ void core_sequence_ask(struct core_session *s)
                          (s->block == CORE_OPEN && s->dirty_block) || d->keeps_sequences ||
                          d->pool_mode == CORE_POOL_SESSION;
     s->sequence_denied = s->class.asks_sequence && !at_home;
+    /* a value that is there may be another session's: the next time it is cleaned beforehand */
+    s->sequence_denied = s->sequence_denied || (s->class.asks_sequence && s->backend != NULL &&
+                                                s->backend->sequence_foreign);
     s->group->asks_sequences = s->group->asks_sequences || s->class.asks_sequence;
     if (s->sequence_denied)
         s->class.writes = false; /* it will fail */
@@ -104,6 +107,8 @@ void core_pin_force(struct core_session *s, uint16_t pins)
     assert(s->backend == NULL || !s->backend->is_replica);
     if (s->pin == ROUTER_REASON_NONE)
         s->worker->counters.pins[router_pin_reason(pins)]++;
+    if (s->backend != NULL && (pins & ROUTER_PIN_TEMP) != 0)
+        s->backend->temp_used = true;
     s->pins_new |= (uint16_t)(pins & ~s->pins);
     s->pins |= pins;
     s->pin = (uint8_t)router_pin_reason(s->pins);

@@ -82,7 +82,7 @@ void core_relay_ready(struct core_backend *b, uint64_t now_ns, struct core_actio
         b->broken = b->broken || (s->pins & CORE_PINS_CLOSING) != 0;
         core_pin_release(s, (uint16_t) ~(ROUTER_PIN_POOL | ROUTER_PIN_BACKUP));
         s->seed_set = s->unpins = false;
-        b->tainted = false;
+        core_backend_clean(b);
         core_left_forget(s);
         b->unnamed_id = s->unnamed_id = 0;
         core_block_give(s->worker, &s->unnamed);

@@ -139,8 +139,11 @@ void core_start_batch(struct core_session *s, uint64_t now_ns)
     if (s->group->database->pool_mode == CORE_POOL_SESSION && s->pin == ROUTER_REASON_NONE)
         core_pin_force(s, ROUTER_PIN_POOL);
     b->tainted = b->tainted || core_taints(s) || s->refused || misread;
-    if (class->taints || s->refused || misread)
+    b->sequence_moved = b->sequence_moved || class->moves_sequence || class->taints;
+    if (class->taints || s->refused || misread) {
+        b->temp_used = true;
         core_left_note(s);
+    }
     if (s->group->catalog != NULL)
         core_catalog_note(s);
     s->seed_set = s->seed_set || class->changes_seed;
@@ -243,7 +246,7 @@ static bool send_settings(struct core_session *s, struct core_actions *a)
         proto_write_query(&w, core_span(core_discard_all));
         core_expect_push(b, CORE_EXPECT_QUERY, CORE_SWALLOW)->ahead = CORE_AHEAD_RESET;
         core_lru_clear(b);
-        b->tainted = false;
+        core_backend_clean(b);
         s->worker->counters.resets++;
     }
     queries += core_settings_write(s->settings, foreign || b->settings_hash == 0, learns, &w);

@@ -7,14 +7,33 @@
  */
 #include <stdio.h>
 #include <stdlib.h>
+#include <strings.h>
 
 #include "core_base.h"
 #include "core_begin.h"
 #include "core_internal.h"
 #include "core_left.h"
 #include "core_pin.h"
+#include "core_settings.h"
 
 /* ---- backends come and go ---- */
+
+/* Its size cannot be changed where a temporary table has been: such a session gets a connection
+ * where none has. */
+static bool wants_temp_buffers(const struct core_session *s)
+{
+    static const char name[] = "temp_buffers";
+    if (s->phase != CORE_QUERY)
+        return false;
+    if (core_settings_has(s->settings, name))
+        return true;
+    const struct proto_span text = core_block_span(s->hold);
+    const size_t size = s->batch_size < text.size ? s->batch_size : text.size;
+    for (size_t i = 0; s->class.changes && i + sizeof(name) <= size; i++)
+        if (strncasecmp((const char *)text.base + i, name, sizeof(name) - 1) == 0)
+            return true;
+    return false;
+}
 
 struct core_actions *core_granted(struct core_session *s, struct core_backend *b, uint64_t now_ns)
 {
@@ -35,7 +54,8 @@ struct core_actions *core_granted(struct core_session *s, struct core_backend *b
         }
     }
     core_base_note(s->group, b);
-    if (core_base_is_old(s->group, b)) {
+    if (core_base_is_old(s->group, b) ||
+        (b->temp_used && b->last_session_id != s->id && wants_temp_buffers(s))) {
         b->broken = true;
         a->close_backend = CORE_CLOSE_NOW;
         core_want(s, now_ns, a);

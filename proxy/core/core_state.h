@@ -344,7 +344,8 @@ struct core_session {
     bool hurried;      /* what is there of the batch at the front begins without its end */
     bool stream_drop;  /* the streamed message goes nowhere */
     bool copy_in;
-    bool copied; /* ... since the last Sync: the server says nothing of its end before the next one */
+    bool copied; /* ... since the last Sync: the server says nothing of its end before the next one
+                  */
     bool unsynced;        /* extended messages were sent since the last Sync */
     bool executed;        /* ... and a Bind or Execute was among them */
     bool pin_counted;     /* in group->pins_used */
@@ -439,14 +440,17 @@ struct core_backend {
     uint8_t status; /* 'I', 'T' or 'E': of the last ReadyForQuery */
     bool is_replica;
     bool body_swallow;
-    bool linked;         /* belongs to one session that replicates, and goes with it */
-    bool with_role;      /* a role may be set, or a session authorization */
-    bool tainted;        /* ran code of unknown effect: reset before it serves another session */
-    bool skips;          /* an error came within a batch: the server skips to the next Sync */
-    bool draining;       /* its client is gone: replies are dropped until none is outstanding */
-    bool pinned_left;    /* a pinned session left it: locks and temporary tables must go now */
-    bool resetting;      /* a reset of ours is in flight, no session is attached */
-    bool preflight_done; /* within one step */
+    bool linked;           /* belongs to one session that replicates, and goes with it */
+    bool with_role;        /* a role may be set, or a session authorization */
+    bool tainted;          /* ran code of unknown effect: reset before it serves another session */
+    bool sequence_moved;   /* nextval may have run since it was reset */
+    bool sequence_foreign; /* ... for another session than the one that it serves */
+    bool temp_used;        /* a temporary table may have been there: temp_buffers is fixed */
+    bool skips;            /* an error came within a batch: the server skips to the next Sync */
+    bool draining;         /* its client is gone: replies are dropped until none is outstanding */
+    bool pinned_left;      /* a pinned session left it: locks and temporary tables must go now */
+    bool resetting;        /* a reset of ours is in flight, no session is attached */
+    bool preflight_done;   /* within one step */
     struct core_block *preflight_error; /* the body of the error that a setting met */
     bool broken;                        /* close it, never reuse it */
     bool fatal_seen;                    /* sent a FATAL: its end is near */
