@@ -141,7 +141,7 @@ void core_base_release(struct core_worker *w, struct core_base *base)
     free(base);
 }
 
-void core_base_note(struct core_group *g, struct core_backend *b)
+void core_base_look(struct core_group *g, struct core_backend *b)
 {
     if (b->base_hash == 0)
         b->base_hash = hash_of((struct proto_span){b->params, b->params_size}, b->is_replica);

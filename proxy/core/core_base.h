@@ -19,8 +19,13 @@ static inline struct core_base *core_base_hold(struct core_base *base)
 }
 /* NULL does nothing. */
 void core_base_release(struct core_worker *w, struct core_base *base);
+void core_base_look(struct core_group *g, struct core_backend *b);
 /* The group has got a connection: is it its newest? */
-void core_base_note(struct core_group *g, struct core_backend *b);
+static inline void core_base_note(struct core_group *g, struct core_backend *b)
+{
+    if (b->base_hash == 0 || g->base == NULL || (!b->is_replica && b->opened_ns > g->base_ns))
+        core_base_look(g, b);
+}
 /* Is what the newest connection said still what the next one would say, as far as is known? */
 static inline bool core_base_is_current(const struct core_group *g)
 {

@@ -185,7 +185,8 @@ static void emit_bind(struct core_session *s, struct proto_span prefix, uint32_t
         core_move_sent(s, bound_statement(s, bind.statement, meant.stmt).text);
     struct core_expect *e = core_expect_push(s->backend, CORE_EXPECT_BIND, CORE_FORWARD);
     e->foreign = foreign;
-    core_learn_bind(s, e, bind.portal, meant.stmt);
+    if (s->backend->is_replica)
+        core_learn_bind(s, e, bind.portal, meant.stmt);
     struct proto_writer w = core_sink_writer(&a->server);
     assert(w.capacity >= PROTO_HEADER_SIZE + bind.portal.size + 1 + meant.name.size + 1);
     w.base[0] = 'B'; /* by hand: this is the hottest of all messages */
@@ -304,6 +305,7 @@ static void emit_message(struct core_session *s, struct proto_header h, struct p
                          const uint8_t *end, struct core_actions *a)
 {
     const struct proto_span body = core_span_skip(message, PROTO_HEADER_SIZE);
+    struct core_expect *e;
     struct proto_parse parse;
     const bool behind_ours = core_ahead_waits(s);
     if (behind_ours)
@@ -342,9 +344,9 @@ static void emit_message(struct core_session *s, struct proto_header h, struct p
         return;
     case 'E':
         s->executed = true;
-        (void)core_expect_push(s->backend, CORE_EXPECT_EXECUTE, CORE_FORWARD);
+        e = core_expect_push(s->backend, CORE_EXPECT_EXECUTE, CORE_FORWARD);
         if (s->backend->is_replica)
-            core_learn_execute(s, message);
+            core_learn_execute(s, e, message);
         if (s->bound == NULL && s->bound_deallocate == NULL)
             break;
         emit_execute(s, message, a);

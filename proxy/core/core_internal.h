@@ -364,9 +364,17 @@ void core_lend_detach(struct core_session *s);
 /* A Bind of this statement (NULL: the unnamed one, or none) is expected as `e`. */
 void core_learn_bind(struct core_session *s, struct core_expect *e, struct proto_span portal,
                      struct core_stmt *stmt);
-/* An Execute is expected last: what text is it of? Its portal was bound by this flight, or is the
- * one that was bound last. */
-void core_learn_execute(struct core_session *s, struct proto_span message);
+void core_learn_other(struct core_session *s, struct core_expect *e, struct proto_span message);
+/* An Execute is expected as `e`: what text is it of? Its portal was bound by this flight, or is the
+ * one that was bound last. On the warm path: that one has no name. */
+static inline void core_learn_execute(struct core_session *s, struct core_expect *e,
+                                      struct proto_span message)
+{
+    if (message.base[PROTO_HEADER_SIZE] == '\0' && s->portal == 0)
+        e->hash = s->portal_hash;
+    else
+        core_learn_other(s, e, message);
+}
 /* A replica said that this was no read: every copy of the verdict is corrected. All zero: nobody
  * had called it one. */
 void core_learn(struct core_session *s, const struct router_hash *hash, uint64_t now_ns);

@@ -32,11 +32,10 @@ void core_learn_bind(struct core_session *s, struct core_expect *e, struct proto
     e->hash = s->portal_hash;
 }
 
-void core_learn_execute(struct core_session *s, struct proto_span message)
+void core_learn_other(struct core_session *s, struct core_expect *e, struct proto_span message)
 {
     struct core_backend *b = s->backend;
     const uint32_t count = core_expect_count(b);
-    struct core_expect *e = core_expect_at(b, count - 1);
     struct proto_span name = core_span_skip(message, PROTO_HEADER_SIZE);
     name.size = strnlen((const char *)name.base, name.size);
     const uint32_t portal = portal_id(name);
