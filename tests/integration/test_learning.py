@@ -51,6 +51,8 @@ BEGUN = {
                     bind("two", "") + execute("two") + execute("one") + sync()),
     "in pieces": (parse("", "select x as b2 from late_lies") + bind("", "") + execute(rows=10) +
                   execute(rows=0) + sync()),
+    "explain analyze": query("select 7; explain analyze select x as b3 from lies"),
+    "hint": query("/* switchgear: route=replica */ select x as b4 from late_lies"),
     "binary copy": query("copy (select x as b5 from lies) to stdout (format binary)"),
 }
 

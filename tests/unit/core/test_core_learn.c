@@ -135,6 +135,45 @@ static void a_25006_of_any_routine_counts(void **state)
     learned(st, "SELECT x FROM v", true);
 }
 
+/* ---- what may have reached outside of the database ---- */
+
+#define OUTSIDE "/* switchgear: route=replica */ SELECT remote('x')"
+
+/* The replica may have done it: it is done there once, and nowhere else. */
+static void what_may_have_reached_outside_is_not_done_twice(void **state)
+{
+    static const char *const ways[] = {"Q(" OUTSIDE ")", "P(|" OUTSIDE ") B() E S",
+                                       "P(n|" OUTSIDE ") B(n) E S",
+                                       "P(|SELECT 1) B() E P(|" OUTSIDE ") B() E S"};
+    static const char *const errors[] = {REFUSED, "E(40001)", "E(0A000|RevalidateCachedQuery)",
+                                         "E(55000|LockAcquireExtended)"};
+    for (size_t i = 0; i < 4; i++) {
+        for (size_t j = 0; j < sizeof(errors) / sizeof(errors[0]); j++) {
+            struct story *st = *state;
+            story_client(st, ways[i]);
+            story_server(st, 1,
+                         i == 1   ? "1"
+                         : i == 2 ? "1 2"
+                         : i == 3 ? "1 2 D(1) C(SELECT 1) 1 2"
+                                  : "");
+            story_server(st, 1, errors[j]);
+            story_server(st, 1, "Z(I)");
+            assert_int_equal(st->worker.counters.retries, 0);
+            assert_null(st->session.backend);
+            learned(st, OUTSIDE, j == 0 || j == 3);
+            story_end(st);
+            story_begin(st);
+        }
+        struct story *st = *state;
+        story_client(st, ways[i]);
+        story_server_dies(st, 1);
+        assert_int_equal(st->worker.counters.retries, 0);
+        assert_int_equal(st->session.phase, CORE_DOOMED);
+        story_end(st);
+        story_begin(st);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -148,6 +187,7 @@ int main(void)
         STORY(a_bind_that_runs_something_is_known),
         STORY(what_was_no_read_is_not_learned),
         STORY(a_25006_of_any_routine_counts),
+        STORY(what_may_have_reached_outside_is_not_done_twice),
     };
     return cmocka_run_group_tests_name("core_learn", tests, NULL, NULL);
 }
