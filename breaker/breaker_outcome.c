@@ -145,6 +145,15 @@ static struct breaker_outcome judge_connect(const char *sqlstate, bool on_replic
     return (struct breaker_outcome)N_AND(probe_now);
 }
 
+/* "Out of shared memory" at the door is a limit, as too many connections is: one transaction that
+ * takes all locks keeps newcomers out, while who is connected goes on. */
+static struct breaker_outcome judge_door(const char *sqlstate, bool on_replica)
+{
+    if (strcmp(sqlstate, "53200") == 0)
+        return (struct breaker_outcome)N_AND(overload);
+    return judge_server(sqlstate, on_replica);
+}
+
 #define SUSPICION(kind) VERDICT(NEUTRAL, .suspicion = BREAKER_SUSPICION_##kind, .probe_now = true)
 
 struct breaker_outcome breaker_judge(enum breaker_event event, const char *sqlstate,
@@ -158,6 +167,8 @@ struct breaker_outcome breaker_judge(enum breaker_event event, const char *sqlst
     case BREAKER_EVENT_FATAL:
     case BREAKER_EVENT_PROBE_ERROR:
         return judge_server(sqlstate, on_replica);
+    case BREAKER_EVENT_PROBE_REJECTED:
+        return judge_door(sqlstate, on_replica);
     case BREAKER_EVENT_CONNECT_SQLSTATE:
         return judge_connect(sqlstate, on_replica);
     case BREAKER_EVENT_CONNECT_FAILED:

@@ -16,7 +16,8 @@ enum breaker_event {
     BREAKER_EVENT_ANSWERED,         /* success */
     BREAKER_EVENT_ERROR,            /* an ERROR of a client's statement */
     BREAKER_EVENT_FATAL,            /* FATAL or PANIC: the server closes the connection */
-    BREAKER_EVENT_PROBE_ERROR,      /* an ErrorResponse to our own probe, or at its door */
+    BREAKER_EVENT_PROBE_ERROR,      /* an ErrorResponse to our own probe */
+    BREAKER_EVENT_PROBE_REJECTED,   /* an ErrorResponse to a probe's start-up packet */
     BREAKER_EVENT_CONNECT_SQLSTATE, /* an ErrorResponse to a pool's start-up packet */
     BREAKER_EVENT_CONNECT_FAILED,   /* unreachable, reset in the handshake, connect, TLS or auth
                                        timeout, refused once */

@@ -26,6 +26,7 @@ struct breaker_outcome probe_failure_outcome(const struct supervisor *s, uint32_
             return (struct breaker_outcome){.input = BREAKER_NEUTRAL};
         return breaker_judge(BREAKER_EVENT_CONNECT_REFUSED_TWICE, NULL, "", on_replica);
     case LINK_REJECTED:
+        return breaker_judge(BREAKER_EVENT_PROBE_REJECTED, failure->sqlstate, "", on_replica);
     case LINK_ERROR:
         return breaker_judge(BREAKER_EVENT_PROBE_ERROR, failure->sqlstate, "", on_replica);
     case LINK_LOGIN: /* it is there; what the probes lack is no fault of its */

@@ -37,6 +37,7 @@ struct probe_witness {
     uint32_t refusals;   /* in a row */
     uint64_t next_ns;    /* not before */
     uint64_t page_ns;    /* no page before */
+    uint64_t counted_ns; /* when a look that failed last counted */
     uint64_t alert_ns;   /* no line in the log before */
     struct probes_evidence counts;
     struct breaker_suspicions suspects[BREAKER_SUSPICION_COUNT];

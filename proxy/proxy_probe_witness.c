@@ -177,8 +177,14 @@ static void on_failed(struct link *l, const struct link_failure *failure)
     w->is_withheld = false;
     const enum breaker_input input =
         outcome.input == BREAKER_FAILURE ? BREAKER_PROBE_FAILURE : outcome.input;
-    if (!changed)
+    /* Clients ask for looks as often as they like: what fails again and again is one failure an
+     * interval, as it is for the node's own probes, which end the row when they are answered. */
+    const uint64_t now_ns = uv_hrtime();
+    const bool again = now_ns - w->counted_ns < s->proxy->config->probe.interval_ns;
+    if (!changed && (input == BREAKER_FATAL || !again)) {
+        w->counted_ns = now_ns;
         changed = probe_step(s, node, input, outcome.reason, generation);
+    }
     if (changed)
         probes_publish(s, true);
     probe_schedule(s);

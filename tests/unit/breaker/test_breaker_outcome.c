@@ -18,6 +18,7 @@ enum { ON_PRIMARY = 1, ON_REPLICA = 2, ON_BOTH = 3 };
 #define ERROR(state)    BREAKER_EVENT_ERROR, state, ""
 #define FATAL(state)    BREAKER_EVENT_FATAL, state, ""
 #define PROBE(state)    BREAKER_EVENT_PROBE_ERROR, state, ""
+#define DOOR(state)     BREAKER_EVENT_PROBE_REJECTED, state, ""
 #define CONNECT(state)  BREAKER_EVENT_CONNECT_SQLSTATE, state, ""
 #define RESULT(name, why) .input = BREAKER_##name, .reason = BREAKER_REASON_##why
 #define FAILURE(why)       {RESULT(FAILURE, why)}
@@ -109,6 +110,11 @@ static const struct {
     {PROBE("28P01"),               ON_BOTH,    NEUTRAL},
     {PROBE("42501"),               ON_BOTH,    NEUTRAL},
     {PROBE("25006"),               ON_PRIMARY, NEUTRAL_PROBE},
+    {DOOR("57P03"),                ON_BOTH,    FATAL_PROBE(STARTING)},
+    {DOOR("53300"),                ON_BOTH,    OVERLOAD},
+    {DOOR("53200"),                ON_BOTH,    OVERLOAD}, /* one transaction may have all locks */
+    {DOOR("58030"),                ON_BOTH,    FAILURE(ERRORS)},
+    {DOOR("28P01"),                ON_BOTH,    NEUTRAL},
     /* a pool's log-in meets its user's and its database's settings, which are theirs to change */
     {CONNECT("28P01"),             ON_BOTH,    NEUTRAL},
     {CONNECT("28000"),             ON_BOTH,    NEUTRAL},
