@@ -205,10 +205,12 @@ static bool try_elsewhere(struct core_backend *b, const char *sqlstate, const ch
                           uint64_t now_ns, struct core_actions *a)
 {
     struct core_session *s = b->session;
+    const uint8_t kind = core_expect_head(b)->kind;
+    const bool unrun = kind == CORE_EXPECT_BIND || kind == CORE_EXPECT_DESCRIBE;
+    if ((!s->outside || unrun) && replan(b, sqlstate, routine, now_ns, a))
+        return true; /* a plan that is found to be stale has not been run */
     if (s->outside)
         return false; /* it would be done there twice */
-    if (replan(b, sqlstate, routine, now_ns, a))
-        return true;
     if (leave_sick_node(b, sqlstate, now_ns, a))
         return true;
     if (is_behind(b, sqlstate)) /* what the primary says counts */

@@ -149,6 +149,19 @@ static void an_unnamed_statement_that_was_parsed_elsewhere_may_be_stale_too(void
                      "release primary\n");
 }
 
+/* Where nobody knows what a name stands for it may reach outside; but a Bind has run nothing. */
+static void what_may_reach_outside_is_planned_anew_too(void **state)
+{
+    struct story *st = begin(state);
+    story_client(st, "B(a) D(P) E S");
+    st->session.outside = true;
+    story_server(st, 0, "1 E(0A000|RevalidateCachedQuery) Z(I)");
+    story_expect(st, "primary: P(sg|SELECT v FROM t) B(sg) D(P) E S\n"
+                     "close primary\n"
+                     "primary: P(sg|SELECT v FROM t) B(sg) D(P) E S\n");
+    story_server(st, 0, "1 2 T(int) D(7) C(SELECT 1) Z(I)");
+}
+
 /* The parameters that it lacks are the client's own fault. */
 static void another_error_of_the_protocol_is_as_it_is(void **state)
 {
@@ -489,6 +502,7 @@ int main(void)
         STORY(formats_that_never_fitted_are_the_protocols_error),
         STORY(an_unnamed_statement_that_was_parsed_elsewhere_may_be_stale_too),
         STORY(another_error_of_the_protocol_is_as_it_is),
+        STORY(what_may_reach_outside_is_planned_anew_too),
         STORY(a_plan_from_before_the_change_makes_way),
         STORY(what_cannot_be_parsed_any_more_fails_the_batch),
         STORY(a_whole_batch_that_fails_so_is_synced),
