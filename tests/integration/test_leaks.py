@@ -181,7 +181,7 @@ def test_nothing_is_left_to_the_next_client(pool, made, where):
         change.make(a)
         a.leave(politely=i % 2 == 0)
         b = Session(p.port, change.database, OTHER)
-        if leaks.note(change, differences(inspect(b, look), made[change.user, look])):
+        if leaks.note(change, found_by(b, change, look, made[change.user, look])):
             p.admin("RECONNECT")  # what is left there is found once
         b.leave()
     assert leaks == []
@@ -209,6 +209,18 @@ def test_who_stays_keeps_what_it_made_and_others_do_not_see_it(cluster, pool, ma
         b.leave()
         a.leave()
     assert leaks == []
+
+
+def found_by(session, change, inspection, fresh):
+    """What a client finds that a fresh one would not."""
+    found = differences(inspect(session, inspection), fresh)
+    if change.state.name == "sequence" and inspection.startswith(ON_PRIMARY):
+        session.run("begin")
+        session.run("insert into lk.sink_role values (1)")
+        last = session.run("select lastval()")[0]  # nobody called nextval here
+        session.run("rollback")
+        found.update({"lastval": last} if last else {})
+    return found
 
 
 def lost(kept, found):

@@ -123,7 +123,7 @@ def fits(form, how):
     return not (form.raw and how in ("extended", "pipeline"))
 
 
-COPY_HOWS = ["simple", "block", "until_write"]  # its data come when the server asks for them
+COPY_HOWS = ["simple", "extended", "block", "until_write"]  # its data come when the server asks for them
 HOWS = ["simple", "extended", "block", "string", "until_write", "pipeline"]
 
 

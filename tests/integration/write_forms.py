@@ -78,7 +78,7 @@ create function ow.plus_ct(ow.ct, int) returns int language sql as 'select ow.pu
 create operator public.+ (leftarg = ow.ct, rightarg = int, function = ow.plus_ct);
 create operator public.!!! (rightarg = ow.ct, function = ow.put_ct);
 create function ow.is_put(ow.ct, ow.ct) returns bool language sql as 'select ow.put(($1).t) = 1';
-create operator ow.= (leftarg = ow.ct, rightarg = ow.ct, function = ow.is_put);
+create operator ow.^@ (leftarg = ow.ct, rightarg = ow.ct, function = ow.is_put);
 create function ow.lower(text) returns text language sql as 'select ow.put($1)::text';
 create function public.length(ow.ct) returns int language sql as 'select ow.put(($1).t)';
 create function ow.count_state(int, text) returns int language plpgsql as
@@ -192,7 +192,7 @@ FORMS = [
     Form("attribute in WHERE", [SET_T, "select 1 from ow.rel r where r.attribute_ow = 1"]),
     Form("operator", "select row('{t}')::ow.ct + 1"),
     Form("prefix operator", "select !!! row('{t}')::ow.ct"),
-    Form("operator of a schema", "select row('{t}')::ow.ct operator(ow.=) row('')::ow.ct"),
+    Form("operator of a schema", "select row('{t}')::ow.ct operator(ow.^@) row('')::ow.ct"),
     Form("cast", "select row('{t}')::ow.ct::int"),
     Form("cast by CAST", "select cast(row('{t}')::ow.ct as int)"),
     Form("implicit cast", "select abs(row('{t}')::ow.ct)"),
@@ -201,7 +201,7 @@ FORMS = [
     Form("overload of a built-in", "select length(row('{t}')::ow.ct)"),
     Form("hidden built-in", ["set search_path = ow, pg_catalog, public", "select lower('{t}')"]),
     Form("hidden operator", ["set search_path = ow, pg_catalog, public",
-                             "select row('{t}')::ct = row('')::ct"]),
+                             "select row('{t}')::ct ^@ row('')::ct"]),
     Form("by search_path", ["set search_path = ow, public", "select put('{t}')"]),
     Form("aggregate", "select ow.putting('{t}') from ow.rel"),
     Form("window", "select ow.putting('{t}') over () from ow.rel"),
@@ -273,6 +273,11 @@ FORMS = [
          "select count(*) from ow.far where note = '{t}'"),
     Form("unlogged", "insert into ow.unlogged values ('{t}')",
          "select count(*) from ow.unlogged where note = '{t}'"),
+    whole("dblink that is rolled back",
+          ["begin", "select ow_dblink('insert into ow.notes (note) values (''{t}'')')", "rollback"]),
+    whole("dblink in a READ ONLY block",
+          ["begin read only", "select ow_dblink('insert into ow.notes (note) values (''{t}'')')",
+           "commit"]),
     # ---- DDL and maintenance ----
     Form("create table", "create table ow.ct_{t} (a int)", "select count(*) from ow.ct_{t}"),
     Form("create view", "create view ow.cv_{t} as select 1 as a", "select a from ow.cv_{t}"),
