@@ -198,8 +198,8 @@ static void on_explain(struct context *c)
     inner.node = query;
     classify_node(&inner);
     if (c->s->finding.changes)
-        c->s->finding.pins |=
-            ROUTER_PIN_SET_CONFIG | ROUTER_PIN_OTHER; /* nobody looks for one down here */
+        c->s->finding.pins |= ROUTER_PIN_SET_CONFIG | /* nobody looks for one down here */
+                              (c->names->strict ? 0 : ROUTER_PIN_OTHER);
 }
 
 static void on_set_constraints(struct context *c)
@@ -410,6 +410,18 @@ static void classify_node(struct context *c)
     walk(c, ROUTER_WALK_WRITE);
 }
 
+/* A setting whose value no text shows, but whose name does: where the server is asked what has been
+ * left, its answer is followed, and nothing has to stay. */
+static void ask_instead(struct context *c)
+{
+    struct router_finding *f = &c->s->finding;
+    if (!c->names->strict || (f->pins & ROUTER_PIN_SET_CONFIG) == 0 ||
+        (f->pins & ROUTER_PIN_OTHER) != 0)
+        return;
+    f->pins &= (uint16_t)~ROUTER_PIN_SET_CONFIG;
+    f->taints = true;
+}
+
 void router_statement_classify(const struct router_tree *tree, uint32_t statement,
                                const struct router_context *names, struct router_statement *ret,
                                struct router_detail *detail)
@@ -420,4 +432,5 @@ void router_statement_classify(const struct router_tree *tree, uint32_t statemen
     struct context c = {
         .tree = tree, .names = names, .node = statement, .s = ret, .detail = detail};
     classify_node(&c);
+    ask_instead(&c);
 }

@@ -65,7 +65,8 @@ static void visit_set_config(struct walk *w, uint32_t args)
     visit_search_path(w, name, string_argument(w->tree, args, 1));
     if (!local) { /* until somebody finds that it can be followed */
         w->finding->pins |= ROUTER_PIN_SET_CONFIG;
-        if (name.base == NULL || (router_setting_flags(name, none) & ROUTER_SETTING_ROLE) != 0)
+        if (name.base == NULL ||
+            (!w->names->strict && (router_setting_flags(name, none) & ROUTER_SETTING_ROLE) != 0))
             w->finding->pins |= ROUTER_PIN_OTHER;
         return;
     }

@@ -110,7 +110,7 @@ static void visit_catalog(struct walk *w, struct router_name schema, struct rout
     if (w->scope == ROUTER_WALK_WRITE && router_name_is(name, "pg_settings")) {
         w->finding->by_node_type = true;
         router_finding_add(w->finding, ROUTER_VERDICT_SESSION, ROUTER_REASON_SET_CONFIG);
-        w->finding->pins |= ROUTER_PIN_SET_CONFIG | ROUTER_PIN_OTHER;
+        w->finding->pins |= ROUTER_PIN_SET_CONFIG | (w->names->strict ? 0 : ROUTER_PIN_OTHER);
     }
 }
 

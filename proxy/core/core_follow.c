@@ -341,7 +341,7 @@ static void completed_unread(struct core_session *s, struct proto_span tag)
         transaction_over(s, true);
     else if (tag_is(tag, "ROLLBACK"))
         transaction_over(s, false);
-    else if (!s->backend->is_replica)
+    else if (!s->backend->is_replica && !s->left_unknown) /* else the server will be asked */
         core_pin_force(s, ROUTER_PIN_LONG);
 }
 

@@ -105,7 +105,7 @@ struct core_actions *core_client_gone(struct core_session *s, uint64_t now_ns)
     if (s->dirty_block) /* it may be committed by now */
         core_write_raise(s->group->database->global_write_ns, now_ns);
     core_block_give(b->worker, &b->preflight_error);
-    if ((s->pins & CORE_PINS_CLOSING) != 0)
+    if ((s->pins & CORE_PINS_CLOSING) != 0 || b->spoiled)
         b->broken = true;
     if (b->linked || !may_drain(s)) {
         a->cancel_backend = core_expect_count(b) > 0 && !b->fatal_seen;

@@ -15,6 +15,7 @@
 #include <strings.h>
 
 #include "core_begin.h"
+#include "core_follow.h"
 #include "core_internal.h"
 #include "core_pin.h"
 #include "core_settings.h"
@@ -148,6 +149,15 @@ bool core_move(struct core_session *s, bool for_good, struct core_actions *a)
         core_inject_sync(b, a, CORE_SWALLOW);
         s->unsynced = s->executed = false;
         s->barrier = true;
+        return false;
+    }
+    if (b->status == 'I' && s->ending) { /* its COMMIT has run, and the Sync behind it was ours */
+        s->block = CORE_NO_BLOCK;
+        s->begin = ROUTER_BEGIN_NONE;
+        s->level_local = 0xff;
+        core_move_over(s);
+        core_follow_over(s);
+        a->settle = true;
         return false;
     }
     if (b->status != 'T') {

@@ -44,9 +44,16 @@ static bool count_one(struct core_group *g)
     return false;
 }
 
+/* Is a pin left for it? Then it has it. */
+static bool may_count(struct core_session *s)
+{
+    s->pin_counted = s->pin_counted || count_one(s->group);
+    return s->pin_counted;
+}
+
 void core_pin_ask(struct core_session *s)
 {
-    s->pin_denied = false;
+    s->pin_denied = s->spoils = false;
     if (s->pin != ROUTER_REASON_NONE)
         return;
     const uint16_t pins = core_pins_of(s, &s->class);
@@ -67,9 +74,15 @@ void core_pin_ask(struct core_session *s)
         s->class.changes = false;
         return;
     }
+    if (pins == ROUTER_PIN_OPAQUE && (on_replica || !may_count(s))) {
+        s->class.opaque =
+            false; /* it may leave nothing: it runs, and its connection ends with it */
+        s->class.taints = s->spoils = true;
+        return;
+    }
     if (on_replica)
         core_pin_drop(s); /* counted while it waited for the end of what turned out to be a BEGIN */
-    s->pin_counted = !on_replica && (s->pin_counted || count_one(s->group));
+    s->pin_counted = !on_replica && may_count(s);
     if (s->pin_counted)
         return;
     s->pin_denied = true; /* it goes to the primary and fails there, in whatever block it is */
@@ -116,8 +129,7 @@ void core_pin_force(struct core_session *s, uint16_t pins)
 
 bool core_pin_found(struct core_session *s, uint16_t pins)
 {
-    s->pin_counted = s->pin_counted || count_one(s->group);
-    if (s->pin_counted)
+    if (may_count(s))
         core_pin_force(s, pins);
     return s->pin_counted;
 }

@@ -142,6 +142,7 @@ void core_start_batch(struct core_session *s, uint64_t now_ns)
     b->sequence_moved = b->sequence_moved || class->moves_sequence || class->taints;
     if (class->taints || s->refused || misread) {
         b->temp_used = true;
+        b->spoiled = b->spoiled || s->spoils;
         core_left_note(s);
     }
     if (s->group->catalog != NULL)

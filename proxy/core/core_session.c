@@ -176,6 +176,7 @@ void core_release(struct core_session *s, struct core_actions *a)
     assert(core_may_release(s));
     assert(a->server.size == 0 && a->client.size == 0);
     core_detach(s);
+    b->broken = b->broken || b->spoiled;
     a->backend = b;
     a->release = !b->broken;
     a->close_backend = b->broken ? CORE_CLOSE_NOW : CORE_KEEP;

@@ -349,6 +349,7 @@ struct core_session {
     bool unsynced;        /* extended messages were sent since the last Sync */
     bool executed;        /* ... and a Bind or Execute was among them */
     bool pin_counted;     /* in group->pins_used */
+    bool spoils;          /* ... could not be pinned, and leaves what nobody can tell */
     bool pin_denied;      /* the batch would pin, and no pin is left: it fails with 53300 */
     bool block_denied;    /* pool_mode = statement, and it begins a block: 0A000 */
     bool sequence_denied; /* it asks for a currval that may be another session's: 55000 */
@@ -445,6 +446,7 @@ struct core_backend {
     bool tainted;          /* ran code of unknown effect: reset before it serves another session */
     bool sequence_moved;   /* nextval may have run since it was reset */
     bool sequence_foreign; /* ... for another session than the one that it serves */
+    bool spoiled;          /* closed instead of given back */
     bool temp_used;        /* a temporary table may have been there: temp_buffers is fixed */
     bool skips;            /* an error came within a batch: the server skips to the next Sync */
     bool draining;         /* its client is gone: replies are dropped until none is outstanding */

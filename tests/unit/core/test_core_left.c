@@ -210,6 +210,46 @@ static void without_a_pin_for_it_the_session_ends(void **state)
     st->group.pins_used = NULL;
 }
 
+/* An untrusted language, say. `used`: pins of one. */
+static void calls_opaque(struct story *st, uint64_t *used)
+{
+    static const struct router_fact fact = {.kind = ROUTER_FACT_FUNCTION,
+                                            .flags = ROUTER_FACT_RUNS | ROUTER_FACT_HOME |
+                                                     ROUTER_FACT_OPAQUE,
+                                            .name = {"f", 1}};
+    uint64_t changes = 0, suspects = 0;
+    struct router_facts *facts = router_facts_create(&fact, 1, NULL, 0);
+    struct core_catalog catalog = {.facts = facts, .changes = &changes, .suspects = &suspects};
+    st->group.catalog = &catalog;
+    st->group.pins_used = used;
+    st->group.pins_max = 1;
+    calls(st, "SELECT f()");
+    assert_int_equal(suspects, 1);
+    assert_non_null(st->session.backend);
+    story_leave(st);
+    st->group.catalog = NULL;
+    st->group.pins_used = NULL;
+    router_facts_destroy(facts);
+}
+
+static void what_nobody_can_tell_binds_and_ends_with_its_session(void **state)
+{
+    uint64_t used = 0;
+    calls_opaque(*state, &used);
+    story_expect(*state, CALL "close primary\n");
+    assert_int_equal(used, 1); /* until the session is taken apart */
+}
+
+static void or_runs_all_the_same_and_ends_its_connection(void **state)
+{
+    uint64_t used = 1;
+    calls_opaque(*state, &used);
+    char *asked = strstr(((struct story *)*state)->log, "primary: Q(SELECT ''");
+    assert_non_null(asked);
+    assert_int_equal(used, 1);
+    assert_non_null(strstr(asked, "close primary"));
+}
+
 #define LEFT(name) cmocka_unit_test_setup_teardown(name, begin, story_close)
 
 int main(void)
@@ -225,6 +265,8 @@ int main(void)
         LEFT(custom_settings_that_a_text_names_are_asked_for),
         LEFT(nothing_is_asked_where_texts_are_believed),
         LEFT(without_a_pin_for_it_the_session_ends),
+        LEFT(what_nobody_can_tell_binds_and_ends_with_its_session),
+        LEFT(or_runs_all_the_same_and_ends_its_connection),
     };
     return cmocka_run_group_tests_name("core left", tests, NULL, NULL);
 }
