@@ -6,7 +6,7 @@ WITH RECURSIVE
 builtin AS MATERIALIZED (
     SELECT oid, CASE
         WHEN proname ~ '_to_xml|^pg_(create|copy)_(logical|physical)_rep|_origin_session_setup$'
-            OR proname IN ('set_config', 'ts_stat', 'ts_rewrite') THEN 42
+            OR proname IN ('set_config', 'setseed', 'ts_stat', 'ts_rewrite') THEN 42
         WHEN provolatile <> 'v' OR proname ~ ('^(RI_FKey_|pg_(try_)?advisory_xact_|pg_ls_|pg_read_'
                 || '|pg_stat_|pg_current_|pg_last_|pg_control_|pg_(is|get)_wal_replay_)')
             OR proname IN ('nextval', 'setval', 'currval', 'lastval', 'pg_notify', 'txid_status',
@@ -59,9 +59,11 @@ func_flags AS MATERIALIZED (
         ELSE 2 | CASE WHEN provolatile = 'v' THEN 8 ELSE 0 END | CASE
             WHEN NOT lanpltrusted THEN 48
             WHEN lanname NOT IN ('sql', 'plpgsql') THEN 32
-            WHEN tree LIKE '%:funcid 2078 %' THEN 32 -- set_config
+            WHEN tree ~ ':funcid (2078|1599) ' THEN 32 -- set_config, setseed
             WHEN body LIKE '%load%' AND body ~ '\mload\s+''' OR body LIKE '%temp_buffers%'
                 OR body LIKE '%replication_origin_session_setup%' OR body LIKE '%replication_slot%'
+                OR body LIKE '%seed%'
+                    AND body ~ '\msetseed\M|''seed''|\mset\s+((session|local)\s+)?seed\M'
                 THEN 32
             WHEN body LIKE '%set_config%' AND regexp_replace(body,
                 '\mset_config\s*\(\s*''[a-z0-9_$.]*''\s*(::\s*text\s*)?,', '', 'g')

@@ -46,8 +46,8 @@ static bool next_literal(enum waits *waits, const struct router_token *t, struct
         plain = router_name_is(word, "(");
         next = WAITS_NAME;
         break;
-    case WAITS_NAME: /* one of PostgreSQL's settings: the server lists them */
-        plain = literal && memchr(word.base, '.', word.size) == NULL;
+    case WAITS_NAME: /* one of PostgreSQL's settings: the server lists them, and hides the seed */
+        plain = literal && memchr(word.base, '.', word.size) == NULL && !word_is(word, "'seed'");
         next = WAITS_NAME_END;
         break;
     case WAITS_NAME_END:
@@ -125,6 +125,8 @@ void router_body_scan(const char *text, size_t size, const struct router_context
             continue;
         if (word_is(word, "load"))
             f->opaque = f->outside = true;
+        if (word_is(word, "setseed") || (word_is(word, "seed") && state == SET_NAMED))
+            f->opaque = true; /* nobody can ask for it */
         if (names->facts != NULL)
             look_up(word, names, f);
     }

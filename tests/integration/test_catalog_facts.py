@@ -47,6 +47,16 @@ create function calls_opaque() returns void language plpgsql as
 create function calls_calls_opaque() returns void language plpgsql as
     $$ begin perform CALLS_OPAQUE(); end $$;
 create function loads() returns void language plpgsql as $$ begin LOAD 'x'; end $$;
+create function seeds() returns void language plpgsql as $$ begin perform SetSeed(0.5); end $$;
+create function seeds_by_set() returns void language sql as 'set session Seed = 0.5';
+create function seeds_by_config() returns void language plpgsql as
+    $$ begin perform set_config('seed', '0.5', false); end $$;
+create function seeds_by_text() returns void language plpgsql as
+    $$ begin execute 'select setseed(0.5)'; end $$;
+create function seeds_atomic() returns text begin atomic select setseed(0.5)::text; end;
+create function has_a_seed(seed int) returns int language plpgsql volatile as
+    $$ begin return seed + (select count(*) from resetseeds); end $$;
+create view v_seed as select setseed(0.5)::text as a;
 create function in_c() returns text language internal as 'current_database';
 create function overloaded(a int) returns int language sql immutable as 'select 1';
 create function overloaded(a text) returns int language sql volatile as 'select 1';
@@ -235,6 +245,7 @@ EXPECTED = {
     (R, "v_lock"): "runs write_runs home", (R, "v_xact_lock"): "home",
     (R, "v_set"): "runs write_runs home opaque write_opaque",
     (R, "v_xml"): "runs write_runs home opaque write_opaque",
+    (R, "v_seed"): "runs write_runs home opaque write_opaque",
     (R, "v_slot"): "runs write_runs home opaque write_opaque", (R, "v_temporary"): "home",
     (R, "v_function_in_from"): "runs write_runs", (R, "v_subquery"): "runs write_runs home",
     (R, "v_cte"): "runs write_runs home", (R, "v_union"): "runs write_runs",
@@ -278,6 +289,9 @@ EXPECTED = {
     (F, "sets_in_body"): "runs home", (F, "with_config"): "runs home",
     (F, "calls_opaque"): "runs home opaque", (F, "calls_calls_opaque"): "runs home opaque",
     (F, "writes_opaque"): "runs home opaque", (F, "loads"): "runs home opaque",
+    (F, "seeds"): "runs home opaque", (F, "seeds_by_set"): "runs home opaque",
+    (F, "seeds_by_config"): "runs home opaque", (F, "seeds_by_text"): "runs home opaque",
+    (F, "seeds_atomic"): "runs home opaque", (F, "has_a_seed"): "runs home",
     (F, "in_c"): "runs home outside opaque", (F, "overloaded"): "runs home",
     (F, "agg_plain"): "", (F, "agg_runs"): "runs", (F, "agg_sets"): "runs home opaque", (F, "atomic_calls"): "runs home opaque",
     (F, "sets_built"): "runs home opaque", (F, "sets_local"): "runs home",

@@ -4,28 +4,52 @@ meets it. No text below shows what happens.
 
 Two connections to PostgreSQL serve all clients here: a second client makes the first one change.
 """
+import hashlib
+
 import pytest
 
 from cluster import APP_DATABASE, APP_USER, wait_until
 from proxy import one, rows_of
+from test_catalog_facts import catalog_of
 from test_pins import pins
 
 pytestmark = pytest.mark.invariant
 
-SETUP = """
-create or replace function sg_set(n text, v text) returns text language sql volatile
-    as $$ select set_config(n, v, false) $$;
-create or replace function sg_run(t text) returns text language plpgsql volatile
-    as $$ begin execute t; return 'done'; end $$;
-create or replace function sg_set_app_tenant(v text) returns text language plpgsql volatile
-    as $$ begin perform set_config('app.tenant', v, false); return v; end $$;
-"""
+# The body of each function shows what it does; what calls it does not.
+MANY_TABLES = ("for i in 1..400 loop execute 'create temp table t' || i || ' (id int primary key)'; "
+               "end loop")
+
+
+def name_of(body):
+    return "sg_" + hashlib.md5(body.encode()).hexdigest()[:12]
+
+
+def by(body):
+    """Calls the function with that body, which `functions` has made."""
+    assert body in bodies(), body
+    return f"select {name_of(body)}()"
+
+
+def setting(name, value):
+    return f"perform set_config('{name}', '{value.replace(chr(39), chr(39) * 2)}', false)"
 
 
 @pytest.fixture(scope="module", autouse=True)
 def functions(cluster):
-    cluster.primary.psql(SETUP, APP_DATABASE)
+    for body in bodies():
+        cluster.primary.psql(f"create or replace function {name_of(body)}() returns text language "
+                             f"plpgsql volatile as $f$ begin {body}; return 'done'; end $f$",
+                             APP_DATABASE)
     cluster.primary.psql("grant pg_monitor to " + APP_USER)
+    cluster.wait_replicated()
+
+
+def known(p):
+    """The proxy knows what the functions do."""
+    admin = p.connect_admin()
+    one(p.connect(), "select 1")
+    wait_until(lambda: catalog_of(admin).get("state") == "known", what="the catalog is known")
+    return p
 
 
 def pinned_by(p):
@@ -36,7 +60,7 @@ class Pair:
     """Two clients of a pool of one connection."""
 
     def __init__(self, proxy, **database):
-        self.proxy = proxy(database={"pool_size": 1, **database})
+        self.proxy = known(proxy(database={"pool_size": 1, **database}))
         self.a, self.b = self.proxy.connect(), self.proxy.connect()
 
     def swap(self):
@@ -56,32 +80,32 @@ SETTINGS = [
 def test_a_setting_that_a_function_made_follows_its_session(proxy, name, value, default):
     pair = Pair(proxy)
     before = one(pair.b, f"select current_setting('{name}', true)")
-    one(pair.a, f"select sg_set('{name}', '{value.replace(chr(39), chr(39) * 2)}')")
+    one(pair.a, by(setting(name, value)))
     for _ in range(3):
         got = one(pair.b, f"select current_setting('{name}', true)")
         assert got == before or (got == "" and before is None)
         assert one(pair.a, f"select current_setting('{name}', true)") == value
     assert pinned_by(pair.proxy) == set()
     if default is not None:
-        assert one(pair.a, f"select sg_run('reset {name}')") == "done"
+        assert one(pair.a, by(f"reset {name}")) == "done"
         pair.swap()
         assert one(pair.a, f"select current_setting('{name}', true)") == default
 
 
 def test_a_role_that_a_function_took_follows_its_session(proxy):
     pair = Pair(proxy)
-    one(pair.a, "select sg_run('set role pg_monitor')")
+    one(pair.a, by("set role pg_monitor"))
     for _ in range(2):
         assert one(pair.b, "select current_user") == APP_USER
         assert one(pair.a, "select current_user") == "pg_monitor"
-    one(pair.a, "select sg_run('reset role')")
+    one(pair.a, by("reset role"))
     assert one(pair.b, "select current_user") == APP_USER
     assert one(pair.a, "select current_user") == APP_USER
 
 
 KEPT = [
     ("listen channel_x", "listen", "select pg_listening_channels()", "channel_x"),
-    ("select pg_advisory_lock(4711)", "advisory_lock",
+    ("perform pg_advisory_lock(4711)", "advisory_lock",
      "select objid::int from pg_locks where locktype = 'advisory' and pid = pg_backend_pid()", 4711),
     ("create temp table mine as select 5 as x", "temp_table", "select x from mine", 5),
     ("create function pg_temp.f() returns int language sql as 'select 6'", "temp_table",
@@ -92,12 +116,12 @@ KEPT = [
 
 @pytest.mark.parametrize("text, reason, question, answer", KEPT, ids=[k[0] for k in KEPT])
 def test_what_a_function_has_left_binds_its_session(proxy, text, reason, question, answer):
-    p = proxy(database={"pool_size": 2})
+    p = known(proxy(database={"pool_size": 2}))
     a, b = p.connect(), p.connect()
-    one(a, "select sg_run(%s)", (text,))
+    one(a, by(text))
     wait_until(lambda: pinned_by(p) == {reason}, 5, reason)
     for _ in range(4):
-        one(b, "select sg_set('work_mem', '5MB')")
+        one(b, by(setting("work_mem", "11MB")))
         assert one(a, question) == answer
     a.close()
     wait_until(lambda: pinned_by(p) == set(), 5, "nobody is pinned")
@@ -114,9 +138,9 @@ def test_a_block_is_asked_about_when_it_is_over(proxy):
     pair = Pair(proxy)
     a = pair.proxy.connect(autocommit=False)
     cursor = a.cursor()
-    cursor.execute("select sg_set('work_mem', '11MB')")
+    cursor.execute(by(setting("work_mem", "11MB")))
     a.commit()
-    cursor.execute("select sg_set('work_mem', '12MB')")
+    cursor.execute(by(setting("work_mem", "12MB")))
     a.rollback()
     pair.swap()
     cursor.execute("show work_mem")
@@ -125,26 +149,25 @@ def test_a_block_is_asked_about_when_it_is_over(proxy):
 
 
 def test_a_text_that_leaves_nothing_is_not_asked_about_for_ever(proxy):
-    p = proxy()
+    p = known(proxy())
     c = p.connect()
     for _ in range(60):
-        one(c, "select sg_run('select 1')")
-    asked = p.metric("switchgear_left_asked_total")
+        one(c, by("perform 1"))
+    asked = wait_until(lambda: p.metric("switchgear_left_asked_total"), what="it was asked")
     assert 1 <= asked <= 30
     for _ in range(60):
-        one(c, "select sg_run('select 1')")
+        one(c, by("perform 1"))
     assert p.metric("switchgear_left_asked_total") - asked <= 20
 
 
 def test_a_timeout_left_behind_fails_no_reset(proxy):
     """The reset of a connection would take longer than the timeout that its last session has set."""
     pair = Pair(proxy)
-    one(pair.a, "select sg_run($$do $x$ begin for i in 1..400 loop execute "
-                "'create temp table t' || i || ' (id int primary key)'; end loop; end $x$;$$)")
+    one(pair.a, by(MANY_TABLES))
     pair.a.close()
     for i in range(3):
         a = pair.proxy.connect()
-        one(a, "select sg_run('set statement_timeout = 1')")
+        one(a, by("set statement_timeout = 1"))
         assert one(pair.b, f"select 40 + {i}") == 40 + i
         one(pair.b, "insert into log (note) values ('reset') returning 1")
         a.close()
@@ -156,3 +179,59 @@ def test_the_seed_of_random_reaches_nobody(proxy):
     first = one(pair.a, "select random()")
     pair.a.close()
     assert one(pair.b, "select random() from (select 1) x") != first
+
+
+# What no reset takes back, by functions whose bodies say so and whose calls do not.
+LASTING = {
+    "seed": ("perform setseed(0.5)", "select random() = 0.825301858027981", False),
+    "seed_by_set": ("set seed = 0.5", "select random() = 0.9851677175347999", False),
+    "seed_by_config": ("perform set_config('seed', '0.5', false)",
+                       "select random() = 0.9851677175347999", False),
+    "library": ("load 'auto_explain'", "select current_setting('auto_explain.log_format', true)", None),
+    "slot": ("perform pg_create_physical_replication_slot('left_slot', true, true)",
+             "select count(*) from pg_replication_slots where active_pid = pg_backend_pid()", 0),
+    "origin": ("perform pg_replication_origin_session_setup('left_origin')",
+               "select pg_replication_origin_session_is_setup()", False),
+}
+CHIEF, CHIEF_SECRET = "left_chief", "chief-secret"
+
+
+@pytest.fixture(scope="module")
+def chief(cluster):
+    """A superuser, as some of it wants one."""
+    run = cluster.primary.psql
+    run(f"create role {CHIEF} login superuser password '{CHIEF_SECRET}'")
+    run("select pg_replication_origin_create('left_origin')", APP_DATABASE)
+    cluster.wait_replicated()
+    yield {"user": CHIEF, "password": CHIEF_SECRET}
+    run("select pg_replication_origin_drop('left_origin')", APP_DATABASE)
+    run(f"drop owned by {CHIEF}", APP_DATABASE)
+    run(f"drop role {CHIEF}")
+
+
+@pytest.mark.parametrize("way", ["function", "do"])
+@pytest.mark.parametrize("name", LASTING)
+def test_what_no_reset_takes_back_ends_its_connection(proxy, chief, name, way):
+    body, question, fresh = LASTING[name]
+    p = known(proxy(database={"pool_size": 1, "pin_limit": "100%"}, users={CHIEF: CHIEF_SECRET}))
+    a, b = p.connect(**chief), p.connect(**chief)
+    where = "select pg_backend_pid() where txid_current() > 0"
+    server = one(a, where)
+    if way == "function":
+        one(a, by(body))
+    else:
+        with a.cursor() as cursor:
+            cursor.execute(f"do $$ begin {body}; end $$")
+    wait_until(lambda: pinned_by(p) == {"opaque_function"}, what="it is bound")
+    assert one(a, where) == server
+    a.close()
+    assert one(b, "/* switchgear: route=primary */ " + question) == fresh
+    assert one(b, where) != server
+
+
+def bodies():
+    return [setting(name, value) for name, value, _ in SETTINGS] + [
+        f"reset {name}" for name, _, default in SETTINGS if default is not None] + [
+        text for text, _, _, _ in KEPT] + [body for body, _, _ in LASTING.values()] + [
+        "set role pg_monitor", "reset role", setting("work_mem", "11MB"), setting("work_mem", "12MB"),
+        "perform 1", MANY_TABLES, "set statement_timeout = 1"]
