@@ -184,17 +184,13 @@ bool router_lexer_is_operator(char c)
  * How much of a run of operator characters, which begins at `start`, is one operator: a comment's
  * start ends it; + and - cannot end a longer one, unless a character is in it that no operator of
  * SQL has. The signs that are cut off it are operators of one character each: to look at the run
- * again for each of them would take as many steps as its length squared.
+ * again for each of them would take as many steps as its length squared. They end at *signs_end.
  */
-static size_t operator_size(struct router_lexer *lexer, size_t start)
+static size_t operator_size(const char *text, size_t size, size_t start, size_t *signs_end)
 {
-    const char *const text = lexer->text;
-    const size_t size = lexer->size;
     uint8_t kinds = 0;
     size_t end = start;
     size_t kept = start + 1; /* without the signs at its end */
-    if (start < lexer->signs_end)
-        return 1;
     for (; end < size; end++) {
         const char c = text[end];
         const uint8_t kind = operators[(unsigned char)c];
@@ -208,21 +204,19 @@ static size_t operator_size(struct router_lexer *lexer, size_t start)
     assert(end > start);
     if ((kinds & EXTENDED) != 0)
         return end - start;
-    lexer->signs_end = end;
+    *signs_end = end;
     return kept - start;
 }
 
 static enum literal number_literal(const char *digits, size_t size)
 {
     uint64_t value = 0;
-    for (size_t i = 0; i < size; i++) {
+    for (size_t i = 0; i < size; i++)
         if (digits[i] < '0' || digits[i] > '9')
             return LITERAL_FLOAT;
+    for (size_t i = 0; size > 9 && i < size && value <= INT32_MAX; i++) /* nine always fit */
         value = value * 10 + (uint64_t)(digits[i] - '0');
-        if (value > INT32_MAX)
-            return LITERAL_FLOAT; /* as PostgreSQL's scanner */
-    }
-    return LITERAL_INTEGER;
+    return value > INT32_MAX ? LITERAL_FLOAT : LITERAL_INTEGER; /* as PostgreSQL's scanner */
 }
 
 static struct scanned make(enum router_token_kind kind, size_t start, size_t end,
@@ -333,7 +327,14 @@ next:
         junk { TOKEN(ERROR, NONE); }
 
         op_chars {
-            lexer->pos = start + operator_size(lexer, start);
+            size_t run = 1; /* most are one character */
+            if (start + 1 < size && operators[(unsigned char)text[start + 1]] != 0 &&
+                start >= lexer->signs_end) {
+                size_t signs_end = lexer->signs_end; /* the lexer itself stays in registers */
+                run = operator_size(text, size, start, &signs_end);
+                lexer->signs_end = signs_end;
+            }
+            lexer->pos = start + run;
             return make(ROUTER_TOKEN_OPERATOR, start, lexer->pos, LITERAL_NONE);
         }
         [,()[\].;:$] | "::" | ":=" | ".." { TOKEN(SELF, NONE); }
@@ -456,7 +457,7 @@ static bool word_is(const char *word, size_t size, const char *lower)
 }
 
 /* Words whose literals say what the statement is; the first six only where a statement begins. */
-static bool word_makes_literals_matter(const char *word, size_t size, bool first)
+static bool is_word_of_literals(const char *word, size_t size, bool first)
 {
     switch (size) {
     case 3:
@@ -475,6 +476,14 @@ static bool word_makes_literals_matter(const char *word, size_t size, bool first
     default:
         return false;
     }
+}
+
+/* Most words have not even the length of such a one. */
+static inline bool word_makes_literals_matter(const char *word, size_t size, bool first)
+{
+    enum { ANYWHERE = 1 << 7 | 1 << 10 | 1 << 15, FIRST = 1 << 3 | 1 << 4 | 1 << 5 | ANYWHERE };
+    return size < 16 && ((first ? FIRST : ANYWHERE) >> size & 1) != 0 &&
+           is_word_of_literals(word, size, first);
 }
 
 static inline void encode_token(struct encoder *e, const struct scanned *s,
@@ -540,6 +549,13 @@ static inline enum counted lists_count(struct lists *l, const struct scanned *s,
     return held ? COUNTED_WITH_COMMA : COUNTED;
 }
 
+/* How many tokens there may be, comments among them, where `allowed` of all would count. */
+static inline uint32_t tokens_limit(int64_t allowed)
+{
+    return allowed < 0 ? 0 : allowed > ROUTER_SCAN_LISTS_MAX ? ROUTER_SCAN_LISTS_MAX
+                                                              : (uint32_t)allowed;
+}
+
 void router_lexer_scan(const char *text, size_t size, const uint8_t key[ROUTER_KEY_SIZE],
                        struct router_scan *ret)
 {
@@ -552,31 +568,41 @@ void router_lexer_scan(const char *text, size_t size, const uint8_t key[ROUTER_K
     struct router_scan scan = {.whole = true};
     struct lists lists = {.last = LITERAL_NONE};
     bool first = true; /* a statement begins here */
-    uint32_t counted = 0;
+    int64_t allowed = ROUTER_SCAN_TOKENS_MAX + 1;
+    uint32_t limit = tokens_limit(allowed);
 
     for (;;) {
         const struct scanned s = scan_token(&lexer);
+        if (s.token.kind == ROUTER_TOKEN_WORD && !lists.comma && scan.tokens < limit) {
+            scan.tokens++; /* the short way of most */
+            lists.last = LITERAL_NONE;
+            const char *const word = text + s.token.start;
+            scan.literal_matters |= word_makes_literals_matter(word, s.token.size, first);
+            first = false;
+            encode_word(&e, word, s.token.size, size - s.token.start);
+            continue;
+        }
         if (s.token.kind == ROUTER_TOKEN_COMMENT) {
             struct router_hint hint = {0};
             scan.has_hint |= router_hint_read(text + s.token.start, s.token.size, &hint);
-            counted++;
+            limit = tokens_limit(--allowed);
             continue;
         }
         if (s.token.kind == ROUTER_TOKEN_END)
             break;
         scan.tokens++;
-        if (s.token.kind == ROUTER_TOKEN_ERROR || counted > ROUTER_SCAN_TOKENS_MAX ||
-            scan.tokens > ROUTER_SCAN_LISTS_MAX) {
+        if (s.token.kind == ROUTER_TOKEN_ERROR || scan.tokens > limit) {
             scan.whole = false;
             break;
         }
         const char c = text[s.token.start];
         const enum counted how = lists_count(&lists, &s, c);
-        if (how == COUNTED_NOT)
+        if (how == COUNTED_NOT) {
+            limit = tokens_limit(++allowed);
             continue;
+        }
         if (how == COUNTED_WITH_COMMA)
             encode_bytes(&e, (const char[]){MARK_OPERATOR, ','}, 2);
-        counted++;
         if (s.token.kind == ROUTER_TOKEN_WORD)
             scan.literal_matters |=
                 word_makes_literals_matter(text + s.token.start, s.token.size, first);
