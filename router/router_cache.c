@@ -70,7 +70,7 @@ static bool has_hash(const struct router_hash *hash)
     return (hash->low | hash->high) != 0;
 }
 
-static struct entry *find(struct router_cache *cache, const struct router_hash *hash)
+static inline struct entry *find(struct router_cache *cache, const struct router_hash *hash)
 {
     struct set *set = set_of(cache, hash);
     for (uint32_t i = 0; i < WAYS; i++) {
@@ -113,13 +113,29 @@ static struct entry *store(struct router_cache *cache, const struct router_hash 
     return e;
 }
 
-struct router_hash router_cache_rehash(struct router_hash hash, uint64_t from_key, uint64_t to_key)
+static inline struct router_hash rehash(struct router_hash hash, uint64_t from_key, uint64_t to_key)
 {
     const uint64_t low = UINT64_C(0x9e3779b97f4a7c15);
     const uint64_t high = UINT64_C(0xc2b2ae3d27d4eb4f);
     hash.low ^= (from_key * low) ^ (to_key * low);
     hash.high ^= (from_key * high) ^ (to_key * high);
     return hash;
+}
+
+struct router_hash router_cache_rehash(struct router_hash hash, uint64_t from_key, uint64_t to_key)
+{
+    return rehash(hash, from_key, to_key);
+}
+
+static inline bool known(struct router_cache *cache, const struct router_hash *hash,
+                         struct router_class *ret)
+{
+    struct entry *e = has_hash(hash) ? find(cache, hash) : NULL;
+    if (e == NULL)
+        return false;
+    e->used = true;
+    *ret = e->class;
+    return true;
 }
 
 /* What literals decide is parsed each time; yet what a replica has refused is no read. */
@@ -145,11 +161,11 @@ void router_cache_classify(struct router_cache *cache, const struct router_conte
     if (!scan.whole)
         scan.hash = (struct router_hash){0};
     else if (context != NULL)
-        scan.hash = router_cache_rehash(scan.hash, 0, context->key);
+        scan.hash = rehash(scan.hash, 0, context->key);
     if (ret_hash != NULL)
         *ret_hash = scan.hash;
     const bool may_cache = scan.whole && !scan.has_hint && !scan.literal_matters;
-    if (may_cache && router_cache_known(cache, &scan.hash, ret)) {
+    if (may_cache && known(cache, &scan.hash, ret)) {
         cache->stats.hits++;
         return;
     }
@@ -166,12 +182,7 @@ void router_cache_classify(struct router_cache *cache, const struct router_conte
 bool router_cache_known(struct router_cache *cache, const struct router_hash *hash,
                         struct router_class *ret)
 {
-    struct entry *e = has_hash(hash) ? find(cache, hash) : NULL;
-    if (e == NULL)
-        return false;
-    e->used = true;
-    *ret = e->class;
-    return true;
+    return known(cache, hash, ret);
 }
 
 void router_cache_prove(struct router_cache *cache, const struct router_hash *hash)

@@ -208,15 +208,21 @@ static size_t operator_size(const char *text, size_t size, size_t start, size_t 
     return kept - start;
 }
 
-static enum literal number_literal(const char *digits, size_t size)
+/* Of digits alone, as PostgreSQL's scanner. */
+static enum literal long_literal(const char *digits, size_t size)
 {
     uint64_t value = 0;
+    for (size_t i = 0; i < size && value <= INT32_MAX; i++)
+        value = value * 10 + (uint64_t)(digits[i] - '0');
+    return value > INT32_MAX ? LITERAL_FLOAT : LITERAL_INTEGER;
+}
+
+static inline enum literal number_literal(const char *digits, size_t size)
+{
     for (size_t i = 0; i < size; i++)
         if (digits[i] < '0' || digits[i] > '9')
             return LITERAL_FLOAT;
-    for (size_t i = 0; size > 9 && i < size && value <= INT32_MAX; i++) /* nine always fit */
-        value = value * 10 + (uint64_t)(digits[i] - '0');
-    return value > INT32_MAX ? LITERAL_FLOAT : LITERAL_INTEGER; /* as PostgreSQL's scanner */
+    return size < 10 ? LITERAL_INTEGER : long_literal(digits, size); /* nine always fit */
 }
 
 static struct scanned make(enum router_token_kind kind, size_t start, size_t end,
@@ -550,10 +556,9 @@ static inline enum counted lists_count(struct lists *l, const struct scanned *s,
 }
 
 /* How many tokens there may be, comments among them, where `allowed` of all would count. */
-static inline uint32_t tokens_limit(int64_t allowed)
+static inline int64_t tokens_limit(int64_t allowed)
 {
-    return allowed < 0 ? 0 : allowed > ROUTER_SCAN_LISTS_MAX ? ROUTER_SCAN_LISTS_MAX
-                                                              : (uint32_t)allowed;
+    return allowed < ROUTER_SCAN_LISTS_MAX ? allowed : ROUTER_SCAN_LISTS_MAX;
 }
 
 void router_lexer_scan(const char *text, size_t size, const uint8_t key[ROUTER_KEY_SIZE],
@@ -569,7 +574,7 @@ void router_lexer_scan(const char *text, size_t size, const uint8_t key[ROUTER_K
     struct lists lists = {.last = LITERAL_NONE};
     bool first = true; /* a statement begins here */
     int64_t allowed = ROUTER_SCAN_TOKENS_MAX + 1;
-    uint32_t limit = tokens_limit(allowed);
+    int64_t limit = tokens_limit(allowed);
 
     for (;;) {
         const struct scanned s = scan_token(&lexer);

@@ -55,16 +55,17 @@ struct core_actions {
     bool has_outcome;       /* for the breaker of `outcome_node` */
     bool start_tls;         /* what comes next from the client begins a handshake */
     uint8_t outcome_node;
+    uint8_t misfit; /* type of a server's message that fits nothing; 0: none */
     struct breaker_outcome outcome;
     uint32_t outcome_generation;
-    uint64_t outcome_who;        /* of a suspicion: the user ... */
-    uint64_t outcome_what;       /* ... and the statement's fingerprint, or the connection */
-    uint8_t misfit;              /* type of a server's message that fits nothing; 0: none */
-    const char *misfit_expected; /* what was to come instead */
-    uint64_t latency_ns;         /* of the statement that ended here; 0: none ended */
+    uint64_t latency_ns; /* of the statement that ended here; 0: none ended */
     struct proto_span
         moves_database; /* the text of a DROP DATABASE or the like that leaves now: idle
                            connections to the databases that it names are in its way */
+    /* these say something only where others say so, and are not cleared with the rest */
+    uint64_t outcome_who;        /* of a suspicion: the user ... */
+    uint64_t outcome_what;       /* ... and the statement's fingerprint, or the connection */
+    const char *misfit_expected; /* what was to come instead of a misfit */
 };
 
 #endif

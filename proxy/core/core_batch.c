@@ -441,7 +441,7 @@ static bool more_behind(struct proto_span in, size_t pos, uint32_t size)
 enum core_batch_status core_batch_scan(struct core_session *s, struct proto_span in,
                                        struct core_batch *ret)
 {
-    memset(ret, 0, offsetof(struct core_batch, detail));
+    memset(ret, 0, offsetof(struct core_batch, hashes));
     const enum core_batch_status status = find_end(s, in, ret);
     if (status != CORE_BATCH_WHOLE)
         return status;
@@ -454,7 +454,8 @@ enum core_batch_status core_batch_scan(struct core_session *s, struct proto_span
                                : (struct proto_span){0},
                            ret);
 
-    struct batch_names names = {.count = 0};
+    struct batch_names names;
+    names.count = 0; /* the rest is large, and of no batch but one with a Parse */
     bool first = true;
     for (size_t pos = 0; pos < ret->size;) {
         (void)proto_header_peek(core_span_skip(in, pos), UINT32_MAX - 4, &h);

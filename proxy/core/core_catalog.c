@@ -19,14 +19,6 @@ uint64_t core_catalog_salt(const struct core_session *s)
     return word;
 }
 
-struct router_context core_catalog_context(const struct core_session *s)
-{
-    return (struct router_context){.facts = core_catalog_facts(s),
-                                   .key = core_catalog_key(s),
-                                   .strict =
-                                       s->group->catalog != NULL && s->group->database->isolates};
-}
-
 static void raise_one(uint64_t *count)
 {
     if (count != NULL)

@@ -26,18 +26,20 @@ static inline bool core_catalog_is_known(const struct core_session *s)
 {
     return s->group->catalog != NULL && s->group->catalog->facts != NULL;
 }
-/* For the next text of this session. Cheap: asked for each of them. */
-struct router_context core_catalog_context(const struct core_session *s);
-/* ... the context's key alone. */
-static inline uint64_t core_catalog_key(const struct core_session *s)
+/* Of the context of this session's next text, with these facts. Cheap: asked for each of them. */
+static inline uint64_t core_catalog_key_with(const struct core_session *s,
+                                             const struct router_facts *facts)
 {
-    const struct router_facts *facts = core_catalog_facts(s);
     uint64_t key = s->group->names_key;
     if (facts != NULL)
         key ^= router_facts_digest(facts);
     if (s->settings->salted || s->local_salted || s->salt_unique)
         key ^= core_catalog_salt(s);
     return key;
+}
+static inline uint64_t core_catalog_key(const struct core_session *s)
+{
+    return core_catalog_key_with(s, core_catalog_facts(s));
 }
 /* The batch at the front is about to be sent: may it change the catalog? Then no facts hold that
  * were asked for before; or, if nothing shows whether it does, they are asked for again after a

@@ -12,7 +12,9 @@ enum {
     UNNAMED_KEPT_MAX = 16, /* a block each; more of them in one batch, and behind an error: rare */
 };
 
-static void grow(struct core_backend *b)
+/* Out of line, that a push need not save what it has in registers for it. */
+__attribute__((noinline)) static struct core_expect *
+push_grown(struct core_backend *b, enum core_expect_kind kind, enum core_expect_action action)
 {
     const uint32_t capacity =
         b->expect_capacity == 0 ? EXPECT_CAPACITY_MIN : b->expect_capacity * 2;
@@ -27,13 +29,14 @@ static void grow(struct core_backend *b)
     b->expect_capacity = capacity;
     b->expect_head = 0;
     b->expect_tail = count;
+    return core_expect_push(b, kind, action);
 }
 
 struct core_expect *core_expect_push(struct core_backend *b, enum core_expect_kind kind,
                                      enum core_expect_action action)
 {
     if (core_expect_count(b) == b->expect_capacity)
-        grow(b);
+        return push_grown(b, kind, action);
     struct core_expect *e = &b->expect[b->expect_tail++ & (b->expect_capacity - 1)];
     *e = (struct core_expect){.kind = (uint8_t)kind, .action = (uint8_t)action};
     return e;

@@ -29,6 +29,7 @@ void core_outcome(struct core_backend *b, enum breaker_event event, struct core_
     a->outcome = breaker_judge(event, NULL, "", b->is_replica);
     a->outcome_node = b->node;
     a->outcome_generation = b->generation;
+    a->outcome_who = a->outcome_what = 0;
     if (a->outcome.suspicion == BREAKER_SUSPICION_NONE || s == NULL || s->group == NULL)
         return;
     a->outcome_who = core_hash(CORE_HASH_START, core_span(s->group->user));

@@ -135,10 +135,11 @@ struct core_batch {
     bool one;     /* one Query, or all messages of one transaction statement with their Sync */
     bool control; /* one that core_begin_answers(), up to its Execute or Sync: it was cut there */
     uint32_t hashes_count;
-    struct router_hash hashes[CORE_HASHES_MAX];
     struct router_class class;
-    struct proto_span text;      /* of `one` and of `control` */
-    struct router_detail detail; /* of a simple Query on the cold path */
+    /* the rest says something only where others say so, and is not cleared */
+    struct router_hash hashes[CORE_HASHES_MAX]; /* so many as hashes_count */
+    struct proto_span text;                     /* of `one` and of `control` */
+    struct router_detail detail;                /* of a simple Query on the cold path */
 };
 enum core_batch_status core_batch_scan(struct core_session *s, struct proto_span in,
                                        struct core_batch *ret);
@@ -370,7 +371,7 @@ void core_learn_other(struct core_session *s, struct core_expect *e, struct prot
 static inline void core_learn_execute(struct core_session *s, struct core_expect *e,
                                       struct proto_span message)
 {
-    if (message.base[PROTO_HEADER_SIZE] == '\0' && s->portal == 0)
+    if (message.size > PROTO_HEADER_SIZE && message.base[PROTO_HEADER_SIZE] == 0 && s->portal == 0)
         e->hash = s->portal_hash;
     else
         core_learn_other(s, e, message);

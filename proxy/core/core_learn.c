@@ -16,20 +16,17 @@ static uint32_t portal_id(struct proto_span name)
 void core_learn_bind(struct core_session *s, struct core_expect *e, struct proto_span portal,
                      struct core_stmt *stmt)
 {
-    struct core_unnamed *u = s->unnamed_id != 0 ? (void *)s->unnamed->data : NULL;
     const struct core_known *known = NULL;
     if (stmt != NULL) {
         core_known_refresh(s, &stmt->known, core_stmt_text(stmt)); /* others may have asked since */
         known = &stmt->known;
-    } else if (u != NULL) {
-        known = &u->known;
+    } else if (s->unnamed_id != 0) {
+        known = &((const struct core_unnamed *)(const void *)s->unnamed->data)->known;
     }
-    s->portal = portal_id(portal);
-    s->portal_hash = (struct router_hash){0};
     if (known != NULL && known->class.verdict == ROUTER_VERDICT_READ)
-        s->portal_hash = known->hash;
-    e->portal = s->portal;
-    e->hash = s->portal_hash;
+        e->hash = known->hash; /* else it is zero */
+    e->portal = s->portal = portal_id(portal);
+    s->portal_hash = e->hash;
 }
 
 void core_learn_other(struct core_session *s, struct core_expect *e, struct proto_span message)

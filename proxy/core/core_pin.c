@@ -17,11 +17,9 @@ static bool is_read_only(const struct core_session *s)
            (s->begin != ROUTER_BEGIN_WRITE && (s->settings->flags & ROUTER_SETTING_READ_ONLY) != 0);
 }
 
-uint16_t core_pins_of(const struct core_session *s, const struct router_class *class)
+uint16_t core_pins_found(const struct core_session *s, const struct router_class *class)
 {
     uint16_t pins = class->pins;
-    if (pins == 0 && !class->moves_sequence && !class->changes && !class->opaque)
-        return 0; /* most */
     if (s->group->database->keeps_sequences && class->moves_sequence &&
         class->verdict != ROUTER_VERDICT_READ && !is_read_only(s))
         pins |= ROUTER_PIN_SEQUENCE;

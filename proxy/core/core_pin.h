@@ -15,7 +15,13 @@ enum {
 };
 
 /* Why it would pin the session: enum router_pin bits. */
-uint16_t core_pins_of(const struct core_session *s, const struct router_class *class);
+uint16_t core_pins_found(const struct core_session *s, const struct router_class *class);
+static inline uint16_t core_pins_of(const struct core_session *s, const struct router_class *class)
+{
+    const bool none =
+        class->pins == 0 && !class->moves_sequence && !class->changes && !class->opaque;
+    return none ? 0 : core_pins_found(s, class); /* most have none */
+}
 /* Before a batch is sent: would it pin the session, and is there a pin left? */
 void core_pin_ask(struct core_session *s);
 /* Likewise: would its currval or lastval be this session's own? Only a pinned session, or a block

@@ -35,7 +35,7 @@ static void remember_hashes(struct core_session *s, const struct core_batch *bat
         s->proves = s->proves && runs;
     }
     if (batch->simple)
-        s->query_hash = batch->hashes[0]; /* none: all zero */
+        s->query_hash = batch->hashes_count > 0 ? batch->hashes[0] : (struct router_hash){0};
     for (uint32_t i = 0; i < batch->hashes_count && s->hashes_count < CORE_HASHES_MAX; i++)
         s->hashes[s->hashes_count++] = batch->hashes[i];
 }
