@@ -119,7 +119,9 @@ struct proto_span proto_read_bytes(struct proto_reader *r, uint32_t size)
 struct proto_span proto_read_string(struct proto_reader *r)
 {
     static const struct proto_span none = {.base = (const uint8_t *)"", .size = 0};
-    const uint8_t *nul = r->failed || left(r) == 0 ? NULL : memchr(r->pos, 0, left(r));
+    const uint8_t *nul = NULL;
+    if (!r->failed && left(r) > 0) /* many a name is empty, which is not worth a call */
+        nul = *r->pos == '\0' ? r->pos : memchr(r->pos, 0, left(r));
     if (nul == NULL) {
         r->failed = true;
         return none;

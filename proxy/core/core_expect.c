@@ -42,8 +42,14 @@ struct core_expect *core_expect_push(struct core_backend *b, enum core_expect_ki
     return e;
 }
 
-/* On the warm path: most own nothing, which is not worth a call. */
-static inline void release(struct core_backend *b, struct core_expect *e)
+/* On the warm path: most own nothing, which is one question. */
+static inline bool owns_nothing(const struct core_expect *e)
+{
+    return ((uintptr_t)e->stmt | (uintptr_t)e->name | (uintptr_t)e->changes |
+            (uintptr_t)e->unnamed_was) == 0;
+}
+
+void core_expect_release(struct core_backend *b, struct core_expect *e)
 {
     if (e->stmt != NULL)
         core_stmt_release(b->worker, e->stmt);
@@ -55,11 +61,6 @@ static inline void release(struct core_backend *b, struct core_expect *e)
         core_block_give(b->worker, &e->unnamed_was);
         b->unnamed_kept--;
     }
-}
-
-void core_expect_release(struct core_backend *b, struct core_expect *e)
-{
-    release(b, e);
 }
 
 void core_expect_keep_unnamed(struct core_backend *b)
@@ -80,8 +81,9 @@ void core_expect_pop(struct core_backend *b)
 {
     struct core_expect *e = core_expect_head(b);
     assert(e != NULL);
-    release(b, e);
     b->expect_head++;
+    if (!owns_nothing(e))
+        core_expect_release(b, e); /* nothing is pushed meanwhile */
 }
 
 /* The server still has it, and what made it go has been undone: there is room for it. */
