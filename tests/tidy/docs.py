@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: PostgreSQL
-"""docs: links in the documentation lead somewhere, the reference is what the program prints, and the
-pages of the reference have every metric, SQLSTATE, reason and table that the source has.
+"""docs: links in the documentation lead somewhere, the tests that it names exist, the reference is
+what the program prints, and its pages have every metric, SQLSTATE, reason and table of the source.
 
 docs.py [path of switchgear]. Without a program the reference is not compared.
 """
@@ -21,6 +21,7 @@ NAMES = {  # what, in files, is on which page
     re.compile(r'\bX\([A-Z_]+, "(\w+)"\)'): ("router/router_reason.h", "docs/reference/sql.md"),
     re.compile(r'"(?=[0-9A-Z]*[0-9])([0-9A-Z]{5})"'): ("proxy/", "docs/reference/errors.md"),
 }
+TEST = re.compile(r"`(tests/[\w/.]+)::(\w+)`")  # as isolation.md names what shows a promise
 EXTERNAL = ("http:", "https:", "mailto:")
 
 
@@ -63,6 +64,15 @@ def check_links(name, text):
                 yield f"{name}:{number}: {there} has no heading #{anchor}"
 
 
+def check_tests(name, text):
+    """A test that a page names is there."""
+    for number, line in prose(text):
+        for path, test in TEST.findall(line):
+            source = read(path) if os.path.isfile(os.path.join(ROOT, path)) else ""
+            if not re.search(rf"^(?:async def|def|(?:static )?\w+) {test}\(", source, re.M):
+                yield f"{name}:{number}: there is no {path}::{test}"
+
+
 def check_decisions(pages):
     """No two decisions have one number."""
     seen = {}
@@ -101,6 +111,7 @@ def main():
     pages = [name for name in our_files() if name.endswith(".md")]
     for name in pages:
         errors += check_links(name, read(name))
+        errors += check_tests(name, read(name))
     errors += check_decisions(pages)
     errors += check_names(our_files())
     if len(sys.argv) > 1:
