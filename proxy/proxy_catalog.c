@@ -19,9 +19,21 @@ static const uint64_t idle_ns = 2 * SECOND_NS;            /* then its connection
 static const uint64_t make_way_ns = 10 * SECOND_NS;
 static const uint64_t log_pause_ns = 30 * SECOND_NS;
 static const uint64_t suspect_pause_ns = SECOND_NS;
+static const uint64_t watch_pause_ns = SECOND_NS;
+enum { WATCH_VERSION_MIN = 150000 }; /* older ones keep their statistics in files */
+/* How often rows of the catalogs have been written: another number, and there was DDL that did not
+ * pass here. Cheap: it reads counters in shared memory. A server may tell of it some seconds late.
+ */
+static const char watch_question[] =
+    "SELECT sum(pg_stat_get_tuples_inserted(c)+pg_stat_get_tuples_updated(c)"
+    "+pg_stat_get_tuples_deleted(c)) FROM "
+    "unnest('{pg_proc,pg_class,pg_trigger,pg_rewrite,pg_policy,"
+    "pg_attrdef,pg_constraint,pg_type,pg_operator,pg_cast,pg_index,pg_inherits,pg_aggregate,"
+    "pg_db_role_setting}'::regclass[])c";
 enum {
     BUSY_PARTS_CHANGED = 4,  /* a pause between questions, in their durations: after a change */
     BUSY_PARTS_SUSPECT = 50, /* ... that is only suspected */
+    BUSY_PARTS_SEEN = 16,    /* ... that somebody has made past the proxy, or seems to have */
     VOIDS_MAX = 3,           /* answers in vain that double that */
     BACKOFF_MAX = 5,         /* failures in a row that double the pause */
 };
@@ -34,6 +46,12 @@ struct catalog {
     struct shared_catalog *shared;
     struct ask_link ask;
     bool asking;          /* it has taken shared->asking_ns */
+    bool watches;         /* it was told last, and looks out for what changes past the proxy */
+    bool watching;        /* ... at this moment */
+    bool seen;            /* it saw something since the last question */
+    int server_version;   /* of the server that answered last */
+    uint64_t watched_ns;  /* when it looked last */
+    char watched[32];     /* what it saw */
     uint8_t node;         /* that answered last; ROUTER_NODE_NONE: none has */
     uint32_t failures;    /* in a row */
     uint32_t voids;       /* answers in a row that something had overtaken */
@@ -163,7 +181,7 @@ static uint8_t primary_of(const struct catalog *c)
 
 /* ---- the question ---- */
 
-static void ask(struct catalog *c, uint8_t node, uint64_t now_ns)
+static void put_question(struct catalog *c, uint8_t node, const char *question, uint64_t now_ns)
 {
     struct ask_target target = {.config = c->worker->config,
                                 .user = c->user,
@@ -179,19 +197,25 @@ static void ask(struct catalog *c, uint8_t node, uint64_t now_ns)
     (void)snprintf(target.dbname, sizeof(target.dbname), "%s", c->shared->dbname);
     if (c->ask.state == ASK_LINK_IDLE && !ask_link_fits(&c->ask, &target))
         ask_link_close(&c->ask);
+    ask_link_ask(&c->ask, &target, question, NULL, now_ns);
+}
+
+static void ask(struct catalog *c, uint8_t node, uint64_t now_ns)
+{
     c->asking = true;
+    c->seen = false;
     c->began_ns = now_ns;
     c->changes = shared_load(&c->shared->changes); /* before the server looks */
     c->suspects = shared_load(&c->shared->suspects);
     ck_pr_faa_64(&c->shared->questions, 1);
-    ask_link_ask(&c->ask, &target, catalog_question, NULL, now_ns);
+    put_question(c, node, catalog_question, now_ns);
 }
 
 /* From the end of a question to the next. */
 static uint64_t pause_of(const struct catalog *c)
 {
     const uint64_t interval_ns = c->worker->config->switchgear.catalog_interval_ns;
-    const uint64_t suspect_ns = c->duration_ns * BUSY_PARTS_SUSPECT;
+    const uint64_t suspect_ns = c->duration_ns * (c->seen ? BUSY_PARTS_SEEN : BUSY_PARTS_SUSPECT);
     if (c->ended_ns == 0)
         return 0;
     if (c->failures > 0)
@@ -272,6 +296,7 @@ static bool adopt(struct catalog *c, uint8_t node, uint64_t now_ns)
                                                      s->last.settings, s->last.settings_count);
     if (facts != NULL) {
         facts_set(c, facts, s->answered_for, (uint8_t)s->node);
+        c->watches = false; /* the other one does */
         c->suspects = s->answered_suspects;
         c->began_ns = s->answered_ns;
         c->duration_ns = s->took_ns;
@@ -286,14 +311,48 @@ static bool is_void(const struct catalog *c)
     return c->core.facts == NULL || c->core.facts_changes != shared_load(&c->shared->changes);
 }
 
+/* How long its connection is kept; not at all while somebody wants all to leave the database. */
+static uint64_t idle_limit(const struct catalog *c, uint64_t now_ns)
+{
+    const uint64_t reconnect_ns = shared_load(&c->worker->proxy->reconnect_ns[c->database]);
+    return reconnect_ns == 0 || now_ns > reconnect_ns + make_way_ns ? idle_ns : 0;
+}
+
+/* Between two questions: has anything changed that did not pass here? */
+static void look_out(struct catalog *c, uint8_t node, uint64_t now_ns)
+{
+    if (!c->watches || c->node != node || c->server_version < WATCH_VERSION_MIN ||
+        now_ns - c->watched_ns < watch_pause_ns || idle_limit(c, now_ns) == 0 || !log_in_choose(c))
+        return;
+    c->watching = true;
+    c->watched_ns = now_ns;
+    put_question(c, node, watch_question, now_ns);
+}
+
+/* What it saw is no proof: the counters move for temporary tables too. So it is a suspicion. */
+static void looked_out(struct catalog *c, const PGresult *result)
+{
+    const char *sum = PQntuples(result) == 1 ? PQgetvalue(result, 0, 0) : "";
+    c->watching = false;
+    if (c->watched[0] != '\0' && strcmp(sum, c->watched) != 0) {
+        c->seen = true;
+        ck_pr_faa_64(&c->shared->suspects, 1);
+    }
+    (void)snprintf(c->watched, sizeof(c->watched), "%s", sum);
+}
+
 static void consider(struct catalog *c, uint64_t now_ns)
 {
-    if (c->asking || c->worker->stopping || is_paused(c) || !is_wanted(c))
+    if (c->asking || c->watching || c->worker->stopping || is_paused(c) || !is_wanted(c))
         return;
     const uint8_t node = primary_of(c);
     const bool is_time = now_ns >= c->ended_ns && now_ns - c->ended_ns >= pause_of(c);
-    if (node == ROUTER_NODE_NONE || (!is_time && !is_void(c)))
+    if (node == ROUTER_NODE_NONE)
         return;
+    if (!is_time && !is_void(c)) {
+        look_out(c, node, now_ns);
+        return;
+    }
     if (c->node != ROUTER_NODE_NONE && c->node != node)
         c->core.facts_changes = UINT64_MAX; /* of another server: perhaps it had not seen all */
     if (adopt(c, node, now_ns) || !is_time || !log_in_choose(c) || !lease_take(c, now_ns))
@@ -329,7 +388,10 @@ static void failed(struct ask_link *l, const char *sqlstate, const char *message
     struct catalog *c = l->owner;
     worker_topology_refresh(c->worker);
     log_in_forget(c);
-    failure_note(c, sqlstate, message);
+    if (c->watching)
+        c->watching = false; /* the next question says what is wrong, if anything is */
+    else
+        failure_note(c, sqlstate, message);
 }
 
 /* For the other workers and SHOW CATALOG, if nobody looks at it just now. Takes what was read. */
@@ -362,6 +424,10 @@ static void answered(struct ask_link *l, const PGresult *result)
     const char *standby = PQparameterStatus(l->conn, "in_hot_standby");
     worker_topology_refresh(c->worker);
     log_in_forget(c);
+    if (c->watching) {
+        looked_out(c, result);
+        return;
+    }
     if (standby != NULL && strcmp(standby, "on") == 0) {
         failure_note(c, "", "the primary is a standby by now");
         return;
@@ -375,6 +441,8 @@ static void answered(struct ask_link *l, const PGresult *result)
     if (facts == NULL)
         abort();
     facts_set(c, facts, c->changes, l->target.node);
+    c->watches = true;
+    c->server_version = PQserverVersion(l->conn);
     lease_end(c);
     c->duration_ns = c->ended_ns - c->began_ns;
     c->voids = is_void(c) ? c->voids + 1 : 0;
@@ -401,6 +469,7 @@ static void give_up(struct catalog *c)
 {
     ask_link_close(&c->ask);
     log_in_forget(c);
+    c->watching = false;
     if (c->asking)
         lease_end(c);
 }
@@ -413,13 +482,6 @@ void catalogs_obey(struct worker *w)
     TAILQ_FOREACH (c, &w->catalogs->all, link)
         if (is_paused(c) || c->began_ns < shared_load(&w->proxy->reconnect_ns[c->database]))
             give_up(c);
-}
-
-/* How long its connection is kept; not at all while somebody wants all to leave the database. */
-static uint64_t idle_limit(const struct catalog *c, uint64_t now_ns)
-{
-    const uint64_t reconnect_ns = shared_load(&c->worker->proxy->reconnect_ns[c->database]);
-    return reconnect_ns == 0 || now_ns > reconnect_ns + make_way_ns ? idle_ns : 0;
 }
 
 void catalogs_tick(struct worker *w, uint64_t now_ns)

@@ -355,8 +355,9 @@ def table(cluster):
     run("drop table facts_t cascade; drop function if exists facts_f", APP_DATABASE)
 
 
-def test_what_others_change_is_found_after_the_interval(table, proxy):
-    p = proxy(switchgear={"catalog_interval": "1s"})
+@pytest.mark.parametrize("interval", ["1s", "24h"])
+def test_what_others_change_is_found_soon(table, proxy, interval):
+    p = proxy(switchgear={"catalog_interval": interval})
     client, admin = p.connect(), p.connect_admin()
     one(client, "select 1")
     wait_until(lambda: flags_of(admin, "relation", "facts_t") == "", what="it is a plain table")
