@@ -33,8 +33,12 @@ static bool is_quiet(const struct core_backend *b)
  * on its way already. Whoever just vanishes, or reads, has nothing to lose by a cancel. */
 static bool runs_for_nobody(const struct core_session *s)
 {
+    struct core_backend *b = s->backend;
     const bool last_will = s->said_goodbye && s->dirty_block;
-    return core_expect_count(s->backend) > 0 && !last_will;
+    bool runs = s->emitting || s->streaming || s->stream_left > 0;
+    for (uint32_t i = 0; i < core_expect_count(b) && !runs; i++)
+        runs = core_expect_at(b, i)->action != CORE_SWALLOW; /* a question of ours is quick */
+    return runs && !last_will;
 }
 
 bool core_client_lingers(const struct core_session *s)

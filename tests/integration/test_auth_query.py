@@ -157,6 +157,7 @@ def test_what_was_said_is_remembered_for_a_while(cluster, asking):
 
 def test_another_node_is_asked_when_the_primary_is_gone(cluster, asking):
     p = asking(database={"user": "app", "password": "app-secret"})
+    p.waits_for_names = False
     cluster.primary.kill9()
     c = p.connect(user="found", password="found-secret")
     assert one(c, "select 1") == 1

@@ -257,21 +257,21 @@ def test_a_refused_log_in_is_not_tried_again_for_server_login_retry(cluster, pro
 @pytest.fixture
 def late_user(cluster):
     """A user whom the servers let in from when they are told to."""
-    cluster.primary.psql("create role late nologin password 'late'; select 1")
+    cluster.primary.psql("create role tardy nologin password 'late'; select 1")
     cluster.wait_replicated()
 
-    def let_in(action="alter role late login"):
+    def let_in(action="alter role tardy login"):
         cluster.primary.psql(action + "; select 1")
         cluster.wait_replicated()
 
     yield let_in
-    cluster.primary.psql("drop role late; select 1")
+    cluster.primary.psql("drop role tardy; select 1")
 
 
 @pytest.mark.parametrize("how", ["RELOAD", "SET log_level = 'debug'", "RECONNECT", "RECONNECT app"])
 def test_a_refusal_is_forgotten_when_somebody_says_that_things_have_changed(proxy, late_user, how):
     p = proxy(switchgear={"server_login_retry": "1h", "auth_type": "trust"},
-              database={"user": "late", "password": "late"})
+              database={"user": "tardy", "password": "late"})
     for _ in range(3):
         with pytest.raises(psycopg2.OperationalError, match="not permitted to log in"):
             p.connect()
@@ -287,25 +287,25 @@ def test_a_refusal_is_forgotten_when_somebody_says_that_things_have_changed(prox
 def test_a_new_password_is_tried_with_the_reload_that_brings_it(proxy, late_user):
     late_user()
     p = proxy(switchgear={"server_login_retry": "1h", "auth_type": "trust"},
-              database={"user": "late", "password": "wrong"})
+              database={"user": "tardy", "password": "wrong"})
     for _ in range(3):
         with pytest.raises(psycopg2.OperationalError, match="password authentication failed"):
             p.connect()
-    p.write_config(database={"user": "late", "password": "late"})
+    p.write_config(database={"user": "tardy", "password": "late"})
     p.admin("RELOAD")
     rows_of(p.connect(), "select 1")
 
 
 def test_the_refusal_of_one_user_is_no_matter_of_another_and_is_forgotten(proxy, late_user):
-    p = proxy(switchgear={"server_login_retry": "1h"}, users={"late": "late"})
+    p = proxy(switchgear={"server_login_retry": "1h"}, users={"tardy": "late"})
     for _ in range(4):  # of either worker
         with pytest.raises(psycopg2.OperationalError, match="not permitted to log in"):
-            p.connect(user="late", password="late")
+            p.connect(user="tardy", password="late")
         rows_of(p.connect(), "select 1")
     late_user()
     p.admin("RECONNECT")
     for _ in range(4):
-        rows_of(p.connect(user="late", password="late"), "select 1")
+        rows_of(p.connect(user="tardy", password="late"), "select 1")
 
 
 def test_a_server_without_room_is_asked_again_and_named_in_the_error(cluster, proxy):
