@@ -170,7 +170,7 @@ static void a_client_that_leaves_meanwhile_leaves_it_to_be_reset(void **state)
     is_locked(st);
     unlocks(st);
     story_leave(st);
-    story_expect(st, "drain primary, cancel\n");
+    story_expect(st, "drain primary\n");
     story_server(st, 0, "T(a) D(f|f|f|f|f) C(SELECT 1) Z(I)");
     story_expect(st, "primary: Q(DISCARD ALL)\n");
 }
