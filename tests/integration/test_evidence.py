@@ -467,10 +467,16 @@ def test_one_user_with_damaged_files_is_answered_and_takes_nothing_out(cluster, 
     broken_replica(os.remove)
     p.wait_ready()
     bob = p.connect(user="bob", password="x")
+
+    def suspected():
+        for sql in texts["bob"]:
+            assert rows_of(bob, sql) == [(2000,)]
+        return p.metric("switchgear_suspicions_total", node="r1", kind="sick") >= 3
+
+    wait_until(suspected, 10, "bob's reads have met the damage three times")
     for _ in range(20):
         for sql in texts["bob"]:
             assert rows_of(bob, sql) == [(2000,)]
-    assert p.metric("switchgear_suspicions_total", node="r1", kind="sick") >= 3
     assert p.breaker("r1") == "CLOSED"
 
 
