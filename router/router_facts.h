@@ -76,8 +76,10 @@ const char *router_facts_setting(const struct router_facts *f, uint32_t index);
 struct router_context {
     const struct router_facts *facts; /* NULL: not known */
     uint64_t key;
-    bool strict; /* isolation = proven: what the facts do not know is taken for the worst, and all
-                    names where they are NULL. Else it is what its text shows. */
+    bool strict;   /* isolation = proven: what the facts do not know is taken for the worst, and all
+                      names where they are NULL. Else it is what its text shows. */
+    bool orphaned; /* no facts, and no primary to ask for them: a relation that nobody knows may be
+                      read on a replica. It taints all the same. */
 };
 
 /* How much of a name PostgreSQL looks at: 63 bytes at most, whole characters of UTF-8. */

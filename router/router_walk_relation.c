@@ -136,7 +136,7 @@ static void visit_unknown(struct walk *w, struct router_name name)
     f->touches = true;
     if (w->names->strict) {
         f->taints = f->outside = true;
-        if (w->scope == ROUTER_WALK_PLAN)
+        if (w->scope == ROUTER_WALK_PLAN || (w->names->orphaned && w->scope == ROUTER_WALK_READ))
             return;
         f->home = true;
         doubt(w, ROUTER_REASON_UNKNOWN_RELATION);

@@ -19,6 +19,15 @@ uint64_t core_catalog_salt(const struct core_session *s)
     return word;
 }
 
+bool core_catalog_is_orphaned(const struct core_session *s)
+{
+    const struct router_topology *t = s->worker->topology;
+    if (t == NULL)
+        return false;
+    const uint8_t primary = router_primary(t, s->group->database->shard);
+    return primary == ROUTER_NODE_NONE || t->nodes[primary].breaker == BREAKER_OPEN;
+}
+
 static void raise_one(uint64_t *count)
 {
     if (count != NULL)

@@ -26,6 +26,8 @@ static inline bool core_catalog_is_known(const struct core_session *s)
 {
     return s->group->catalog != NULL && s->group->catalog->facts != NULL;
 }
+/* Is there neither a fact nor a primary that could be asked, or could answer instead? */
+bool core_catalog_is_orphaned(const struct core_session *s);
 /* Of the context of this session's next text, with these facts. Cheap: asked for each of them. */
 static inline uint64_t core_catalog_key_with(const struct core_session *s,
                                              const struct router_facts *facts)
@@ -33,6 +35,8 @@ static inline uint64_t core_catalog_key_with(const struct core_session *s,
     uint64_t key = s->group->names_key;
     if (facts != NULL)
         key ^= router_facts_digest(facts);
+    else if (s->group->catalog != NULL && core_catalog_is_orphaned(s))
+        key = ~key;
     if (s->settings->salted || s->local_salted || s->salt_unique)
         key ^= core_catalog_salt(s);
     return key;

@@ -12,10 +12,11 @@ void core_classify(const struct core_session *s, struct proto_span text, struct 
 {
     struct router_cache *cache = s->worker->cache;
     const struct router_facts *facts = core_catalog_facts(s);
-    const struct router_context context = {.facts = facts,
-                                           .key = core_catalog_key_with(s, facts),
-                                           .strict = s->group->catalog != NULL &&
-                                                     s->group->database->isolates};
+    const struct router_context context = {
+        .facts = facts,
+        .key = core_catalog_key_with(s, facts),
+        .strict = s->group->catalog != NULL && s->group->database->isolates,
+        .orphaned = facts == NULL && s->group->catalog != NULL && core_catalog_is_orphaned(s)};
     ret->key = context.key;
     ret->learned = s->worker->counters.learned;
     router_cache_classify(cache, &context,

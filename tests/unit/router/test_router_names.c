@@ -540,6 +540,24 @@ static void savepoints_are_told_apart_by_63_bytes(void **state)
     assert_int_equal(strlen(savepoint_name(huge)), 63);
 }
 
+/* No primary could be asked, and none could run it either. */
+static void without_a_primary_unknown_relations_are_read_where_they_can_be(void **state)
+{
+    const struct router_context orphaned = {.strict = true, .orphaned = true};
+    (void)state;
+    struct router_class c = classify("SELECT * FROM nobody_knows", &orphaned);
+    assert_int_equal(c.verdict, ROUTER_VERDICT_READ);
+    assert_true(c.taints && c.outside && !c.proven);
+    c = classify("SELECT * FROM nobody_knows FOR UPDATE", &orphaned);
+    assert_int_equal(c.verdict, ROUTER_VERDICT_WRITE);
+    c = classify("WITH x AS (DELETE FROM nobody_knows RETURNING 1) SELECT * FROM x", &orphaned);
+    assert_int_equal(c.verdict, ROUTER_VERDICT_WRITE);
+    c = classify("INSERT INTO nobody_knows VALUES (1)", &orphaned);
+    assert_int_equal(c.verdict, ROUTER_VERDICT_WRITE);
+    c = classify("SELECT nobody_knows_it()", &orphaned);
+    assert_int_equal(c.verdict, ROUTER_VERDICT_WRITE);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -551,6 +569,7 @@ int main(void)
         cmocka_unit_test(what_changes_names_is_told),
         cmocka_unit_test(what_runs_unseen_code_taints),
         cmocka_unit_test(without_facts_the_worst_is_taken),
+        cmocka_unit_test(without_a_primary_unknown_relations_are_read_where_they_can_be),
         cmocka_unit_test(by_the_text_alone),
         cmocka_unit_test(hints_move_what_is_in_doubt),
         cmocka_unit_test(a_temporary_place_pins),
