@@ -365,10 +365,10 @@ def test_what_others_change_is_found_soon(table, proxy, interval):
           APP_DATABASE)
     table("create trigger t before insert on facts_t for each row execute function facts_f()",
           APP_DATABASE)
-    wait_until(lambda: flags_of(admin, "relation", "facts_t") == "write_runs",
+    wait_until(lambda: flags_of(admin, "relation", "facts_t") == "write_runs", 40,
                what="it has a trigger")
     table("drop trigger t on facts_t", APP_DATABASE)
-    wait_until(lambda: flags_of(admin, "relation", "facts_t") == "", what="it has none")
+    wait_until(lambda: flags_of(admin, "relation", "facts_t") == "", 40, what="it has none")
 
 
 def test_a_database_with_fixed_credentials_is_known_before_its_first_client(cluster, proxy):

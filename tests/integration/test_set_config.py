@@ -27,6 +27,14 @@ def roomy(proxy):
                  database={"pool_size": 4, "user": "app", "password": "app-secret"})
 
 
+@pytest.fixture
+def believed(proxy):
+    """As roomy, but nobody is asked what has been set."""
+    return proxy(switchgear={"auth_type": "trust"},
+                 database={"pool_size": 4, "user": "app", "password": "app-secret",
+                           "isolation": "text"})
+
+
 def wire(p):
     w = Wire(p.port)
     assert types(w.login("app", APP_DATABASE))[-1] == "Z"
@@ -149,26 +157,26 @@ RESETS = ["reset all", "RESET ALL;", "select 1; reset all",
 
 @pytest.mark.parametrize("sql, undone", [(sql, RESETS[0]) for sql in BINDS] +
                          [(BINDS[0], undone) for undone in RESETS[1:]])
-def test_what_cannot_be_followed_binds_until_it_is_reset(roomy, sql, undone):
-    with wire(roomy) as a, wire(roomy) as b:
+def test_what_cannot_be_followed_binds_until_it_is_reset(believed, sql, undone):
+    with wire(believed) as a, wire(believed) as b:
         assert first_error(a.run(query(sql))) is None
-        wait_until(lambda: sum(pins(roomy).values()) == 1, 5, "it is pinned")
+        wait_until(lambda: sum(pins(believed).values()) == 1, 5, "it is pinned")
         value(a, "work_mem")
         assert value(b, "work_mem") == "4MB"
         assert first_error(a.run(query(undone))) is None
-        assert nobody_is_pinned(roomy)
+        assert nobody_is_pinned(believed)
         for where in (HOME, ""):
             assert value(a, "work_mem", where) == "4MB"
             assert value(b, "work_mem", where) == "4MB"
 
 
-def test_reset_all_by_the_extended_protocol_releases_too(roomy):
-    with wire(roomy) as a:
+def test_reset_all_by_the_extended_protocol_releases_too(believed):
+    with wire(believed) as a:
         run(a, "select set_config('work_mem', $1 || 'MB', false)", ["6"])
-        wait_until(lambda: sum(pins(roomy).values()) == 1, 5, "it is pinned")
+        wait_until(lambda: sum(pins(believed).values()) == 1, 5, "it is pinned")
         run(a, "select set_config('work_mem', '5MB', false)")
         a.run(parse("", "reset all"), bind([]), execute(), sync())
-        assert nobody_is_pinned(roomy)
+        assert nobody_is_pinned(believed)
         assert value(a, "work_mem") == "4MB"
 
 
@@ -178,24 +186,39 @@ def test_reset_all_by_the_extended_protocol_releases_too(roomy):
     ("select set_config('client_encoding', $1, false)", ["LATIN1"], ()),
     ("select set_config('role', $1 || '', false)", ["app"], ()),
 ], ids=["long", "name", "encoding", "role"])
-def test_a_value_that_cannot_be_kept_binds(roomy, sql, values, declared):
-    with wire(roomy) as a, wire(roomy) as b:
+def test_a_value_that_cannot_be_kept_binds(believed, sql, values, declared):
+    with wire(believed) as a, wire(believed) as b:
         replies = run(a, sql, values, False, declared)
         assert types(replies)[-1] == "Z"
         if first_error(replies) is None:
-            wait_until(lambda: sum(pins(roomy).values()) == 1, 5, "it is pinned")
+            wait_until(lambda: sum(pins(believed).values()) == 1, 5, "it is pinned")
         assert value(b, "work_mem") == "4MB"
         a.run(query("discard all"))
-        assert nobody_is_pinned(roomy)
+        assert nobody_is_pinned(believed)
+
+
+@pytest.mark.parametrize("sql", [b for b in BINDS if b.startswith("select")] + [
+    "update pg_settings set setting = '6144' where name = 'work_mem'",
+    pytest.param("select set_config('work_mem', '6MB', false) /*" + "x" * 300000 + "*/", id="long")])
+def test_what_no_text_shows_is_asked_for(tight, sql):
+    with wire(tight) as a, wire(tight) as b:
+        for _ in range(2):
+            assert first_error(a.run(query(sql))) is None
+            for where in (HOME, ""):
+                assert value(b, "work_mem", where) == "4MB"
+                assert value(a, "work_mem", where) == "6MB"
+        assert nobody_is_pinned(tight)
+        a.run(query("reset all"))
+        assert value(b, "work_mem") == value(a, "work_mem") == "4MB"
 
 
 @pytest.mark.parametrize("sql", ["reset all; select set_config('work_mem', '6' || 'MB', false)",
                                  "begin; reset all; rollback", "reset all; select 1/0"])
-def test_a_reset_that_is_not_the_last_word_releases_nothing(roomy, sql):
-    with wire(roomy) as a:
+def test_a_reset_that_is_not_the_last_word_releases_nothing(believed, sql):
+    with wire(believed) as a:
         a.run(query("select set_config('work_mem', '6' || 'MB', false)"))
         a.run(query(sql))
-        wait_until(lambda: sum(pins(roomy).values()) == 1, 5, "it is pinned")
+        wait_until(lambda: sum(pins(believed).values()) == 1, 5, "it is pinned")
         assert value(a, "work_mem") == "6MB"
 
 
