@@ -206,13 +206,14 @@ closure AS (
     UNION
     SELECT x.node, x.flags
     FROM closure k LEFT JOIN needed ON dst = k.node
-        LEFT JOIN named n ON n.node = k.node AND kind < 2 AND k.flags & 96 <> 0
+        LEFT JOIN named n ON n.node = k.node AND kind < 2 AND k.flags & 112 <> 0
         CROSS JOIN LATERAL (
-            SELECT src, CASE mode WHEN 'r' THEN k.flags & 58 WHEN 'w' THEN (k.flags & 34) * 2
+            SELECT src, CASE mode WHEN 'r' THEN k.flags & 58 WHEN 'w' THEN (k.flags & 34) * 2 | (k.flags & 16)
                 ELSE k.flags & 68 END
             FROM unnest(srcs, modes) AS u(src, mode)
-            UNION ALL SELECT oid::int8 + 4294967296, 32 FROM func_flags f
-            WHERE n.name IS NOT NULL AND f.flags & 34 = 2 AND strpos(body, lower(n.name)) > 0
+            UNION ALL SELECT oid::int8 + 4294967296, told FROM func_flags f,
+                LATERAL (SELECT (k.flags & 16) | CASE WHEN k.flags & 96 <> 0 THEN 32 ELSE 0 END) t(told)
+            WHERE n.name IS NOT NULL AND f.flags & 2 <> 0 AND told & ~f.flags <> 0 AND strpos(body, lower(n.name)) > 0
                 AND (n.name ~ '[^a-zA-Z0-9_]' OR body ~* ('\m' || n.name || '\M'))
         ) x(node, flags)
     WHERE (dst IS NOT NULL OR n.name IS NOT NULL) AND x.flags <> 0

@@ -9,6 +9,11 @@ from proxy import dicts_of, one
 SETUP = """
 create schema f; grant all on schema f to public; set search_path = f, public;
 create extension hstore schema f; create extension citext schema f; create extension dblink schema f;
+create function far_call() returns trigger language plpgsql as
+    'begin perform f.dblink_exec(x, y); return new; end';
+create function far_caller() returns int language plpgsql as 'begin perform far_call(); return 1; end';
+create table far_written (a int);
+create trigger far before insert on far_written for each row execute function far_call();
 create extension "uuid-ossp" schema f; create extension postgres_fdw schema f;
 create extension tablefunc schema f; create extension moddatetime schema f;
 
@@ -299,6 +304,8 @@ EXPECTED = {
     (F, "near_miss"): "runs home", (F, "with_default"): "runs home", (F, "makes_slot"): "runs home opaque",
     (F, "now"): "runs home",
     (F, "uuid_generate_v4"): "", (F, "hstore"): "", (F, "dblink"): "runs home outside",
+    (F, "far_call"): "runs home outside", (F, "far_caller"): "runs home outside",
+    (R, "far_written"): "write_runs outside",
     (F, "dblink_connect"): "runs home outside opaque", (F, "crosstab"): "runs home",
     (F, "moddatetime"): "runs home",
     (T, "hstore"): "", (T, "citext"): "", (T, "dom_plain"): "", (T, "dom_runs"): "runs",
