@@ -341,7 +341,7 @@ def test_set_config_is_followed_when_its_words_are_all_there(tight):
 
 
 def test_a_set_config_that_cannot_be_read_pins(proxy):
-    p = proxy(database={"pool_size": 3})
+    p = proxy(database={"pool_size": 3, "isolation": "text"})
     a, b = p.connect(), p.connect()
     rows_of(a, "select set_config('work_mem', (6 + 1) || 'MB', false)")
     assert pinned(p, {"set_config": 1})
@@ -557,7 +557,7 @@ def test_a_listener_hears_while_it_is_idle(proxy):
 
 def test_a_setting_in_a_text_too_long_to_be_read_keeps_its_server(proxy):
     """Nobody looks into a megabyte; its answer tells that something was set."""
-    p = proxy(database={"pool_size": 2})
+    p = proxy(database={"pool_size": 2, "isolation": "text"})
     a, b = p.connect(), p.connect()
     for size in (400_000, 1_500_000):
         rows_of(a, "set work_mem = '6MB'; select '" + "x" * size + "'")
