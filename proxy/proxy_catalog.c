@@ -57,6 +57,7 @@ struct catalog {
     uint32_t voids;       /* answers in a row that something had overtaken */
     uint32_t database;    /* the section that it was made for */
     uint64_t changes;     /* as they were when the question was begun */
+    uint64_t wishes;      /* ... of the last question */
     uint64_t suspects;    /* ... of the last question */
     uint64_t began_ns;    /* the question that is under way, or the last one */
     uint64_t duration_ns; /* of the last answer */
@@ -106,7 +107,8 @@ static struct catalog *catalog_get(struct worker *w, uint32_t database, const ch
     c->shared = shared;
     c->database = database;
     c->node = ROUTER_NODE_NONE;
-    c->core = (struct core_catalog){.changes = &shared->changes, .suspects = &shared->suspects};
+    c->core = (struct core_catalog){
+        .changes = &shared->changes, .wishes = &shared->wishes, .suspects = &shared->suspects};
     c->ask = (struct ask_link){
         .watch = {.loop = &w->loop}, .owner = c, .answered = answered, .failed = failed};
     TAILQ_INSERT_TAIL(&all->all, c, link);
@@ -206,6 +208,7 @@ static void ask(struct catalog *c, uint8_t node, uint64_t now_ns)
     c->seen = false;
     c->began_ns = now_ns;
     c->changes = shared_load(&c->shared->changes); /* before the server looks */
+    c->wishes = shared_load(&c->shared->wishes);
     c->suspects = shared_load(&c->shared->suspects);
     ck_pr_faa_64(&c->shared->questions, 1);
     put_question(c, node, catalog_question, now_ns);
@@ -221,7 +224,7 @@ static uint64_t pause_of(const struct catalog *c)
     if (c->failures > 0)
         return SECOND_NS << (c->failures < BACKOFF_MAX ? c->failures - 1 : BACKOFF_MAX);
     if (c->core.facts == NULL || c->core.facts_changes != shared_load(&c->shared->changes) ||
-        c->node != primary_of(c))
+        c->node != primary_of(c) || c->wishes != shared_load(&c->shared->wishes))
         return c->duration_ns * BUSY_PARTS_CHANGED << (c->voids < VOIDS_MAX ? c->voids : VOIDS_MAX);
     if (c->suspects != shared_load(&c->shared->suspects) && suspect_ns < interval_ns)
         return suspect_ns > suspect_pause_ns ? suspect_ns : suspect_pause_ns;
@@ -298,6 +301,7 @@ static bool adopt(struct catalog *c, uint8_t node, uint64_t now_ns)
         facts_set(c, facts, s->answered_for, (uint8_t)s->node);
         c->watches = false; /* the other one does */
         c->suspects = s->answered_suspects;
+        c->wishes = s->answered_wishes;
         c->began_ns = s->answered_ns;
         c->duration_ns = s->took_ns;
         c->ended_ns = s->answered_ns + s->took_ns;
@@ -405,6 +409,7 @@ static void publish(struct catalog *c, const struct catalog_answer *answer)
         s->error[0] = '\0';
         shared_set(&s->answered_for, c->changes);
         shared_set(&s->answered_suspects, c->suspects);
+        shared_set(&s->answered_wishes, c->wishes);
         shared_set(&s->objects, answer->facts_count);
         shared_set(&s->took_ns, c->duration_ns);
         shared_set(&s->node, c->node);

@@ -104,7 +104,7 @@ struct stats_worker {
     uint64_t timeouts[TIMEOUT_KINDS];
     uint64_t cache_hits, cache_misses, cache_uncacheable;
     uint64_t loop_turns;
-    uint64_t turn_max_ns, turn_recent_ns; /* gauges, not to be added up: proxy_turns.h */
+    uint64_t turn_max_ns, turn_recent_ns;       /* gauges, not to be added up: proxy_turns.h */
     uint64_t node_latency_ns[CONFIG_NODES_MAX]; /* gauge: peak EWMA; not to be added up */
     uint64_t memory_blocks;
     uint64_t tls_handshakes, tls_resumed, tls_failures;
@@ -173,19 +173,19 @@ struct shared_catalog {
     struct shared_catalog *next;
     uint8_t shard;
     char dbname[256]; /* at the servers */
-    /* fetch-and-add, by any session's statements: what may have changed the catalog, seen and
-     * unseen (core_state.h) */
+    /* fetch-and-add, by any session's statements: what may have changed the catalog, seen, only
+     * for new names, and unseen (core_state.h) */
     uint64_t changes CK_CC_CACHELINE;
-    uint64_t suspects;
+    uint64_t wishes, suspects;
     /* fetch-and-add: questions asked, failed, answered, and what answers took */
     uint64_t questions CK_CC_CACHELINE;
     uint64_t failures, answers, spent_ns;
     uint64_t logged_ns; /* when a failure was last logged; compare-and-swap */
     uint64_t asking_ns; /* since when one worker asks for all; 0: none does; compare-and-swap */
     uv_mutex_t lock;    /* of storing what follows; no worker waits for it */
-    /* Of the last answer: when it was asked for (0: there is none), `changes` and `suspects` at
-     * that moment, its size, what it took, the node. */
-    uint64_t answered_ns, answered_for, answered_suspects, objects, took_ns, node;
+    /* Of the last answer: when it was asked for (0: there is none), `changes`, `wishes` and
+     * `suspects` at that moment, its size, what it took, the node. */
+    uint64_t answered_ns, answered_for, answered_wishes, answered_suspects, objects, took_ns, node;
     struct catalog_answer last;
     char error[256]; /* of the last question; "": it was answered */
 };

@@ -94,6 +94,7 @@ static void merge_statement(struct router_class *ret, const struct router_statem
     ret->opaque = ret->opaque || s->finding.opaque;
     ret->outside = ret->outside || s->finding.outside;
     ret->changes_catalog = ret->changes_catalog || s->finding.changes_catalog;
+    ret->makes_names = ret->makes_names || s->finding.makes_names;
     ret->by_node_type = ret->by_node_type || s->finding.by_node_type;
     ret->forgets_statements = ret->forgets_statements || s->forgets_statements;
     ret->releases = (uint16_t)((ret->releases & ~s->finding.pins) | s->releases);

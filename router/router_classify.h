@@ -112,6 +112,7 @@ struct router_class {
     bool opaque;             /* what it leaves on the connection cannot be asked for */
     bool outside;            /* it may reach outside of the database: dblink, foreign tables */
     bool changes_catalog;    /* DDL: names may mean something else behind it */
+    bool makes_names;        /* DDL that only makes or drops some: what is known of others holds */
 };
 
 /* Hints of one text: comments of the form  switchgear: key=value, key=value  and sqlcommenter's

@@ -29,6 +29,7 @@ struct router_finding {
     bool opaque; /* these three as in struct router_class */
     bool outside;
     bool changes_catalog;
+    bool makes_names;
     bool cacheable;
     bool changes;        /* of the session's settings, or a savepoint: router_change.h */
     bool moves_database; /* DROP DATABASE and the like */

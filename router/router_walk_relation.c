@@ -162,7 +162,7 @@ void router_walk_relation(struct walk *w, uint32_t relation)
         return;
     }
     if (router_name_is(router_tree_text(tree, relation, "relpersistence"), "t")) {
-        w->finding->changes_catalog = false;
+        w->finding->changes_catalog = w->finding->makes_names = false;
         visit_temporary(w, relation);
         return;
     }

@@ -80,6 +80,7 @@ static void merge(struct core_batch *batch, const struct router_class *c, bool f
     into->opaque = was.opaque || c->opaque;
     into->outside = was.outside || c->outside;
     into->changes_catalog = was.changes_catalog || c->changes_catalog;
+    into->makes_names = was.makes_names || c->makes_names;
     into->by_node_type = was.by_node_type || c->by_node_type;
     into->forgets_statements = was.forgets_statements || c->forgets_statements;
 }

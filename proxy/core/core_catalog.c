@@ -45,7 +45,8 @@ void core_catalog_note(struct core_session *s)
         raise_one(c->changes);
         b->changing = true;
     }
-    if (b->changing || s->class.taints)
+    b->making = b->making || s->class.makes_names;
+    if (b->changing || b->making || s->class.taints)
         b->suspect = c;
 }
 
@@ -54,9 +55,11 @@ void core_catalog_over(struct core_backend *b)
     const struct core_session *s = b->session;
     if (b->suspect == NULL)
         return;
-    raise_one(b->changing ? b->suspect->changes : b->suspect->suspects);
+    raise_one(b->changing ? b->suspect->changes
+              : b->making ? b->suspect->wishes
+                          : b->suspect->suspects);
     if (s != NULL && s->syncs > 0)
         return; /* another one may be on its way */
     b->suspect = NULL;
-    b->changing = false;
+    b->changing = b->making = false;
 }

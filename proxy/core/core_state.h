@@ -159,6 +159,7 @@ struct core_catalog {
     const struct router_facts *facts; /* NULL: not known yet */
     uint64_t facts_changes;
     uint64_t *changes;
+    uint64_t *wishes;   /* over all workers: what has made names: the shell asks again soon */
     uint64_t *suspects; /* over all workers: what may have changed it unseen: the shell asks again
                            after a while */
 };
@@ -460,6 +461,7 @@ struct core_backend {
     uint32_t cancels;                   /* cancel requests in flight against it */
     struct core_catalog *suspect;       /* what runs may change it; told when that is over */
     bool changing;                      /* ... and its text shows it */
+    bool making;                        /* ... but only that it makes or drops some names */
     uint64_t *unfinished_write;         /* draining: of level global, where its end is noted */
     uint32_t unnamed_kept;              /* unnamed_was that are not NULL, of all that is expected */
 };

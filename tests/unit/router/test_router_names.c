@@ -109,14 +109,15 @@ static struct router_class classify(const char *text, const struct router_contex
     return class;
 }
 
-static void letters(const struct router_class *c, char ret[8])
+static void letters(const struct router_class *c, char ret[16])
 {
     size_t n = 0;
     const struct {
         char letter;
         bool is;
-    } all[] = {{'t', c->taints},  {'w', c->writes}, {'p', c->proven},         {'o', c->opaque},
-               {'x', c->outside}, {'h', c->home},   {'c', c->changes_catalog}};
+    } all[] = {{'t', c->taints},          {'w', c->writes},     {'p', c->proven},
+               {'o', c->opaque},          {'x', c->outside},    {'h', c->home},
+               {'c', c->changes_catalog}, {'m', c->makes_names}};
     for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
         if (all[i].is)
             ret[n++] = all[i].letter;
@@ -128,7 +129,7 @@ static void check(const struct row *rows, size_t count, const struct router_cont
     size_t wrong = 0;
     for (size_t i = 0; i < count; i++) {
         const struct router_class class = classify(rows[i].text, context);
-        char is[8];
+        char is[16];
         letters(&class, is);
         if (class.verdict == rows[i].verdict && class.reason == rows[i].reason &&
             strcmp(is, rows[i].is) == 0)
@@ -343,10 +344,13 @@ static void what_changes_names_is_told(void **state)
 {
     (void)state;
     static const struct row rows[] = {
-        {"CREATE TABLE nowhere (a int)", WRITE(DDL), "twxhc"},
-        {"CREATE VIEW v AS SELECT 1", WRITE(DDL), "twxhc"},
+        {"CREATE TABLE nowhere (a int)", WRITE(DDL), "twxhm"},
+        {"CREATE VIEW v AS SELECT 1", WRITE(DDL), "twxhm"},
+        {"CREATE TABLE t (a int)", WRITE(DDL), "twc"}, /* in another schema, perhaps */
+        {"CREATE TABLE nowhere PARTITION OF t DEFAULT", WRITE(DDL), "twxhc"},
+        {"CREATE TABLE nowhere () INHERITS (t)", WRITE(DDL), "twxhc"},
         {"ALTER TABLE t ENABLE ROW LEVEL SECURITY", WRITE(DDL), "twc"},
-        {"DROP FUNCTION volatile_f", WRITE(DDL), "twc"},
+        {"DROP FUNCTION volatile_f", WRITE(DDL), "twm"},
         {"CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'select 1'", WRITE(DDL), "twc"},
         {"CREATE TRIGGER x BEFORE INSERT ON t EXECUTE FUNCTION f()", WRITE(DDL), "twc"},
         {"CREATE POLICY p ON t USING (true)", WRITE(DDL), "twc"},
@@ -360,7 +364,7 @@ static void what_changes_names_is_told(void **state)
         {"ALTER ROLE a SET app.x = 'y'", WRITE(DDL), "twc"},
         {"SELECT * INTO x FROM t", WRITE(SELECT_INTO), "wc"},
         {"CREATE TABLE x AS SELECT * FROM t", WRITE(DDL), "twxhc"},
-        {"BEGIN; DROP TABLE t; COMMIT", WRITE(DDL), "twc"},
+        {"BEGIN; DROP TABLE t; COMMIT", WRITE(DDL), "twm"},
         {"GRANT SELECT ON t TO a", WRITE(DDL), "tw"},
         {"REFRESH MATERIALIZED VIEW t", WRITE(DDL), "tw"},
         {"CREATE TEMP TABLE x (a int)", PIN(TEMP_TABLE), "tw"},
