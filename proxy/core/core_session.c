@@ -167,7 +167,9 @@ bool core_at_rest(const struct core_session *s)
 
 bool core_may_release(const struct core_session *s)
 {
-    return s->pin == ROUTER_REASON_NONE && !s->left_unknown && core_at_rest(s);
+    /* what is left on a connection that ends cannot be asked, and reaches nobody */
+    return s->pin == ROUTER_REASON_NONE && core_at_rest(s) &&
+           (!s->left_unknown || s->backend->broken);
 }
 
 void core_release(struct core_session *s, struct core_actions *a)

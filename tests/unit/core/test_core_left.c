@@ -210,6 +210,18 @@ static void without_a_pin_for_it_the_session_ends(void **state)
     st->group.pins_used = NULL;
 }
 
+static void a_connection_that_ends_is_not_asked(void **state)
+{
+    struct story *st = *state;
+    story_client(st, "Q(SELECT f())");
+    st->backends[0]->broken = true;
+    st->log_size = 0;
+    story_server(st, 0, "E(0A000) Z(I)");
+    story_expect(st, "client: E(0A000) Z(I)\nclose primary\n");
+    story_client(st, "Q(SELECT f())"); /* and another serves */
+    story_expect(st, "primary: Q(SELECT f())\n");
+}
+
 /* An untrusted language, say. `used`: pins of one. */
 static void calls_opaque(struct story *st, uint64_t *used)
 {
@@ -265,6 +277,7 @@ int main(void)
         LEFT(custom_settings_that_a_text_names_are_asked_for),
         LEFT(nothing_is_asked_where_texts_are_believed),
         LEFT(without_a_pin_for_it_the_session_ends),
+        LEFT(a_connection_that_ends_is_not_asked),
         LEFT(what_nobody_can_tell_binds_and_ends_with_its_session),
         LEFT(or_runs_all_the_same_and_ends_its_connection),
     };
