@@ -334,6 +334,7 @@ func main() {
 	feature("large", testLarge)
 	feature("errors", testErrors)
 	feature("reconnect", testReconnect)
+	time.Sleep(500 * time.Millisecond) // replicas show what the features before it did
 	feature("split", testSplit)
 	feature("read_your_writes", testReadYourWrites)
 }

@@ -204,6 +204,7 @@ $features['reconnect'] = function () {
 };
 
 $features['split'] = function () {
+    usleep(500000); // replicas show what the features before it did
     $c = connect();
     $replica = 0;
     $read = $c->prepare('select count(*) from ' . TABLE . ' where id > ?');

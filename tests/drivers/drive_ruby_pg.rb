@@ -210,6 +210,7 @@ feature('reconnect') do
   end
 end
 
+sleep 0.5 # replicas show what the features before it did
 feature('split') do
   connected do |c|
     replica = 0
