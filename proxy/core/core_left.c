@@ -357,11 +357,10 @@ void core_left_ready(struct core_session *s, uint64_t now_ns, struct core_action
     const bool answered = read_rows(s, &adoption, &pins);
     const bool many = s->left_count > CORE_HASHES_MAX;
     bool found = pins != 0;
-    if (!answered)
+    if (!answered) {
         core_adopt_drop(&adoption);
-    if (!answered)
         pins = ROUTER_PIN_OPAQUE;
-    else if (!core_adopt_end(&adoption, &found))
+    } else if (!core_adopt_end(&adoption, &found))
         pins |= ROUTER_PIN_SET | ROUTER_PIN_OTHER;
     else if (adoption.temp_buffers && (pins & ROUTER_PIN_TEMP) != 0)
         pins |= ROUTER_PIN_OPAQUE; /* no other size can be set there any more */
