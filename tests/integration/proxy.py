@@ -418,7 +418,7 @@ class Load:
     def __init__(self, proxy, work, clients=4, pause=0.002):
         import threading
         self.work, self.pause = work, pause
-        self.errors, self.done, self.slowest = [], 0, 0.0
+        self.errors, self.durations = [], []
         self.lock = threading.Lock()
         self.ending = threading.Event()
         connections = [proxy.connect() for _ in range(clients)]
@@ -444,9 +444,21 @@ class Load:
                 if connection.closed:
                     return
             with self.lock:
-                self.done += 1
-                self.slowest = max(self.slowest, time.monotonic() - began)
+                self.durations.append(time.monotonic() - began)
             time.sleep(self.pause)
+
+    @property
+    def done(self):
+        return len(self.durations)
+
+    @property
+    def slowest(self):
+        return max(self.durations, default=0.0)
+
+    def p99(self):
+        """In seconds."""
+        durations = sorted(self.durations)
+        return durations[len(durations) * 99 // 100]
 
     def stop(self, timeout=30):
         self.ending.set()
