@@ -7,8 +7,8 @@
 #include <sql.h>
 #include <sqlext.h>
 #include <stdbool.h>
+#include <threads.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "drive.h"
 
@@ -307,7 +307,7 @@ static void test_reconnect(void)
 static void test_split(void)
 {
     int replica = 0;
-    (void)usleep(500000); /* what this session did before is on replicas by then */
+    (void)thrd_sleep(&(struct timespec){.tv_nsec = 500000000}, NULL); /* replicas catch up */
     for (int i = 0; i < DRIVE_READS; i++) {
         (void)ask(sql("select count(*) from %s"), 1);
         replica += strcmp(ask("show switchgear.last_route", 2), "replica") == 0;
