@@ -27,56 +27,6 @@ void core_adopt_begin(struct core_adoption *d, struct core_session *s)
     d->next = core_settings_hold(s->settings);
 }
 
-/* ---- what a text has set ---- */
-
-/* Letters that count: neither blanks nor quotes. Returns how many there are in `ret`. */
-static size_t essence(const char *text, size_t size, char *ret, size_t ret_size)
-{
-    size_t count = 0;
-    for (size_t i = 0; i < size && count < ret_size; i++)
-        if (strchr(" \t\n'\"", text[i]) == NULL)
-            ret[count++] =
-                (char)(text[i] >= 'A' && text[i] <= 'Z' ? text[i] + ('a' - 'A') : text[i]);
-    return count;
-}
-
-/* Where the value begins in the statement that sets it; NULL: not known. */
-static const char *value_in(const char *text)
-{
-    static const char *const words[] = {" to ", " role ", " zone ", " names ", " authorization "};
-    const char *equals = strchr(text, '=');
-    if (strncasecmp(text, "set ", 4) != 0)
-        return NULL;
-    for (const char *c = text; *c != '\0' && (equals == NULL || c < equals); c++)
-        for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
-            if (strncasecmp(c, words[i], strlen(words[i])) == 0)
-                return c + strlen(words[i]);
-    return equals != NULL ? equals + 1 : NULL;
-}
-
-/* set_config('name', 'value', false) */
-static bool configures(const char *text, struct proto_span value, char *room)
-{
-    (void)snprintf(room, TEXT_SIZE, ",%.*s,false)", (int)value.size, (const char *)value.base);
-    char said[TEXT_SIZE], wanted[TEXT_SIZE];
-    const size_t said_size = essence(text, strlen(text), said, sizeof(said));
-    const size_t wanted_size = essence(room, strlen(room), wanted, sizeof(wanted));
-    const char *comma = memchr(said, ',', said_size);
-    return comma != NULL && (size_t)(said + said_size - comma) == wanted_size &&
-           memcmp(comma, wanted, wanted_size) == 0;
-}
-
-static bool says(const struct core_setting *one, struct proto_span value)
-{
-    char said[TEXT_SIZE], wanted[TEXT_SIZE];
-    const char *from = value_in(one->text);
-    if (from == NULL)
-        return configures(one->text, value, said);
-    const size_t said_size = essence(from, strlen(from), said, sizeof(said));
-    const size_t size = essence((const char *)value.base, value.size, wanted, sizeof(wanted));
-    return said_size == size && memcmp(said, wanted, size) == 0;
-}
-
 /* ---- the text that sets a value ---- */
 
 /* Doubles what has to be doubled within `quote`. False: no room. */
@@ -116,6 +66,122 @@ static bool make_text(char *text, const char *name, struct proto_span value)
         return false;
     memcpy(text + size, "',false)", 9);
     return true;
+}
+
+/* ---- what a text has set ---- */
+
+/* 'text' at `*at`, or E'text'. False: it is none, or one whose meaning depends on settings. */
+static bool read_literal(const char **at, char **ret, const char *end)
+{
+    const bool escapes = (**at | 0x20) == 'e';
+    const char *c = *at + escapes;
+    if (*c++ != '\'')
+        return false;
+    for (; *c != '\'' || c[1] == '\''; c++) {
+        if (*c == '\0' || *ret == end || (*c == '\\' && (!escapes || c[1] != '\\')))
+            return false;
+        *(*ret)++ = *c;
+        c += *c == '\'' || *c == '\\';
+    }
+    *at = c + 1;
+    return true;
+}
+
+static bool in_word(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+           (c != '\0' && strchr("_.+-", c) != NULL);
+}
+
+/* A word, folded as PostgreSQL folds it, or a name in quotes, which keeps them as SHOW does. */
+static bool read_word(const char **at, char **ret, const char *end)
+{
+    const char *c = *at;
+    const bool quoted = *c == '"';
+    while (*c != '\0' && *ret != end && (quoted || in_word(*c))) {
+        *(*ret)++ = quoted ? *c : core_lower(*c);
+        if (*c++ == '"' && c > *at + 1)
+            break;
+    }
+    const bool complete = quoted ? c > *at + 1 && c[-1] == '"' && *c != '"' : c > *at;
+    *at = c;
+    return complete;
+}
+
+/* The values behind SET name TO, as SHOW shows them. */
+static bool read_values(const char *at, char *ret, const char *end)
+{
+    for (;;) {
+        at += strspn(at, " \t\n");
+        const bool literal = *at == '\'' || ((*at | 0x20) == 'e' && at[1] == '\'');
+        if (!(literal ? read_literal(&at, &ret, end) : read_word(&at, &ret, end)))
+            return false;
+        at += strspn(at, " \t\n");
+        if (*at != ',' || end - ret < 2)
+            break;
+        at++;
+        *ret++ = ',';
+        *ret++ = ' ';
+    }
+    *ret = '\0';
+    return *at == '\0' || (*at == ';' && at[1] == '\0');
+}
+
+/* What stands between SET and the values in the forms of their own. */
+static const struct {
+    const char *name, *words;
+} forms[] = {
+    {"timezone", "time zone "},
+    {"role", "role "},
+    {"session_authorization", "session authorization "},
+};
+
+/* Where the values begin in SET name TO, SET name = or such a form; NULL: it is another statement.
+ */
+static const char *behind_name(const char *text, const char *name)
+{
+    static const char blanks[] = " \t\n", session[] = "session ";
+    if (strncasecmp(text, "set ", 4) != 0)
+        return NULL;
+    const char *at = text + 4 + strspn(text + 4, blanks);
+    for (size_t i = 0; i < sizeof(forms) / sizeof(forms[0]); i++)
+        if (strcmp(name, forms[i].name) == 0 &&
+            strncasecmp(at, forms[i].words, strlen(forms[i].words)) == 0)
+            return at + strlen(forms[i].words);
+    if (strncasecmp(at, session, sizeof(session) - 1) == 0)
+        at += sizeof(session) - 1;
+    if (strncasecmp(at, name, strlen(name)) != 0)
+        return NULL;
+    at += strlen(name) + strspn(at + strlen(name), blanks);
+    if (*at == '=')
+        return at + 1;
+    return strncasecmp(at, "to ", 3) == 0 ? at + 3 : NULL;
+}
+
+static bool read_value(const struct core_setting *one, char *ret, const char *end)
+{
+    static const char call[] = "SELECT pg_catalog.set_config(";
+    if (strncmp(one->text, call, sizeof(call) - 1) == 0) {
+        const char *at = one->text + sizeof(call) - 1;
+        char name[TEXT_SIZE], *to = name;
+        if (!read_literal(&at, &to, name + sizeof(name)) || *at++ != ',' ||
+            !read_literal(&at, &ret, end))
+            return false;
+        *ret = '\0';
+        return strcmp(at, ",false)") == 0;
+    }
+    const char *from = behind_name(one->text, one->name);
+    return from != NULL && read_values(from, ret, end);
+}
+
+/* Exactly: what differs in a letter is another value. A text that is not understood does not say
+ * it; what is then taken over has the text that is made of it each time. */
+static bool says(const struct core_setting *one, struct proto_span value)
+{
+    char said[TEXT_SIZE];
+    if (make_text(said, one->name, value) && strcmp(said, one->text) == 0)
+        return true;
+    return read_value(one, said, said + sizeof(said) - 1) && core_text_equal(value, said);
 }
 
 static bool is_wide(const char *text)
@@ -170,8 +236,7 @@ void core_adopt_row(struct core_adoption *d, struct proto_span name, struct prot
         return;
     }
     for (size_t i = 0; i < name.size; i++)
-        lower[i] = (char)(name.base[i] >= 'A' && name.base[i] <= 'Z' ? name.base[i] + ('a' - 'A')
-                                                                     : name.base[i]);
+        lower[i] = core_lower((char)name.base[i]);
     lower[name.size] = '\0';
     d->temp_buffers = d->temp_buffers || strcmp(lower, "temp_buffers") == 0;
     const int64_t at = find(had, lower);

@@ -189,7 +189,7 @@ void core_base_meet(struct core_session *s, struct core_backend *b, struct core_
             continue;
         for (size_t i = 0; i < p.one.name.size; i++) {
             const char c = (char)p.one.name.base[i];
-            lower[i] = (char)(c >= 'A' && c <= 'Z' ? c + ('a' - 'A') : c);
+            lower[i] = core_lower(c);
         }
         lower[p.one.name.size] = '\0';
         if (core_settings_has(s->settings, lower) ||

@@ -49,6 +49,12 @@ static inline bool core_text_equal(struct proto_span span, const char *text)
     return span.size == strlen(text) && memcmp(span.base, text, span.size) == 0;
 }
 
+/* As PostgreSQL folds a name that is not in quotes; other alphabets stay as they are. */
+static inline char core_lower(char c)
+{
+    return (char)(c >= 'A' && c <= 'Z' ? c + ('a' - 'A') : c);
+}
+
 /* FNV-1a, of small things; begins with CORE_HASH_START. */
 #define CORE_HASH_START 2166136261u
 static inline uint32_t core_hash(uint32_t h, struct proto_span bytes)

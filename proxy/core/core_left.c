@@ -126,7 +126,7 @@ static void name_add(struct core_group *g, const char *name, size_t size)
     if (g->custom == NULL && (g->custom = calloc(1, sizeof(*g->custom))) == NULL)
         return;
     for (size_t i = 0; i < size; i++)
-        lower[i] = (char)(name[i] >= 'A' && name[i] <= 'Z' ? name[i] + ('a' - 'A') : name[i]);
+        lower[i] = core_lower(name[i]);
     lower[size] = '\0';
     for (uint32_t i = 0; i < g->custom->count; i++)
         if (strcmp(g->custom->names[i], lower) == 0)

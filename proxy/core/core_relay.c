@@ -219,7 +219,7 @@ static bool is_hidden(const struct core_session *s, struct proto_span body)
         return false;
     for (size_t i = 0; i < p.name.size; i++) {
         const char c = (char)p.name.base[i];
-        name[i] = (char)(c >= 'A' && c <= 'Z' ? c + ('a' - 'A') : c);
+        name[i] = core_lower((char)c);
     }
     name[p.name.size] = '\0';
     return strcmp(name, "in_hot_standby") == 0 ||

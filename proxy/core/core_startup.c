@@ -24,7 +24,7 @@ static void settings_add(struct core_login *l, const char *name, const char *val
     }
     memcpy(lower, name, size + 1);
     for (char *c = lower; *c != '\0'; c++)
-        *c = (char)(*c >= 'A' && *c <= 'Z' ? *c + ('a' - 'A') : *c);
+        *c = core_lower(*c);
     struct core_setting one;
     struct core_settings *next = core_setting_make(lower, value, text, &one)
                                      ? core_settings_with(l->session->worker, l->start, &one, true)

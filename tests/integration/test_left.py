@@ -92,6 +92,29 @@ def test_a_setting_that_a_function_made_follows_its_session(proxy, name, value, 
         assert one(pair.a, f"select current_setting('{name}', true)") == default
 
 
+NEARLY = [  # what both sessions have set, and what a function makes of it in one of them
+    ("set app.tenant = '12'", "app.tenant", "12", "1 2"),
+    ("set app.tenant = 'Web'", "app.tenant", "Web", "web"),
+    ("set app.tenant to 'a''b'", "app.tenant", "a'b", "ab"),
+    ("set app.tenant = 'a,b'", "app.tenant", "a,b", "a, b"),
+    ("set app.tenant = 'x'", "app.tenant", "x", "'x'"), ("set app.tenant = Yes", "app.tenant", "yes", "Yes"),
+    ("select set_config('app.tenant', 'q ', false)", "app.tenant", "q ", "q"),
+    ("set search_path = public, \"A\"", "search_path", 'public, "A"', "public, a"),
+]
+
+
+@pytest.mark.parametrize("sql, name, had, value", NEARLY, ids=[n[0] for n in NEARLY])
+def test_a_value_that_differs_in_a_letter_or_a_blank_is_another(proxy, sql, name, had, value):
+    pair = Pair(proxy)
+    for c in (pair.a, pair.b):
+        rows_of(c, sql)
+        assert one(c, f"select current_setting('{name}')") == had
+    one(pair.a, by(setting(name, value)))
+    for _ in range(2):
+        assert one(pair.b, f"select current_setting('{name}')") == had
+        assert one(pair.a, f"select current_setting('{name}')") == value
+
+
 def test_a_role_that_a_function_took_follows_its_session(proxy):
     pair = Pair(proxy)
     one(pair.a, by("set role pg_monitor"))
@@ -158,6 +181,24 @@ def test_a_text_that_leaves_nothing_is_not_asked_about_for_ever(proxy):
     for _ in range(60):
         one(c, by("perform 1"))
     assert p.metric("switchgear_left_asked_total") - asked <= 20
+
+
+BROUGHT = {"a name": {"application_name": "web"}, "a quote": {"application_name": "it's \\ here"},
+           "a search path": {"options": "-c search_path=public,pg_catalog"},
+           "a style": {"options": "-c datestyle=German -c intervalstyle=iso_8601"},
+           "a name of its own": {"options": "-c app.tenant=E'7'"},
+           "a unit": {"options": "-c work_mem=4096kB -c statement_timeout=60000"}}
+
+
+@pytest.mark.parametrize("brought", BROUGHT)
+def test_what_a_client_brought_along_is_found_once_at_most(proxy, brought):
+    """What is found, is set; what is set is not found again as something new."""
+    p = known(proxy())
+    c = p.connect(**BROUGHT[brought])
+    for _ in range(40):
+        one(c, by("perform 1"))
+    assert p.metric("switchgear_left_found_total") <= 1
+    assert p.metric("switchgear_left_asked_total") <= 20
 
 
 def test_a_timeout_left_behind_fails_no_reset(proxy):
@@ -231,6 +272,7 @@ def test_what_no_reset_takes_back_ends_its_connection(proxy, chief, name, way):
 
 def bodies():
     return [setting(name, value) for name, value, _ in SETTINGS] + [
+        setting(name, value) for _, name, _, value in NEARLY] + [
         f"reset {name}" for name, _, default in SETTINGS if default is not None] + [
         text for text, _, _, _ in KEPT] + [body for body, _, _ in LASTING.values()] + [
         "set role pg_monitor", "reset role", setting("work_mem", "11MB"), setting("work_mem", "12MB"),
