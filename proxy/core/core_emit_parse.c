@@ -8,11 +8,14 @@
 #include "core_pin.h"
 #include "core_stmt.h"
 
-/* A batch in flight that needs the one that goes could not be sent again. */
+/* A batch in flight that needs the one that goes could not be sent again. What comes behind it on a
+ * replica could: it begins a flight of its own. */
 static void unnamed_goes(struct core_session *s)
 {
-    if (s->unnamed_used)
-        s->replayable = false;
+    if (!s->unnamed_used)
+        return;
+    s->barrier = s->barrier || (s->replayable && s->backend->is_replica);
+    s->replayable = false;
 }
 
 void core_unnamed_drop(struct core_session *s)

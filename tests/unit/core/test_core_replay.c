@@ -280,6 +280,22 @@ static void a_sync_between_reads_is_repeated_with_them(void **state)
     story_expect(st, "close replica\nprimary: P(|BEGIN) B() E P(|SELECT lower('x')) B() E S\n");
 }
 
+/* The batch replaces a statement that it began with: the server's would be gone if it were sent
+ * again. What comes behind it can be. */
+static void behind_what_cannot_be_repeated_a_flight_of_its_own_begins(void **state)
+{
+    struct story *st = *state;
+    story_client(st, "P(|SELECT 1) H");
+    story_server(st, 1, "1");
+    st->log_size = 0;
+    story_client(st, "B() E P(|SELECT 2) B() E S Q(SELECT lower('x'))");
+    story_expect(st, "replica: B() E P(|SELECT 2) B() E S\n");
+    story_server(st, 1, "2 D(1) C(SELECT 1) 1 2 D(2) C(SELECT 1) Z(I)");
+    st->log_size = 0;
+    story_server(st, 1, "E(25006|PreventCommandIfReadOnly)");
+    story_expect(st, "close replica\nprimary: Q(SELECT lower('x'))\n");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -302,6 +318,7 @@ int main(void)
         STORY(a_sync_behind_an_unsynced_write_is_not_repeated),
         STORY(batches_that_expect_nothing_come_in_a_row),
         STORY(a_sync_between_reads_is_repeated_with_them),
+        STORY(behind_what_cannot_be_repeated_a_flight_of_its_own_begins),
     };
     return cmocka_run_group_tests_name("core_replay", tests, NULL, NULL);
 }
