@@ -19,6 +19,7 @@ static const char *const kind_names[ROUTER_FACT_KINDS] = {
     [ROUTER_FACT_FUNCTION] = "function",
     [ROUTER_FACT_TYPE] = "type",
     [ROUTER_FACT_OPERATOR] = "operator",
+    [ROUTER_FACT_DEFAULT] = "default",
 };
 
 static const struct shared_catalog *first_of(const struct proxy *p)

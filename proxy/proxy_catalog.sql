@@ -221,7 +221,10 @@ closure AS (
 SELECT kind, name, bit_or(coalesce(flags, 0) | 1) FROM named
     LEFT JOIN (SELECT node, bit_or(flags) AS flags FROM closure GROUP BY node) c USING (node)
 GROUP BY kind, name
-UNION ALL SELECT DISTINCT 4, name, 0 FROM (
+UNION ALL SELECT 4, s, 1 FROM (VALUES ('default_transaction_isolation')) v(s)
+WHERE current_setting(s) <> 'read committed' OR EXISTS (SELECT FROM pg_db_role_setting, unnest(setconfig) x
+    WHERE lower(split_part(x, '=', 1)) = s AND lower(split_part(x, '=', 2)) NOT LIKE 'read %committed')
+UNION ALL SELECT DISTINCT 5, name, 0 FROM (
     SELECT m[1] AS name FROM func_flags, regexp_matches(body,
         '(?:set_config|current_setting)\s*\(\s*''([^'']*)''', 'g') m
     WHERE body LIKE '%set_config%' OR body LIKE '%current_setting%'

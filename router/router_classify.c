@@ -23,6 +23,7 @@ static struct router_class blind_write(enum router_reason reason)
         .writes = true,
         .taints = true,
         .outside = true,
+        .home = true,
         .by_node_type = true,
         .unread = true,
     };

@@ -20,6 +20,8 @@ enum router_fact_kind {
     ROUTER_FACT_FUNCTION, /* of a user or an extension: what is not in pg_catalog */
     ROUTER_FACT_TYPE,
     ROUTER_FACT_OPERATOR,
+    ROUTER_FACT_DEFAULT, /* a setting that somebody's sessions begin with, unlike PostgreSQL's own:
+                            ROUTER_DEFAULT_ISOLATION */
     ROUTER_FACT_KINDS
 };
 
@@ -42,6 +44,9 @@ enum router_fact_flag {
     /* ... when it is written. */
     ROUTER_FACT_WRITE_OPAQUE = 1 << 6,
 };
+
+/* Blocks of somebody hold a snapshot though they do not say so. */
+#define ROUTER_DEFAULT_ISOLATION "default_transaction_isolation"
 
 enum { ROUTER_FACT_NAME_SIZE = 63, ROUTER_FACTS_MAX = 1 << 20, ROUTER_FACT_SETTINGS_MAX = 64 };
 

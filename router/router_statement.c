@@ -146,10 +146,11 @@ static void on_checkpoint(struct context *c)
     c->s->finding.acts = true;
 }
 
+/* What its body does is seen by nobody: locks, for one. */
 static void on_call(struct context *c)
 {
     decide(c, ROUTER_VERDICT_WRITE, ROUTER_REASON_CALL);
-    c->s->finding.taints = true;
+    c->s->finding.taints = c->s->finding.home = true;
     walk(c, ROUTER_WALK_WRITE);
 }
 

@@ -9,7 +9,14 @@
 #include "core_begin.h"
 #include "core_follow.h"
 #include "core_internal.h"
+#include "core_settings.h"
 #include "core_stmt.h"
+
+bool core_begin_reads_only(const struct core_session *s)
+{
+    return s->begin == ROUTER_BEGIN_READ_ONLY ||
+           (s->begin != ROUTER_BEGIN_WRITE && (s->settings->flags & ROUTER_SETTING_READ_ONLY) != 0);
+}
 
 bool core_begin_answers(const struct core_session *s, const struct router_class *class)
 {

@@ -10,6 +10,9 @@
 
 struct core_batch;
 
+/* Is the block READ ONLY, whoever knows of it, or would the next one be? */
+bool core_begin_reads_only(const struct core_session *s);
+
 /* ---- no server knows of it yet ---- */
 
 /* Is it a BEGIN that is deferred, or the end of a block whose BEGIN was? */
@@ -30,7 +33,7 @@ uint32_t core_begin_scan(const struct core_session *s, struct proto_span in, uin
 
 /* ---- it begins on a replica, and moves to the primary (core_move.c) ---- */
 
-/* May this deferred block begin on a replica, though it may write later? */
+/* May this deferred block begin on a replica, and leave it for the primary later? */
 bool core_move_eligible(const struct core_session *s);
 /* Is it something that can be said again on the primary: a savepoint, SET LOCAL? */
 bool core_move_logs(const struct core_session *s, const struct core_batch *batch);
@@ -39,6 +42,9 @@ bool core_move_logs(const struct core_session *s, const struct core_batch *batch
 bool core_move_prepares(const struct core_session *s, const struct core_batch *batch);
 /* Likewise: must this be sent to the primary, and the block with it? */
 bool core_move_needed(const struct core_session *s, const struct core_batch *batch);
+/* Of a READ ONLY block, where that is not so: would something that cannot be said again live on the
+ * replica behind it? Then the block stays there to its end. */
+bool core_move_ties(const struct core_session *s, const struct core_batch *batch);
 /* A read that is next: does the replica still do for it? It may have been drained, have fallen
  * behind, or behind another session's write, and the session may have asked for another level. */
 bool core_move_unfit(const struct core_session *s, const struct core_batch *batch, uint64_t now_ns);

@@ -58,7 +58,7 @@ static const struct own_error {
                         "replica is gone",
                         NULL,
                         "Run the transaction again. DECLARE, a portal with a name, or an Execute "
-                        "with a limit of more than one row keeps it on the primary from there on."},
+                        "with a limit of more than one row keeps it in one place from there on."},
     [CORE_OWN_NO_BLOCKS] = {"0A000", "transaction blocks not allowed in statement pooling mode",
                             NULL,
                             "Use autocommit, or set pool_mode = transaction for this database."},

@@ -233,7 +233,8 @@ static bool explain(struct core_session *s, struct proto_span text, const struct
     struct router_request request;
     struct router_choice choice = {.target = ROUTER_TARGET_PRIMARY, .node = ROUTER_NODE_NONE};
     core_request_fill(s, class, &request);
-    const bool would_move = s->movable && class->verdict != ROUTER_VERDICT_READ;
+    const bool would_move = s->movable && class->verdict != ROUTER_VERDICT_READ &&
+                            (class->home || !core_begin_reads_only(s));
     if (s->backend != NULL && !would_move) {
         choice.node = s->backend->node;
         choice.target = s->backend->is_replica ? ROUTER_TARGET_REPLICA : ROUTER_TARGET_PRIMARY;

@@ -1,15 +1,20 @@
 /* SPDX-License-Identifier: PostgreSQL
  *
- * core_move: transaction_reads = until_write. A block that declared nothing begins on a replica,
- * and moves once to the primary, before its first statement that is not a read. To move is to be a
+ * core_move: a block that is open on a replica moves to the primary, once. To move is to be a
  * deferred block again: its BEGIN goes ahead of the statement once more, and behind it what the
- * block has left for itself since, SET LOCAL and savepoints.
+ * block has left for itself since, SET LOCAL and savepoints. READ COMMITTED alone: each of its
+ * statements sees what is there at that moment, wherever it runs.
+ *
+ * With transaction_reads = until_write a block that declared nothing begins on a replica, and moves
+ * before its first statement that is not a read. One that is READ ONLY moves before what is the
+ * primary's in such a block too: functions that nobody knows to be harmless, locks, NOTIFY.
  *
  * While a block may move, nothing of it may live on the replica that cannot be said again: no
  * cursor, no portal that has a name, is still to be executed or is read in pieces, no setting of
- * the session: these begin on the primary, or move there first. The unnamed portal may be left half
- * read by who wanted one row, as drivers do. A statement that moves the block mostly ends it; if it
- * goes on after all, or with a cursor that a function has opened unseen, the client gets 40001.
+ * the session. A plain block begins on the primary for these, or moves there first; one that is
+ * READ ONLY stays on its replica behind them, to its end. The unnamed portal may be left half read
+ * by who wanted one row, as drivers do. A statement that moves the block mostly ends it; if it goes
+ * on after all, or with a cursor that a function has opened unseen, the client gets 40001.
  */
 #include <stdlib.h>
 #include <strings.h>
@@ -22,20 +27,37 @@
 
 enum { LOG_SIZE_MAX = 8192 };
 
+/* Do blocks that say nothing of their level hold no snapshot? The client says what it sets; that
+ * the server's administrator has set another default is a fact. */
+static bool begins_read_committed(const struct core_session *s)
+{
+    static const struct router_name name = {.base = ROUTER_DEFAULT_ISOLATION,
+                                            .size = sizeof(ROUTER_DEFAULT_ISOLATION) - 1};
+    const struct core_catalog *c = s->group->catalog;
+    if (core_settings_has(s->settings, ROUTER_DEFAULT_ISOLATION))
+        return false;
+    if (c == NULL || c->facts == NULL) /* who sets until_write says that it is so */
+        return c == NULL || s->group->database->until_write;
+    return router_facts_of(c->facts, ROUTER_FACT_DEFAULT, name) == 0;
+}
+
 bool core_move_eligible(const struct core_session *s)
 {
-    return s->group->database->until_write && s->block == CORE_DEFERRED &&
-           s->begin == ROUTER_BEGIN_PLAIN && !s->stays &&
+    return s->block == CORE_DEFERRED && !s->stays &&
+           (core_begin_reads_only(s) ||
+            (s->group->database->until_write && s->begin == ROUTER_BEGIN_PLAIN)) &&
            s->group->database->pool_mode != CORE_POOL_SESSION && s->pin == ROUTER_REASON_NONE &&
-           (core_settings_flags(s) & (ROUTER_SETTING_PRIMARY | ROUTER_SETTING_READ_ONLY)) == 0 &&
-           !core_settings_has(s->settings, "default_transaction_isolation");
+           (core_settings_flags(s) & ROUTER_SETTING_PRIMARY) == 0 && begins_read_committed(s);
 }
 
 bool core_move_logs(const struct core_session *s, const struct core_batch *batch)
 {
     const struct router_class *c = &batch->class;
-    return batch->one && c->alone && c->verdict == ROUTER_VERDICT_TRANSACTION &&
-           (c->reason == ROUTER_REASON_SAVEPOINT || c->sets_local) && core_pins_of(s, c) == 0 &&
+    const bool may_move =
+        s->group->database->until_write || core_begin_reads_only(s) || c->set_read_only;
+    return may_move && batch->one && c->alone && c->verdict == ROUTER_VERDICT_TRANSACTION &&
+           (c->reason == ROUTER_REASON_SAVEPOINT || c->sets_local || c->set_read_only) &&
+           core_pins_of(s, c) == 0 &&
            core_block_span(s->block_log).size + batch->text.size < LOG_SIZE_MAX;
 }
 
@@ -94,11 +116,49 @@ bool core_move_prepares(const struct core_session *s, const struct core_batch *b
            !batch->executes && c->verdict == ROUTER_VERDICT_WRITE && c->pins == 0 && !c->changes;
 }
 
+/* In a READ ONLY block the server keeps the rest from writing, wherever it is. */
+static bool is_home(const struct core_session *s, const struct router_class *c)
+{
+    return c->verdict != ROUTER_VERDICT_READ && s->route != ROUTER_ROUTE_REPLICA &&
+           (c->home || c->acts || core_pins_of(s, c) != 0);
+}
+
+/* Does nothing of it live on in its block, or if it does, can it be said again? */
+static bool leaves_nothing(const struct core_session *s, const struct router_class *c)
+{
+    switch ((enum router_verdict)c->verdict) {
+    case ROUTER_VERDICT_LOCAL:
+    case ROUTER_VERDICT_READ:
+        return true;
+    case ROUTER_VERDICT_TRANSACTION:
+        return s->loggable || c->ends || c->rolls_back || is_about_cursor(c);
+    case ROUTER_VERDICT_WRITE: /* refused; or it asks a catalog */
+        return c->alone && (c->reason == ROUTER_REASON_DML || c->reason == ROUTER_REASON_DDL ||
+                            (!c->by_node_type && (c->reason == ROUTER_REASON_CATALOG ||
+                                                  c->reason == ROUTER_REASON_NODE_SPECIFIC)));
+    case ROUTER_VERDICT_SESSION:
+        return c->alone && c->reason == ROUTER_REASON_DEALLOCATE;
+    case ROUTER_VERDICT_PIN:
+    case ROUTER_VERDICT_COUNT:
+        break;
+    }
+    return false;
+}
+
+bool core_move_ties(const struct core_session *s, const struct core_batch *batch)
+{
+    return batch->needs_server && core_begin_reads_only(s) &&
+           (batch->opens || (batch->continues && !s->portal_open) ||
+            !leaves_nothing(s, &batch->class));
+}
+
 bool core_move_needed(const struct core_session *s, const struct core_batch *batch)
 {
     const struct router_class *c = &batch->class;
     if (!batch->needs_server)
         return false;
+    if (core_begin_reads_only(s))
+        return is_home(s, c) && !comes_too_late(s, batch);
     if (batch->opens || (batch->continues && !s->portal_open))
         return true;
     if (c->verdict == ROUTER_VERDICT_READ || c->verdict == ROUTER_VERDICT_LOCAL)
@@ -134,7 +194,8 @@ void core_move_defer(struct core_session *s)
 bool core_move_unfit(const struct core_session *s, const struct core_batch *batch, uint64_t now_ns)
 {
     struct router_request request;
-    if (batch->class.verdict != ROUTER_VERDICT_READ || !batch->executes || batch->continues)
+    if (batch->class.verdict != ROUTER_VERDICT_READ || !batch->executes || batch->continues ||
+        core_begin_reads_only(s)) /* it was declared to be of one piece */
         return false;
     core_request_fill(s, &batch->class, &request);
     return router_refusal(s->worker->topology, &request, s->backend->node, now_ns) !=

@@ -4,6 +4,7 @@
  * the bound on how many of a pool's connections they may hold.
  */
 #include "core_pin.h"
+#include "core_begin.h"
 #include "core_internal.h"
 #include "core_settings.h"
 
@@ -11,10 +12,7 @@
  */
 static bool is_read_only(const struct core_session *s)
 {
-    if (s->backend != NULL && s->backend->is_replica)
-        return true;
-    return s->begin == ROUTER_BEGIN_READ_ONLY ||
-           (s->begin != ROUTER_BEGIN_WRITE && (s->settings->flags & ROUTER_SETTING_READ_ONLY) != 0);
+    return (s->backend != NULL && s->backend->is_replica) || core_begin_reads_only(s);
 }
 
 uint16_t core_pins_found(const struct core_session *s, const struct router_class *class)

@@ -75,7 +75,7 @@ void core_route_attached(struct core_session *s, const struct router_class *clas
 {
     const struct core_backend *b = s->backend;
     enum router_reason reason = (enum router_reason) class->reason;
-    if (b->is_replica && s->block == CORE_OPEN && (!s->movable || s->movable_once))
+    if (b->is_replica && s->block == CORE_OPEN && (!s->movable || core_begin_reads_only(s)))
         reason = ROUTER_REASON_READ_ONLY_TRANSACTION;
     else if (class->verdict == ROUTER_VERDICT_READ && !b->is_replica)
         reason = s->block == CORE_OPEN && s->dirty_block ? ROUTER_REASON_IN_WRITE_TRANSACTION

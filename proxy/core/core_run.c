@@ -81,26 +81,28 @@ static bool is_idle(const struct core_session *s)
            !b->fatal_seen && b->hold == NULL && b->cancels == 0;
 }
 
-/* transaction_reads = until_write: a block that is open on a replica leaves it before what is not a
- * read. False: the batch has to wait. */
+/* A block that is open on a replica leaves it before what is the primary's, or may not leave it any
+ * more. False: the batch has to wait. */
 static bool take_place(struct core_session *s, const struct core_batch *batch, uint64_t now_ns,
                        struct core_actions *a)
 {
-    s->loggable = s->group->database->until_write && core_move_logs(s, batch);
+    s->loggable = core_move_logs(s, batch);
     if (s->movable && !s->movable_once && s->block == CORE_OPEN && s->backend != NULL) {
         const bool prepares = core_move_prepares(s, batch);
         if (prepares)
             s->class.verdict = ROUTER_VERDICT_READ; /* it is not run here */
         const bool moves = s->backend->status != 'E' && !prepares && core_move_needed(s, batch);
+        const bool ties = s->backend->status != 'E' && !moves && core_move_ties(s, batch);
         const bool reads = s->class.verdict == ROUTER_VERDICT_READ || !batch->needs_server;
-        if ((moves || !reads || s->unsynced) && !is_idle(s))
+        if ((moves || ties || !reads || s->unsynced) && !is_idle(s))
             return false; /* what is in flight may have to be replayed on the primary */
         const bool unfit =
             !moves && s->backend->status != 'E' && is_idle(s) && core_move_unfit(s, batch, now_ns);
         if ((moves || unfit) && !core_move(s, moves, a))
             return false;
+        s->movable = s->movable && !ties;
     }
-    if (s->block == CORE_DEFERRED && (batch->opens || batch->continues))
+    if (s->block == CORE_DEFERRED && (batch->opens || batch->continues || core_move_ties(s, batch)))
         s->stays = true;
     return true;
 }
@@ -214,6 +216,7 @@ static size_t too_long(struct core_session *s, struct proto_span in, uint64_t no
                                      .reason = ROUTER_REASON_TOO_LONG,
                                      .writes = true,
                                      .taints = true,
+                                     .home = true,
                                      .unread = true};
     s->streaming = true;
     s->pin_denied = s->sequence_denied = s->block_denied = s->cancel_denied = false;

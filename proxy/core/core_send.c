@@ -55,8 +55,7 @@ static bool moves_settings(const struct core_session *s, const struct router_cla
     return pending && (class->ends || class->rolls_back || class->has_transaction || class->unread);
 }
 
-/* The block may be taken back: one that declared nothing until it writes, one that is READ ONLY
- * until its first answer. */
+/* The block may be taken back: until core_move.c says otherwise, or until its first answer. */
 static void begin_on_replica(struct core_session *s)
 {
     s->movable_once = !core_move_eligible(s);
@@ -65,8 +64,7 @@ static void begin_on_replica(struct core_session *s)
 
 static bool in_read_only_block(const struct core_session *s)
 {
-    return s->block == CORE_OPEN || s->begin == ROUTER_BEGIN_READ_ONLY ||
-           (s->settings->flags & ROUTER_SETTING_READ_ONLY) != 0 ||
+    return s->block == CORE_OPEN || core_begin_reads_only(s) ||
            s->class.begin == ROUTER_BEGIN_READ_ONLY;
 }
 
@@ -121,10 +119,10 @@ void core_start_batch(struct core_session *s, uint64_t now_ns)
     assert(!b->is_replica || class->verdict == ROUTER_VERDICT_READ ||
            class->verdict == ROUTER_VERDICT_LOCAL || in_read_only_block(s) || core_is_bound(s) ||
            s->loggable);
-    assert(!b->is_replica || !s->movable || s->movable_once ||
-           class->verdict == ROUTER_VERDICT_READ || class->verdict == ROUTER_VERDICT_LOCAL ||
-           class->verdict == ROUTER_VERDICT_TRANSACTION ||
-           class->reason == ROUTER_REASON_DEALLOCATE || b->status == 'E');
+    assert(
+        !b->is_replica || !s->movable || s->movable_once || class->verdict == ROUTER_VERDICT_READ ||
+        class->verdict == ROUTER_VERDICT_LOCAL || class->verdict == ROUTER_VERDICT_TRANSACTION ||
+        class->reason == ROUTER_REASON_DEALLOCATE || b->status == 'E' || core_begin_reads_only(s));
     if (b->is_replica && s->block == CORE_DEFERRED)
         begin_on_replica(s);
     if (class->verdict == ROUTER_VERDICT_READ && class->reason != ROUTER_REASON_SHOW)

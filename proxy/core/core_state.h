@@ -323,17 +323,17 @@ struct core_session {
     bool streaming;       /* ... and it is too long to be planned: its end is not known yet */
     bool preflight;       /* settings are being sent; the batch follows */
     bool preflight_alone; /* ... no batch does: the client reset what it had brought along */
-    bool movable;         /* the block is open on a replica and has not written: core_move.c */
-    bool movable_once;    /* ... but only until its first answer: it was declared READ ONLY */
-    bool stays;           /* the block begins on the primary, or has moved there */
-    bool ending;          /* its end was sent, and no ReadyForQuery has come since */
-    bool has_snapshot;    /* ... and has read: it is too late for an isolation level */
-    bool moved;           /* the block has left a replica: what was open there is gone */
-    bool portal_open;     /* the unnamed portal of a movable block may have been left half read */
-    bool portal_lost;     /* ... and was, where the block has left a replica */
-    bool loggable;        /* the batch at the front could be said again there */
-    bool ready_held;      /* ... and its ReadyForQuery waits for that */
-    bool settings_off;    /* the backend's settings are not `settings` */
+    bool movable;         /* the block is open on a replica, and may leave it: core_move.c */
+    bool movable_once; /* ... but only until its first answer: it is READ ONLY, with a snapshot */
+    bool stays;        /* the block has moved to the primary, or will not move */
+    bool ending;       /* its end was sent, and no ReadyForQuery has come since */
+    bool has_snapshot; /* ... and has read: it is too late for an isolation level */
+    bool moved;        /* the block has left a replica: what was open there is gone */
+    bool portal_open;  /* the unnamed portal of a movable block may have been left half read */
+    bool portal_lost;  /* ... and was, where the block has left a replica */
+    bool loggable;     /* the batch at the front could be said again there */
+    bool ready_held;   /* ... and its ReadyForQuery waits for that */
+    bool settings_off; /* the backend's settings are not `settings` */
     bool settings_off_before;
     bool settings_fly;     /* they go ahead of the batch in the same flight */
     bool settings_hidden;  /* ... and what the server reports of them is not for the client */

@@ -177,11 +177,12 @@ static void a_read_only_block_is_taken_elsewhere_by_what_its_replica_refuses_fir
     assert_non_null(strstr(st->log, "primary: P(|BEGIN READ ONLY)"));
 }
 
-static void a_read_only_block_that_has_answered_stays_where_it_is(void **state)
+static void a_snapshot_that_has_answered_stays_where_it_is(void **state)
 {
     struct story *st = *state;
     st->database.until_write = false;
-    story_client(st, "Q(BEGIN READ ONLY) Q(SELECT 1) Q(SELECT a FROM u)");
+    story_client(st, "Q(BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY) Q(SELECT 1) "
+                     "Q(SELECT a FROM u)");
     story_server(st, 1, "1 2 C(BEGIN) T(a) D(1) C(SELECT 1) Z(T)");
     st->log_size = 0;
     story_server(st, 1, "E(0A000|get_relation_info) Z(E)");
@@ -215,7 +216,7 @@ static void a_lock_in_a_read_only_block_is_the_primarys_or_fails(void **state)
     story_server(st, 0, "C(ROLLBACK) Z(I)");
     st->log_size = 0;
     story_replicate(st);
-    story_client(st, "Q(BEGIN READ ONLY) Q(SELECT 1)");
+    story_client(st, "Q(BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY) Q(SELECT 1)");
     story_server(st, 1, "1 2 C(BEGIN) T(a) D(1) C(SELECT 1) Z(T)");
     st->log_size = 0;
     story_client(st, "Q(SELECT pg_advisory_xact_lock(1))");
@@ -241,7 +242,7 @@ int main(void)
         STORY(what_is_not_just_reads_and_an_end_goes_to_the_primary),
         STORY(a_function_call_takes_its_read_only_block_to_the_primary),
         STORY(a_read_only_block_is_taken_elsewhere_by_what_its_replica_refuses_first),
-        STORY(a_read_only_block_that_has_answered_stays_where_it_is),
+        STORY(a_snapshot_that_has_answered_stays_where_it_is),
         STORY(a_read_only_block_begins_elsewhere_when_its_replica_dies_first),
         STORY(a_lock_in_a_read_only_block_is_the_primarys_or_fails),
     };

@@ -96,12 +96,26 @@ static void in_a_failed_block_it_stays_where_it_is(void **state)
     }
 }
 
-static void it_is_refused_in_a_block_that_is_read_only(void **state)
+static void it_moves_a_block_that_is_read_only(void **state)
 {
     struct story *st = *state;
     for (size_t i = 0; i < PINNING; i++) {
         begin_again(st);
         story_client(st, "Q(BEGIN READ ONLY)");
+        story_client(st, "Q(SELECT 1)");
+        story_server(st, 1, "1 2 C(BEGIN) T(a) D(1) C(SELECT 1) Z(T)");
+        tell(st, "Q(", pinning[i], ")");
+        assert_true(st->session.backend != NULL && !st->session.backend->is_replica);
+        assert_true(st->session.pin != ROUTER_REASON_NONE);
+    }
+}
+
+static void it_is_refused_in_a_snapshot_that_is_read_only(void **state)
+{
+    struct story *st = *state;
+    for (size_t i = 0; i < PINNING; i++) {
+        begin_again(st);
+        story_client(st, "Q(BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY)");
         story_client(st, "Q(SELECT 1)");
         story_server(st, 1, "1 2 C(BEGIN) T(a) D(1) C(SELECT 1) Z(T)");
         tell(st, "Q(", pinning[i], ")");
@@ -116,7 +130,8 @@ int main(void)
         STORY(it_begins_a_block_on_the_primary_in_the_extended_protocol),
         STORY(it_moves_a_block_that_has_read),
         STORY(in_a_failed_block_it_stays_where_it_is),
-        STORY(it_is_refused_in_a_block_that_is_read_only),
+        STORY(it_moves_a_block_that_is_read_only),
+        STORY(it_is_refused_in_a_snapshot_that_is_read_only),
     };
     return cmocka_run_group_tests_name("core_pin", tests, NULL, NULL);
 }

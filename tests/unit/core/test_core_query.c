@@ -157,7 +157,7 @@ static void discard_all_unpins(void **state)
 static void nothing_is_pinned_to_a_replica(void **state)
 {
     struct story *st = *state;
-    story_client(st, "Q(BEGIN READ ONLY) Q(SELECT 1)");
+    story_client(st, "Q(BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY) Q(SELECT 1)");
     story_server(st, 1, "1 2 C(BEGIN) T(a) D(1) C(SELECT 1) Z(T)");
     st->log_size = 0;
     story_client(st, "Q(LISTEN a)");

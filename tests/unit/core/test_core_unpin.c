@@ -249,7 +249,7 @@ static void on_a_replica_it_may_not(void **state)
     static char batch[4096];
     static char pad[2100];
     memset(pad, ' ', sizeof(pad) - 1);
-    story_client(st, "Q(BEGIN READ ONLY) Q(SELECT 1)");
+    story_client(st, "Q(BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY) Q(SELECT 1)");
     story_server(st, 1, "1 2 C(BEGIN) T(a) D(1) C(SELECT 1) Z(T)");
     st->log_size = 0;
     (void)snprintf(batch, sizeof(batch),
