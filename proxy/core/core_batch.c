@@ -8,7 +8,7 @@
 #include "core_known.h"
 #include "core_stmt.h"
 
-enum { BATCH_NAMES_MAX = 16 };
+enum { BATCH_NAMES_MAX = 16, EARLY_PARTS = 32 };
 
 /* Statements that the batch itself parses: a later Bind in it may name them. */
 struct batch_names {
@@ -380,12 +380,35 @@ static bool goes_on(const struct core_session *s)
     return s->unsynced && s->executed && s->backend != NULL && !s->movable;
 }
 
-/* Frames before anything is classified: most calls that find half a batch end here. */
+/* So much of a batch without an end begins if it is one that writes: a client that sends many rows
+ * goes on making them while the server inserts. What only reads waits for its end: it may all go
+ * to a replica. */
+static uint32_t early_size(const struct core_session *s)
+{
+    return s->worker->limits.statement_max / EARLY_PARTS;
+}
+
+/* It was looked at before, and is not twice as long since: so that looking costs no more than
+ * taking. */
+static bool may_be_early(const struct core_session *s, size_t size)
+{
+    return size >= early_size(s) && size / 2 >= s->judged;
+}
+
+/* The end will not change where it goes. */
+static bool is_early(const struct core_batch *batch)
+{
+    return batch->control || (batch->executes && batch->class.verdict == ROUTER_VERDICT_WRITE);
+}
+
+/* Frames before anything is classified: most calls that find half a batch end here, and the next
+ * one begins where they ended. */
 static enum core_batch_status find_end(struct core_session *s, struct proto_span in,
                                        struct core_batch *ret)
 {
     struct proto_header h = {0};
-    size_t pos = 0;
+    size_t pos = s->framed;
+    assert(pos <= in.size);
     for (;;) {
         const struct proto_span rest = core_span_skip(in, pos);
         if (rest.size < PROTO_HEADER_SIZE)
@@ -412,9 +435,12 @@ static enum core_batch_status find_end(struct core_session *s, struct proto_span
     /* What is here is all that can be known when the rest is too large to wait for. */
     const uint32_t max = s->worker->limits.statement_max;
     const bool too_long = in.size > max || (h.body_size > max && in.size >= max / 2);
-    ret->size = (uint32_t)pos;
-    if (too_long || pos == 0 || (!s->hurried && !goes_on(s)))
-        return too_long ? CORE_BATCH_TOO_LONG : CORE_BATCH_MORE;
+    ret->size = s->framed = (uint32_t)pos;
+    if (too_long)
+        return CORE_BATCH_TOO_LONG;
+    ret->early = !s->hurried && !goes_on(s);
+    if (pos == 0 || (ret->early && !may_be_early(s, pos)))
+        return CORE_BATCH_MORE;
     ret->flushes = true;
     return CORE_BATCH_WHOLE;
 }
@@ -494,5 +520,8 @@ enum core_batch_status core_batch_scan(struct core_session *s, struct proto_span
     }
     if (ret->executes_unbound)
         ret->class.writes = true; /* a portal that was bound before: nobody remembers what it is */
-    return CORE_BATCH_WHOLE;
+    if (!ret->early || is_early(ret))
+        return CORE_BATCH_WHOLE;
+    s->judged = ret->size;
+    return CORE_BATCH_MORE;
 }

@@ -160,6 +160,7 @@ static void put_back(struct core_session *s)
     core_block_give(s->worker, &s->hold);
     s->hold = s->kept;
     s->kept = NULL;
+    s->framed = s->judged = 0;
 }
 
 /* Nothing that counts of the oldest batch was forwarded, and all of what is in flight is kept. What

@@ -122,6 +122,7 @@ struct core_batch {
     bool executes; /* an Execute, a Query or a FunctionCall is in it */
     bool binds;
     bool flushes;           /* ends in Flush or in nothing, not in Sync */
+    bool early;             /* in nothing, and nobody has waited for more */
     bool needs_server;      /* false: only Sync, Flush and Close of statements */
     bool all_local;         /* every statement in it is one that we answer */
     bool executes_unbound;  /* an Execute comes before any Bind */

@@ -360,11 +360,20 @@ static size_t stream_part(struct core_session *s, struct proto_span in, struct c
     return size;
 }
 
+/* Something else is at the front now: what is known of its frames is not true of that. */
+static size_t front_at(struct core_session *s, size_t front, size_t pos)
+{
+    if (pos != front)
+        s->framed = s->judged = 0;
+    return pos;
+}
+
 /* Takes what can be taken of the client's bytes. */
 static size_t run(struct core_session *s, struct proto_span in, uint64_t now_ns,
                   struct core_actions *a)
 {
     size_t pos = 0;
+    size_t front = 0;
     while (pos < in.size && s->phase == CORE_QUERY && !s->waiting && !s->preflight) {
         const struct proto_span rest = core_span_skip(in, pos);
         if (core_sink_full(&a->server) || core_sink_full(&a->client)) {
@@ -386,12 +395,14 @@ static size_t run(struct core_session *s, struct proto_span in, uint64_t now_ns,
                 break;
             }
         } else {
+            front = front_at(s, front, pos);
             taken = next(s, rest, now_ns, a);
             if (taken == 0 && !s->emitting && s->stream_left == 0)
                 break;
         }
         pos += taken;
     }
+    (void)front_at(s, front, pos);
     struct core_backend *b = s->backend;
     if (b != NULL) {
         a->backend = b;

@@ -247,6 +247,7 @@ static void drop_batch(struct core_session *s, struct proto_span in, struct core
     for (size_t pos = 0; pos < s->batch_size; pos += PROTO_HEADER_SIZE + last.body_size)
         (void)proto_header_peek(core_span_skip(in, pos), UINT32_MAX - 4, &last);
     core_block_consume(s->worker, &s->hold, s->batch_size);
+    s->framed = s->judged = 0;
     if (last.type == 'Q' || last.type == 'F' || last.type == 'S')
         core_ready_write(s, a);
     else

@@ -343,6 +343,8 @@ struct core_session {
     bool group_failed; /* an error came since the last ReadyForQuery */
     bool skipping;     /* after an error: drop everything up to Sync */
     bool hurried;      /* what is there of the batch at the front begins without its end */
+    uint32_t framed;   /* bytes at the front that are whole messages of a batch without an end */
+    uint32_t judged;   /* ... of them were found not to begin early */
     bool stream_drop;  /* the streamed message goes nowhere */
     bool copy_in;
     bool copied; /* ... since the last Sync: the server says nothing of its end before the next one

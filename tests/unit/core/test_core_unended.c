@@ -183,6 +183,86 @@ static void what_follows_a_sync_of_ours_is_a_flight_of_its_own(void **state)
                      "release primary\n");
 }
 
+/* ---- long ones: 2048 bytes are planned whole here, a 32nd of that is long ---- */
+
+#define LONG_INSERT "P(|INSERT INTO accounts VALUES (1, 'one row of a good many'))"
+#define LONG_SELECT "P(|SELECT balance FROM accounts WHERE name = 'one of a good many')"
+
+static void a_long_write_begins_before_its_end(void **state)
+{
+    struct story *st = *state;
+    story_client(st, LONG_INSERT " B() E B() E");
+    story_client(st, "B() E"); /* goes on when it is known that its statement is there */
+    story_expect(st, "primary: " LONG_INSERT " B() E B() E H\n");
+    story_server(st, 0, "1 2 C(INSERT 0 1) 2 C(INSERT 0 1)");
+    story_client(st, "B() E S");
+    story_server(st, 0, "2 C(INSERT 0 1) 2 C(INSERT 0 1) Z(I)");
+    story_expect(st, "client: 1 2 C(INSERT 0 1) 2 C(INSERT 0 1)\n"
+                     "primary: B() E H\n"
+                     "primary: B() E S\n"
+                     "client: 2 C(INSERT 0 1) 2 C(INSERT 0 1) Z(I)\n"
+                     "release primary\n");
+}
+
+static void a_long_write_in_a_block_that_comes_with_it_begins_too(void **state)
+{
+    struct story *st = *state;
+    story_client(st, "P(|BEGIN) B() E " LONG_INSERT " B() E");
+    story_expect(st, "client: 1 2 C(BEGIN)\n"
+                     "primary: P(|BEGIN) B() E " LONG_INSERT " B() E H\n");
+}
+
+static void a_long_read_waits_for_its_end_and_may_go_to_a_replica(void **state)
+{
+    struct story *st = *state;
+    story_client(st, LONG_SELECT " B() E");
+    for (int i = 0; i < 6; i++)
+        story_client(st, "B() E");
+    story_expect(st, "");
+    story_client(st, "S");
+    story_expect(st, "replica: " LONG_SELECT " B() E B() E B() E B() E B() E B() E B() E S\n");
+}
+
+static void what_begins_as_a_read_and_writes_later_begins_then(void **state)
+{
+    struct story *st = *state;
+    story_client(st, LONG_SELECT " B() E");
+    story_expect(st, "");
+    story_client(st, LONG_INSERT " B() E B() E"); /* twice as long: looked at again */
+    story_expect(st, "primary: " LONG_SELECT " B() E " LONG_INSERT " B() E B() E H\n");
+}
+
+/* What is known of the frames at the front is forgotten with them. */
+static void one_that_is_refused_is_forgotten_to_its_last_byte(void **state)
+{
+    static const struct proto_error_text error = {
+        .severity = "ERROR", .sqlstate = "57P03", .message = "no"};
+    struct story *st = *state;
+    st->nobody_grants = true;
+    story_client(st, LONG_INSERT " B() E");
+    story_execute(st, core_refused(&st->session, &error, st->now_ns));
+    story_client(st, "B() E");
+    story_client(st, "B() E S");
+    story_expect(st, "client: E(57P03)\n"
+                     "client: Z(I)\n");
+    st->nobody_grants = false;
+    story_read_on_replica(st);
+}
+
+static void half_a_batch_that_is_refused_when_whole_is_forgotten_too(void **state)
+{
+    static const struct proto_error_text error = {
+        .severity = "ERROR", .sqlstate = "57P03", .message = "no"};
+    struct story *st = *state;
+    st->nobody_grants = true;
+    story_client(st, "P(|DELETE FROM t) B()");
+    story_client(st, "E S");
+    story_execute(st, core_refused(&st->session, &error, st->now_ns));
+    story_expect(st, "client: E(57P03) Z(I)\n");
+    st->nobody_grants = false;
+    story_read_on_replica(st);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -196,6 +276,12 @@ int main(void)
         STORY(one_behind_another_has_its_turn),
         STORY(a_commit_of_a_read_only_block_is_waited_for),
         STORY(what_follows_a_sync_of_ours_is_a_flight_of_its_own),
+        STORY(a_long_write_begins_before_its_end),
+        STORY(a_long_write_in_a_block_that_comes_with_it_begins_too),
+        STORY(a_long_read_waits_for_its_end_and_may_go_to_a_replica),
+        STORY(what_begins_as_a_read_and_writes_later_begins_then),
+        STORY(one_that_is_refused_is_forgotten_to_its_last_byte),
+        STORY(half_a_batch_that_is_refused_when_whole_is_forgotten_too),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
