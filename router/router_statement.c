@@ -53,45 +53,13 @@ static void on_dml(struct context *c)
     walk(c, ROUTER_WALK_WRITE);
 }
 
-/* The name of the relation that it makes, by itself; base NULL: it makes none such. */
-static struct router_name new_relation(const struct context *c, struct router_name node)
-{
-    const struct router_tree *tree = c->tree;
-    uint32_t relation = ROUTER_TREE_NONE;
-    if (router_name_is(node, "CreateStmt") &&
-        router_tree_field(tree, c->node, "inhRelations") == ROUTER_TREE_NONE &&
-        router_tree_field(tree, c->node, "partbound") == ROUTER_TREE_NONE)
-        relation = router_tree_field(tree, c->node, "relation");
-    else if (router_name_is(node, "ViewStmt"))
-        relation = router_tree_field(tree, c->node, "view");
-    const struct router_name none = {.base = NULL, .size = 0};
-    return relation != ROUTER_TREE_NONE ? router_tree_text(tree, relation, "relname") : none;
-}
-
-/* Does everything that the facts have stay as it is, or become less than it was? A relation that is
- * dropped, or of a name that nothing has yet, is nobody else's. */
-static bool leaves_names(const struct context *c, struct router_name node)
-{
-    if (router_name_is(node, "DropStmt"))
-        return true;
-    const struct router_name made = new_relation(c, node);
-    return made.base != NULL && c->names->facts != NULL &&
-           router_facts_of(c->names->facts, ROUTER_FACT_RELATION, made) == 0;
-}
-
 /* Event triggers run with it, and expressions of indexes and defaults. */
 static void on_ddl(struct context *c)
 {
-    static const char *const same_names[] = {"Createdb",   "Dropdb",   "Grant",
-                                             "RefreshMat", "SecLabel", "AlterSystem"};
-    const struct router_name node = router_tree_key(c->tree, c->node);
-    struct router_finding *f = &c->s->finding;
-    f->taints = f->changes_catalog = true;
-    for (size_t i = 0; i < sizeof(same_names) / sizeof(same_names[0]); i++)
-        if (router_name_starts(node, same_names[i]))
-            f->changes_catalog = false;
-    f->makes_names = f->changes_catalog && leaves_names(c, node);
-    f->changes_catalog = f->changes_catalog && !f->makes_names;
+    const enum router_ddl effect = router_statement_ddl(c, router_tree_key(c->tree, c->node));
+    c->s->finding.taints = true;
+    c->s->finding.changes_catalog = effect == ROUTER_DDL_CHANGES;
+    c->s->finding.makes_names = effect == ROUTER_DDL_MAKES;
     decide(c, ROUTER_VERDICT_WRITE, ROUTER_REASON_DDL);
     walk(c, ROUTER_WALK_DDL);
 }

@@ -36,6 +36,17 @@ static inline bool is_true(const struct context *c, const char *key)
     return router_name_is(text_of(c, key), "true");
 }
 
+/* ---- router_statement_ddl.c ---- */
+
+/* What is left of what the facts say once it has run. */
+enum router_ddl {
+    ROUTER_DDL_KEEPS,  /* all of it */
+    ROUTER_DDL_MAKES,  /* the same of others; what it makes is not known, what it drops is gone */
+    ROUTER_DDL_CHANGES /* nobody knows */
+};
+
+enum router_ddl router_statement_ddl(const struct context *c, struct router_name node);
+
 /* ---- router_statement_set.c ---- */
 
 void router_statement_show(struct context *c);

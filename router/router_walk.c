@@ -208,7 +208,10 @@ static void visit_field(struct walk *w, uint32_t index)
     else if (router_name_is(key, "funccall"))
         router_walk_function(w, index);
     else if (router_name_is(key, "intoClause")) {
-        w->finding->changes_catalog = true;
+        const uint32_t made = router_tree_field(w->tree, index, "rel");
+        const bool is_new = made != ROUTER_TREE_NONE && router_walk_is_new(w->tree, made, w->names);
+        w->finding->changes_catalog = w->finding->changes_catalog || !is_new;
+        w->finding->makes_names = w->finding->makes_names || is_new;
         router_finding_deny(w->finding, ROUTER_REASON_SELECT_INTO);
     } else if (array && (router_name_is(key, "useOp") || router_name_is(key, "operName")))
         router_walk_operator(w, index);

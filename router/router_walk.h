@@ -54,6 +54,10 @@ void router_finding_deny(struct router_finding *f, enum router_reason reason);
 /* What may become a temporary object pins, and is not to be found by another. */
 void router_walk_pin_temporary(struct router_finding *f);
 
+/* Do the facts have nothing of the name of this relation, which is about to be made? */
+bool router_walk_is_new(const struct router_tree *tree, uint32_t relation,
+                        const struct router_context *names);
+
 /* Visits all nodes below `statement`. */
 void router_walk(const struct router_tree *tree, uint32_t statement, enum router_walk_scope scope,
                  const struct router_context *names, struct router_finding *f);

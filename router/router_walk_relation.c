@@ -146,6 +146,14 @@ static void visit_unknown(struct walk *w, struct router_name name)
     }
 }
 
+bool router_walk_is_new(const struct router_tree *tree, uint32_t relation,
+                        const struct router_context *names)
+{
+    const struct router_name name = router_tree_text(tree, relation, "relname");
+    return names->facts != NULL && name.size > 0 &&
+           router_facts_of(names->facts, ROUTER_FACT_RELATION, name) == 0;
+}
+
 void router_walk_relation(struct walk *w, uint32_t relation)
 {
     const struct router_tree *tree = w->tree;

@@ -4,7 +4,7 @@ something on a connection, needs the primary, reaches outside, or does what nobo
 import pytest
 
 from cluster import APP_DATABASE, APP_PASSWORD, APP_USER, PROBE_PASSWORD, PROBE_USER, wait_until
-from proxy import dicts_of, one
+from proxy import dicts_of, last_route, one
 
 SETUP = """
 create schema f; grant all on schema f to public; set search_path = f, public;
@@ -443,3 +443,38 @@ def test_a_paused_database_is_left_alone(cluster, proxy):
     assert catalog_of(admin)["questions"] == asked
     dicts_of(admin, "RESUME")
     wait_until(lambda: catalog_of(admin)["questions"] > asked, what="it is asked again")
+
+
+KEPT = ["comment on table facts_k is 'x'", "grant select on facts_k to public", "analyze facts_k",
+        "create index on facts_k (a)", "create index on facts_k (lower(b)) where a > 0",
+        "alter table facts_k add column c int not null default 5", "alter table facts_k add d timestamptz default now()",
+        "alter table facts_k rename column c to e", "alter table facts_k drop column e",
+        "alter table facts_k add check (a < 100)", "create table facts_new (a int)",
+        "create table facts_as as select 1 as a", "select 1 as a into facts_into",
+        "create sequence facts_seq", "drop table facts_new, facts_as, facts_into", "drop sequence facts_seq",
+        "vacuum facts_k"]
+
+
+def test_ddl_that_changes_nothing_of_a_table_leaves_its_reads_where_they_are(cluster, proxy):
+    cluster.primary.psql("create table facts_k (a int, b text); grant all on facts_k to app; "
+                         "alter table facts_k owner to app; grant create on schema public to app", APP_DATABASE)
+    cluster.wait_replicated()
+    p = proxy(switchgear={"workers": 1})
+    c, other, admin = p.connect(), p.connect(), p.connect_admin()
+    try:
+        wait_until(lambda: one(other, "select count(*) from facts_k") == 0 and
+                   last_route(other)["role"] == "replica", what="it is read on a replica")
+        changes = catalog_of(admin)["changes"]
+        for sql in KEPT:
+            with c.cursor() as cursor:
+                cursor.execute(sql)
+            one(other, "select count(*) from facts_k")
+            assert last_route(other)["role"] == "replica", sql
+        assert catalog_of(admin)["changes"] == changes
+        with c.cursor() as cursor:
+            cursor.execute("alter table facts_k enable row level security")
+        one(other, "select count(*) from facts_k")
+        assert catalog_of(admin)["changes"] > changes
+    finally:
+        cluster.primary.psql("drop table facts_k; revoke create on schema public from app", APP_DATABASE)
+        cluster.wait_replicated()
