@@ -56,6 +56,9 @@ const struct config_option config_options[] = {
     {S, "http_listen", CONFIG_STRING, "", "127.0.0.1:9188", NULL, NULL, NULL, RESTART, NOW,
      "Address of /metrics, /health, /health/detailed, /ready and the status page; empty: off.",
      S_AT(http_listen)},
+    {S, "http_hosts", CONFIG_LIST, "", "", NULL, NULL, NULL, RELOAD, NOW,
+     "Hosts that the HTTP endpoint answers to, beside addresses and names without a dot; *: all; "
+     "empty: any where http_listen is not loopback.", S_AT(http_hosts)},
     {S, "workers", CONFIG_INTEGER, "", "auto", "1", "256", NULL, RESTART, NOW,
      "Threads that serve clients; auto: one a core.", S_AT(workers)},
     {S, "auth_type", CONFIG_ENUM, "", "scram-sha-256", NULL, NULL, auth_types, RELOAD, NOW,

@@ -5,7 +5,7 @@
  * Happy path: libmicrohttpd keeps its sockets in an epoll descriptor of its own; that is watched by
  * uv_poll, a uv_timer stands for its timeouts, and both call MHD_run().
  * Failure modes: a port that is taken is an error of http_start(); slow clients are closed by
- * libmicrohttpd; when memory runs out the connection is closed.
+ * libmicrohttpd, and late ones by http_peers; when memory runs out the connection is closed.
  */
 #include <errno.h>
 #include <microhttpd.h>
@@ -17,12 +17,14 @@
 #include <unistd.h>
 
 #include "proxy_health.h"
+#include "proxy_http_host.h"
 #include "proxy_http_page.h"
+#include "proxy_http_peers.h"
 #include "proxy_log.h"
 #include "proxy_metrics.h"
 #include "proxy_supervisor.h"
 
-enum { HTTP_CONNECTIONS_MAX = 64, HTTP_TIMEOUT_S = 15, HTTP_BACKLOG = 64 };
+enum { HTTP_TIMEOUT_S = 15, HTTP_BACKLOG = 64 };
 
 struct http {
     struct supervisor *supervisor;
@@ -30,6 +32,8 @@ struct http {
     uv_poll_t poll;
     uv_timer_t timer;
     uint32_t open_handles;
+    uint64_t now_ms;
+    struct http_peers *peers;
 };
 
 /* ---- answers ---- */
@@ -64,6 +68,16 @@ static void answer_metrics(struct answer *a, const struct supervisor *s, bool op
                          .type = openmetrics ? METRICS_TYPE_OPENMETRICS : METRICS_TYPE_CLASSIC,
                          .body = text.base,
                          .size = text.size};
+}
+
+/* What tells nothing answers whoever asks: a load balancer's own Host is no name of ours. */
+static bool may_ask(const struct supervisor *s, struct MHD_Connection *connection, const char *path)
+{
+    const struct config_switchgear *c = &s->proxy->config->switchgear;
+    return strcmp(path, "/health") == 0 || strcmp(path, "/ready") == 0 ||
+           http_host_allowed(
+               MHD_lookup_connection_value(connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_HOST),
+               c->http_hosts, c->http_listen);
 }
 
 static void answer(struct answer *a, const struct supervisor *s, struct MHD_Connection *connection,
@@ -122,7 +136,7 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, 
                                   size_t *upload_size, void **request)
 {
     static int seen;
-    const struct http *h = arg;
+    struct http *h = arg;
     const bool known =
         strcmp(method, MHD_HTTP_METHOD_GET) == 0 || strcmp(method, MHD_HTTP_METHOD_HEAD) == 0;
     struct answer a;
@@ -134,8 +148,12 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, 
         *upload_size = 0;
         return MHD_YES;
     }
-    if (known)
+    http_peers_answered(h->peers, connection);
+    if (known && may_ask(h->supervisor, connection, path))
         answer(&a, h->supervisor, connection, path);
+    else if (known)
+        answer_text(&a, MHD_HTTP_MISDIRECTED_REQUEST, "text/plain",
+                    strdup("this Host is no name of this server: see http_hosts\n"));
     else
         answer_text(&a, MHD_HTTP_METHOD_NOT_ALLOWED, "text/plain", strdup("GET or HEAD\n"));
     return send_answer(connection, &a);
@@ -148,11 +166,14 @@ static void on_timer(uv_timer_t *timer);
 static void run(struct http *h)
 {
     MHD_UNSIGNED_LONG_LONG timeout_ms;
+    h->now_ms = uv_now(h->supervisor->loop);
+    uint64_t next_ms = http_peers_sweep(h->peers);
     MHD_run(h->daemon);
-    if (MHD_get_timeout(h->daemon, &timeout_ms) == MHD_YES)
-        uv_timer_start(&h->timer, on_timer, timeout_ms, 0);
-    else
-        uv_timer_stop(&h->timer);
+    if (MHD_get_timeout(h->daemon, &timeout_ms) == MHD_YES && timeout_ms < next_ms)
+        next_ms = timeout_ms;
+    if (next_ms > HTTP_REQUEST_MS) /* for those that came just now */
+        next_ms = HTTP_REQUEST_MS;
+    uv_timer_start(&h->timer, on_timer, next_ms, 0);
 }
 
 static void on_timer(uv_timer_t *timer)
@@ -219,6 +240,22 @@ static int watch(struct http *h)
     return uv_poll_start(&h->poll, UV_READABLE, on_poll);
 }
 
+static struct MHD_Daemon *start_daemon(struct http *h, int fd)
+{
+    return MHD_start_daemon(
+        MHD_USE_EPOLL, 0, NULL, NULL, on_request, h, MHD_OPTION_LISTEN_SOCKET, fd,
+        MHD_OPTION_CONNECTION_LIMIT, (unsigned)HTTP_CONNECTIONS_MAX, MHD_OPTION_CONNECTION_TIMEOUT,
+        (unsigned)HTTP_TIMEOUT_S, MHD_OPTION_NOTIFY_CONNECTION, http_peers_on_connection, h->peers,
+        MHD_OPTION_URI_LOG_CALLBACK, http_peers_on_line, h->peers, MHD_OPTION_NOTIFY_COMPLETED,
+        http_peers_on_done, h->peers, MHD_OPTION_END);
+}
+
+static void deinit(struct http *h)
+{
+    http_peers_free(h->peers);
+    free(h);
+}
+
 int http_start(struct supervisor *s)
 {
     const char *text = s->proxy->config->switchgear.http_listen;
@@ -228,19 +265,15 @@ int http_start(struct supervisor *s)
     if (h == NULL)
         return UV_ENOMEM;
     h->supervisor = s;
-    const int fd = listen_at(text);
-    if (fd < 0) {
-        free(h);
-        return fd;
-    }
-    h->daemon =
-        MHD_start_daemon(MHD_USE_EPOLL, 0, NULL, NULL, on_request, h, MHD_OPTION_LISTEN_SOCKET, fd,
-                         MHD_OPTION_CONNECTION_LIMIT, (unsigned)HTTP_CONNECTIONS_MAX,
-                         MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)HTTP_TIMEOUT_S, MHD_OPTION_END);
+    h->now_ms = uv_now(s->loop);
+    h->peers = http_peers_new(&h->now_ms);
+    const int fd = h->peers != NULL ? listen_at(text) : UV_ENOMEM;
+    h->daemon = fd >= 0 ? start_daemon(h, fd) : NULL;
     if (h->daemon == NULL) {
-        close(fd);
-        free(h);
-        return UV_ENOMEM;
+        if (fd >= 0)
+            close(fd);
+        deinit(h);
+        return fd < 0 ? fd : UV_ENOMEM;
     }
     s->http = h;
     const int r = watch(h);
@@ -258,7 +291,7 @@ static void on_closed(uv_handle_t *handle)
     if (--h->open_handles > 0)
         return;
     MHD_stop_daemon(h->daemon); /* closes its descriptors, the listening one too */
-    free(h);
+    deinit(h);
 }
 
 void http_stop(struct supervisor *s)
@@ -269,7 +302,7 @@ void http_stop(struct supervisor *s)
     s->http = NULL;
     if (h->open_handles == 0) { /* not watched yet */
         MHD_stop_daemon(h->daemon);
-        free(h);
+        deinit(h);
         return;
     }
     uv_close((uv_handle_t *)&h->poll, on_closed);

@@ -1,7 +1,12 @@
 # SPDX-License-Identifier: PostgreSQL
 """The HTTP endpoint: metrics, health, readiness."""
+import contextlib
+import http.client
+import re
 import shutil
+import socket
 import subprocess
+import time
 
 import pytest
 
@@ -121,3 +126,113 @@ def test_statements_are_counted_as_they_are_routed(proxy):
         return p.metric("switchgear_statements_total"), routed
 
     wait_until(lambda: counted()[0] == counted()[1] > 7, 5, "all that was routed is counted")
+
+
+# ---- who holds a connection, and who asks by which name ----
+
+
+def half(p, data=b"GET /ready HTTP/1.1\r\nHost: x\r\n"):
+    s = socket.create_connection(("127.0.0.1", p.http_port))
+    s.sendall(data)
+    return s
+
+
+def is_closed(s):
+    s.settimeout(0.05)
+    try:
+        return s.recv(4096) == b""
+    except TimeoutError:
+        return False
+    except OSError:
+        return True
+
+
+def kept_going(s):
+    """One more byte of it. False: it has been ended."""
+    try:
+        s.sendall(b"X: y\r\n")
+    except OSError:
+        return False
+    return not is_closed(s)
+
+
+@pytest.mark.parametrize("count", (64, 300))
+def test_half_requests_keep_nobody_out(proxy, count):
+    p = proxy()
+    held = []
+    for _ in range(count):
+        held.append(half(p))
+        if len(held) % 30 == 0:
+            assert p.http("/ready")[0] == 200
+    for path in ("/ready", "/health", "/metrics", "/"):
+        assert p.http(path)[0] == 200
+    for s in held:
+        s.close()
+
+
+def test_who_drips_is_ended_by_its_deadline(proxy):
+    p = proxy()
+    held = [half(p), half(p, b""), half(p, b"G")]
+    began = time.monotonic()
+    wait_until(lambda: not any([kept_going(s) for s in held]), 12, "each of them is closed")
+    assert time.monotonic() - began > 3
+    assert p.http("/ready")[0] == 200
+
+
+def test_who_does_not_read_its_answer_is_ended(proxy):
+    """Many answers, so that no buffer on the way takes them all."""
+    p = proxy()
+    page, count = len(p.http("/metrics")[2]), 2000
+    with socket.socket() as s:
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        s.connect(("127.0.0.1", p.http_port))
+        s.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n" * count)
+        began, got = time.monotonic(), 0
+        while time.monotonic() - began < 12:
+            s.settimeout(0.1)
+            with contextlib.suppress(OSError):
+                got += len(s.recv(16))
+            assert p.http("/ready")[0] == 200
+        s.settimeout(5)
+        with contextlib.suppress(ConnectionError):
+            while some := s.recv(1 << 20):
+                got += len(some)
+    assert got < page * count / 2
+
+
+def test_a_kept_connection_may_ask_again_and_again(proxy):
+    p = proxy()
+    c = http.client.HTTPConnection("127.0.0.1", p.http_port)
+    c.connect()
+    local = c.sock.getsockname()
+    for _ in range(7):  # longer than one request may take
+        c.request("GET", "/health")
+        answer = c.getresponse()
+        assert answer.status == 200 and answer.read()
+        time.sleep(1)
+    assert c.sock.getsockname() == local
+    c.close()
+
+
+HOSTS = {  # with http_listen on loopback
+    "evil.example": 421, "evil.example:9188": 421, "127.0.0.1.evil.example": 421, "localhost.evil.example": 421,
+    "a" * 300 + ".example": 421, "db.example.org": 200, "DB.example.org:9188": 200, "other.example.org": 421,
+    "localhost": 200, "127.0.0.1:9188": 200, "[::1]:9188": 200, "switchgear": 200, "app.localhost": 200, None: 200,
+}
+
+
+def status_for(p, path, host):
+    with socket.create_connection(("127.0.0.1", p.http_port), timeout=5) as s:
+        version, line = ("1.0", "") if host is None else ("1.1", f"Host: {host}\r\n")
+        s.sendall(f"GET {path} HTTP/{version}\r\n{line}Connection: close\r\n\r\n".encode())
+        return int(re.match(rb"HTTP/1.. (\d+)", s.recv(65536))[1])
+
+
+def test_a_host_that_is_none_of_ours_is_told_nothing(proxy):
+    p = proxy(switchgear={"http_hosts": "db.example.org, db2.example.org"})
+    for path in ("/metrics", "/health/detailed", "/", "/nothing"):
+        for host, status in HOSTS.items():
+            wanted = 404 if path == "/nothing" and status == 200 else status
+            assert status_for(p, path, host) == wanted, (path, host)
+    for path in ("/health", "/ready"):
+        assert status_for(p, path, "evil.example") == 200
