@@ -341,6 +341,18 @@ static size_t relay_body(struct core_backend *b, struct proto_span in, struct co
     return size;
 }
 
+/* The type of the message behind one of this size; 0: it is not there, or not enough of it that it
+ * would go along now. */
+static uint8_t next_type(struct proto_span rest, size_t size)
+{
+    struct proto_header h;
+    if (rest.size <= size ||
+        proto_header_peek(core_span_skip(rest, size), PROTO_BODY_SIZE_MAX, &h) != PROTO_OK)
+        return 0;
+    const bool goes = h.type == 'D' || rest.size - size - PROTO_HEADER_SIZE >= h.body_size;
+    return goes ? h.type : 0;
+}
+
 /* The short way of what a Query answers mostly: descriptions, rows and completions that change
  * nothing but the books of a replay go to the client together. Returns the size of those that are
  * here whole. */
@@ -362,8 +374,7 @@ static size_t relay_result(struct core_backend *b, struct proto_span in, struct 
         else
             s->rows_forwarded = true;
         const size_t size = PROTO_HEADER_SIZE + (size_t)h.body_size;
-        const uint8_t behind = pos + size < in.size ? in.base[pos + size] : 0;
-        if (h.type == 'T' && core_shape_is_kept(b, behind))
+        if (h.type == 'T' && core_shape_is_kept(b, next_type(core_span_skip(in, pos), size)))
             (void)core_shape_repeats(b, 'T',
                                      (struct proto_span){.base = in.base + pos + PROTO_HEADER_SIZE,
                                                          .size = h.body_size});
@@ -414,8 +425,7 @@ static size_t relay(struct core_backend *b, struct proto_span in, uint64_t now_n
         }
         const size_t here = rest.size < size ? rest.size : size;
         const struct proto_span message = {.base = rest.base, .size = here};
-        if ((h.type | 0x20) == 't' &&
-            core_shape_is_kept(b, rest.size > size ? rest.base[size] : 0) &&
+        if ((h.type | 0x20) == 't' && core_shape_is_kept(b, next_type(rest, size)) &&
             !core_shape_repeats(b, h.type, core_span_skip(message, PROTO_HEADER_SIZE))) {
             told_otherwise(b, now_ns, a);
             return in.size;

@@ -441,6 +441,31 @@ static void rows_of_another_result_than_was_described_are_not_given(void **state
     story_expect(st, "client: E(FATAL 0A000)\nclose primary\nclose client\n");
 }
 
+/* What has come of the row, or of the end, is nothing that its client has had. */
+static void nor_where_the_first_run_ends_within_what_follows(void **state)
+{
+    static const struct {
+        const char *client, *described, *follows, *again;
+        size_t cut;
+    } runs[] = {{"Q(SELECT v FROM t)", "T(int)", "D(1)", "T(text)", 8},
+                {"P(|SELECT v FROM t) B() D(P) S", "1 2 T(int)", "Z(I)", "1 2 T(text)", 1},
+                {"P(|SELECT v FROM t) B() D(P) E S", "1 2 T(int)", "D(1)", "1 2 T(text)", 8}};
+    struct story *st = *state;
+    for (size_t i = 0; i < sizeof(runs) / sizeof(runs[0]); i++) {
+        uint8_t bytes[256];
+        size_t size = story_encode(false, runs[i].described, bytes, sizeof(bytes));
+        size += story_encode(false, runs[i].follows, bytes + size, sizeof(bytes) - size);
+        story_client(st, runs[i].client);
+        story_server_bytes(st, 1, bytes, size - runs[i].cut);
+        story_server_dies(st, 1);
+        st->log_size = 0;
+        story_server(st, 0, runs[i].again);
+        story_expect(st, "client: E(FATAL 0A000)\nclose primary\nclose client\n");
+        story_end(st);
+        (void)story_open(state);
+    }
+}
+
 static void also_where_the_second_run_is_the_last(void **state)
 {
     struct story *st = *state;
@@ -519,6 +544,7 @@ int main(void)
         STORY(last_words_that_come_with_the_answer_are_not_missed),
         STORY(a_path_that_is_set_meanwhile_is_another_question),
         STORY(rows_of_another_result_than_was_described_are_not_given),
+        STORY(nor_where_the_first_run_ends_within_what_follows),
         STORY(also_where_the_second_run_is_the_last),
         STORY(a_batch_that_is_not_planned_anew_leaves_the_next_one_alone),
         STORY(what_comes_behind_a_batch_that_failed_so_can_run_again),
