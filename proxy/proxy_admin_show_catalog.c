@@ -20,6 +20,7 @@ static const char *const kind_names[ROUTER_FACT_KINDS] = {
     [ROUTER_FACT_TYPE] = "type",
     [ROUTER_FACT_OPERATOR] = "operator",
     [ROUTER_FACT_DEFAULT] = "default",
+    [ROUTER_FACT_OPERATOR_APART] = "operator apart",
 };
 
 static const struct shared_catalog *first_of(const struct proxy *p)

@@ -86,15 +86,20 @@ static void flush(struct ask_link *l)
         fail(l, NULL, PQerrorMessage(l->conn));
 }
 
-static void send_question(struct ask_link *l)
+static void send_query(struct ask_link *l, const char *query, bool has_parameter)
 {
     const char *values[1] = {l->name};
     move(l, ASK_LINK_ASKED);
-    if (PQsendQueryParams(l->conn, l->query, l->has_parameter ? 1 : 0, NULL, values, NULL, NULL,
-                          0) != 1)
+    if (PQsendQueryParams(l->conn, query, has_parameter ? 1 : 0, NULL, values, NULL, NULL, 0) != 1)
         fail(l, NULL, PQerrorMessage(l->conn));
     else
         flush(l);
+}
+
+static void send_question(struct ask_link *l)
+{
+    l->prelude = false;
+    send_query(l, l->query, l->has_parameter);
 }
 
 /* A whole reply is in. */
@@ -102,7 +107,9 @@ static void take_result(struct ask_link *l, PGresult *result)
 {
     const char *sqlstate = PQresultErrorField(result, PG_DIAG_SQLSTATE);
     const char *text = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
-    if (PQresultStatus(result) == PGRES_TUPLES_OK) {
+    if (PQresultStatus(result) == PGRES_TUPLES_OK && l->prelude) {
+        send_question(l);
+    } else if (PQresultStatus(result) == PGRES_TUPLES_OK) {
         move(l, ASK_LINK_IDLE);
         l->answered(l, result);
     } else {
@@ -145,7 +152,11 @@ static void step_connecting(struct ask_link *l)
     const PostgresPollingStatusType status = PQconnectPoll(l->conn);
     if (status == PGRES_POLLING_OK) {
         (void)PQsetnonblocking(l->conn, 1);
-        send_question(l);
+        l->prelude = l->target.prelude != NULL;
+        if (l->prelude)
+            send_query(l, l->target.prelude, false);
+        else
+            send_question(l);
         return;
     }
     const bool waits = status == PGRES_POLLING_READING || status == PGRES_POLLING_WRITING;

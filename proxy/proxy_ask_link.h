@@ -27,6 +27,7 @@ struct ask_target {
     const char *scram[2]; /* libpq 18: the client's and the server's key; NULL: none */
     const char *settings; /* for the start-up packet, where neither ALTER ROLE nor ALTER DATABASE
                              changes them */
+    const char *prelude;  /* asked once, on a new connection, for what it does there; or NULL */
     const char *application_name;
     bool node_user_first; /* a user and password among the node's options win, as in pools */
     uint8_t node;
@@ -37,6 +38,7 @@ struct ask_link {
     struct libpq_watch watch;
     void *owner;
     enum ask_link_state state;
+    bool prelude; /* ... is under way */
     bool reused; /* the question went over a connection that had been idle: it may have been dead */
     uint64_t since_ns; /* in this state */
     struct ask_target target;

@@ -189,6 +189,7 @@ static void put_question(struct catalog *c, uint8_t node, const char *question, 
                                 .user = c->user,
                                 .password = c->password[0] != '\0' ? c->password : NULL,
                                 .settings = CATALOG_QUESTION_SETTINGS,
+                                .prelude = CATALOG_QUESTION_PRELUDE,
                                 .application_name = "switchgear-catalog",
                                 .node_user_first = true,
                                 .node = node};

@@ -32,10 +32,16 @@ void catalogs_destroy(struct worker *w); /* no group is used any more */
 bool catalog_answer_read(const PGresult *result, struct catalog_answer *ret);
 
 extern const char catalog_question[]; /* proxy_catalog.sql */
+/* What goes ahead of it on its connection: the search_path that a session begins with is remembered
+ * for the question, and its own names are PostgreSQL's. */
+#define CATALOG_QUESTION_PRELUDE                             \
+    "SELECT pg_catalog.set_config('switchgear.search_path'," \
+    "pg_catalog.current_setting('search_path'),false),"      \
+    "pg_catalog.set_config('search_path','pg_catalog',false)"
 /* For the start-up packet of a connection that asks it. */
-#define CATALOG_QUESTION_SETTINGS                                                               \
-    "-c search_path=pg_catalog -c default_transaction_read_only=on -c statement_timeout=20000 " \
-    "-c lock_timeout=2000 -c max_parallel_workers_per_gather=0 -c client_min_messages=error "   \
+#define CATALOG_QUESTION_SETTINGS                                                             \
+    "-c default_transaction_read_only=on -c statement_timeout=20000 "                         \
+    "-c lock_timeout=2000 -c max_parallel_workers_per_gather=0 -c client_min_messages=error " \
     "-c jit=off -c enable_mergejoin=off -c work_mem=6MB -c hash_mem_multiplier=1"
 
 #endif

@@ -188,6 +188,16 @@ base AS (
     FROM tree, unnest(string_to_array(text, ':relid ')) WITH ORDINALITY u(x, n)
     WHERE is_view AND n > 1 AND strpos(x, ' ') < 7 AND split_part(x, ' ', 1)::int8 BETWEEN 1 AND 16383
 ),
+-- Where a session looks for an operator that is written without a schema, unless it has set a
+-- search_path of its own: what anybody's may begin with, and "$user". Where nothing tells: anywhere.
+path AS MATERIALIZED (
+    SELECT oid FROM pg_namespace WHERE nspname IN (SELECT rolname FROM pg_roles)
+        OR nspname = 'pg_catalog' OR nspname ~ '"' OR EXISTS (
+            SELECT FROM (SELECT current_setting('switchgear.search_path', true)
+                UNION ALL SELECT x FROM pg_db_role_setting, unnest(setconfig) x
+                WHERE lower(x) LIKE 'search_path=%') p(list)
+            WHERE list IS NULL OR strpos(lower(list), lower(nspname)) > 0)
+),
 named AS MATERIALIZED (
     SELECT 0 AS kind, oid::int8 AS node, relname::text AS name FROM pg_class
     WHERE relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND oid >= 16384
@@ -195,7 +205,8 @@ named AS MATERIALIZED (
     UNION ALL SELECT 2, oid::int8 + 8589934592, typname FROM type
     UNION ALL SELECT 2, oid::int8 + 8589934592, typname FROM pg_type
     WHERE oid < 16384 AND oid IN (SELECT casttarget FROM pg_cast WHERE oid >= 16384)
-    UNION ALL SELECT 3, oid::int8 + 12884901888, oprname FROM pg_operator WHERE oid >= 16384
+    UNION ALL SELECT CASE WHEN oprnamespace IN (SELECT oid FROM path) THEN 3 ELSE 5 END,
+        oid::int8 + 12884901888, oprname FROM pg_operator WHERE oid >= 16384
 ),
 needed AS MATERIALIZED (
     SELECT dst, array_agg(src) AS srcs, array_agg(mode) AS modes FROM edge GROUP BY dst
@@ -224,7 +235,7 @@ GROUP BY kind, name
 UNION ALL SELECT 4, s, 1 FROM (VALUES ('default_transaction_isolation')) v(s)
 WHERE current_setting(s) <> 'read committed' OR EXISTS (SELECT FROM pg_db_role_setting, unnest(setconfig) x
     WHERE lower(split_part(x, '=', 1)) = s AND lower(split_part(x, '=', 2)) NOT LIKE 'read %committed')
-UNION ALL SELECT DISTINCT 5, name, 0 FROM (
+UNION ALL SELECT DISTINCT 6, name, 0 FROM (
     SELECT m[1] AS name FROM func_flags, regexp_matches(body,
         '(?:set_config|current_setting)\s*\(\s*''([^'']*)''', 'g') m
     WHERE body LIKE '%set_config%' OR body LIKE '%current_setting%'

@@ -6,7 +6,7 @@
  * Pure; an immutable value, made once and then read by any thread. Whoever made it destroys it.
  * Names are bare: without their schema, cut at 63 bytes, and where several objects share one, its
  * flags are those of all of them together. So a name is never believed to be less than it may be,
- * whatever search_path is in force.
+ * whatever search_path is in force; but operators, of which one `=` would be all, are told apart.
  */
 #ifndef ROUTER_FACTS_H
 #define ROUTER_FACTS_H
@@ -22,6 +22,7 @@ enum router_fact_kind {
     ROUTER_FACT_OPERATOR,
     ROUTER_FACT_DEFAULT, /* a setting that somebody's sessions begin with, unlike PostgreSQL's own:
                             ROUTER_DEFAULT_ISOLATION */
+    ROUTER_FACT_OPERATOR_APART, /* in a schema that no session's search_path begins with */
     ROUTER_FACT_KINDS
 };
 
@@ -83,6 +84,7 @@ struct router_context {
     uint64_t key;
     bool strict;   /* isolation = proven: what the facts do not know is taken for the worst, and all
                       names where they are NULL. Else it is what its text shows. */
+    bool any_path; /* the session's search_path may be another than it began with */
     bool orphaned; /* no facts, and no primary to ask for them: a relation that nobody knows may be
                       read on a replica. It taints all the same. */
 };

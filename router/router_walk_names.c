@@ -187,9 +187,13 @@ void router_walk_method(struct walk *w, uint32_t names)
 
 /* ---- operators ---- */
 
-/* True: the facts say what it is. */
-static bool known_operator(struct walk *w, uint8_t flags)
+/* True: the facts say what it is. One in another schema is meant where that is written, or may be
+ * in the session's search_path. */
+static bool known_operator(struct walk *w, struct router_name name, enum walk_origin origin)
 {
+    uint8_t flags = fact_of(w, ROUTER_FACT_OPERATOR, name, origin);
+    if (origin == WALK_USERS || !w->names->strict || w->names->any_path)
+        flags |= fact_of(w, ROUTER_FACT_OPERATOR_APART, name, origin);
     note_any(w, flags, ROUTER_REASON_UNKNOWN_OPERATOR);
     return flags != 0;
 }
@@ -199,7 +203,7 @@ void router_walk_operator(struct walk *w, uint32_t names)
     enum walk_origin origin;
     char text[16]; /* pg_catalog has none as long */
     const struct router_name name = last_name(w->tree, names, &origin);
-    if (known_operator(w, fact_of(w, ROUTER_FACT_OPERATOR, name, origin)))
+    if (known_operator(w, name, origin))
         return;
     if ((origin == WALK_ANY || origin == WALK_BUILT_IN) &&
         router_tree_unescape(name, text, sizeof(text)) &&
@@ -219,7 +223,7 @@ void router_walk_operator(struct walk *w, uint32_t names)
 static void implied(struct walk *w, const char *name)
 {
     const struct router_name text = {.base = name, .size = strlen(name)};
-    if (!known_operator(w, router_walk_fact(w, ROUTER_FACT_OPERATOR, text)))
+    if (!known_operator(w, text, WALK_ANY))
         note_hidden(w, WALK_ANY);
 }
 

@@ -13,7 +13,7 @@
 uint64_t core_catalog_salt(const struct core_session *s)
 {
     uint8_t salt[CORE_DIGEST_SIZE];
-    uint64_t word = 0;
+    uint64_t word = UINT64_C(0x9e3779b97f4a7c15); /* only pinned: unlike the key of who is not */
     if (core_follow_salt(s, salt))
         memcpy(&word, salt, sizeof(word));
     return word;

@@ -28,6 +28,13 @@ static inline bool core_catalog_is_known(const struct core_session *s)
 }
 /* Is there neither a fact nor a primary that could be asked, or could answer instead? */
 bool core_catalog_is_orphaned(const struct core_session *s);
+/* May its search_path be another than the one that it began with: set, or what a pin hides? */
+static inline bool core_catalog_may_look_anywhere(const struct core_session *s)
+{
+    return s->settings->salted || s->local_salted || s->salt_unique ||
+           (s->pins & (ROUTER_PIN_POOL | ROUTER_PIN_SET | ROUTER_PIN_SET_CONFIG |
+                       ROUTER_PIN_OPAQUE | ROUTER_PIN_OTHER)) != 0;
+}
 /* Of the context of this session's next text, with these facts. Cheap: asked for each of them. */
 static inline uint64_t core_catalog_key_with(const struct core_session *s,
                                              const struct router_facts *facts)
@@ -37,7 +44,7 @@ static inline uint64_t core_catalog_key_with(const struct core_session *s,
         key ^= router_facts_digest(facts);
     else if (s->group->catalog != NULL && core_catalog_is_orphaned(s))
         key = ~key;
-    if (s->settings->salted || s->local_salted || s->salt_unique)
+    if (core_catalog_may_look_anywhere(s))
         key ^= core_catalog_salt(s);
     return key;
 }

@@ -53,8 +53,8 @@ static void test_rows_become_facts_and_settings(void **state)
 {
     (void)state;
     const struct row rows[] = {{"0", "plain", "1"},      {"1", "f", "11"},
-                               {"5", "app.tenant", "0"}, {"2", "Quoted name", "3"},
-                               {"3", "===", "3"},        {"5", "app.mode", "0"}};
+                               {"6", "app.tenant", "0"}, {"2", "Quoted name", "3"},
+                               {"3", "===", "3"},        {"6", "app.mode", "0"}};
     struct catalog_answer answer;
     assert_true(read_rows(rows, 6, 3, &answer)); /* the PGresult is gone */
     assert_int_equal(answer.facts_count, 4);
@@ -92,7 +92,7 @@ static void test_settings_beyond_the_limit_are_left_out(void **state)
     (void)state;
     struct row rows[ROUTER_FACT_SETTINGS_MAX + 5];
     for (int i = 0; i < ROUTER_FACT_SETTINGS_MAX + 5; i++)
-        rows[i] = (struct row){"5", "a.b", "0"};
+        rows[i] = (struct row){"6", "a.b", "0"};
     struct catalog_answer answer;
     assert_true(read_rows(rows, ROUTER_FACT_SETTINGS_MAX + 5, 3, &answer));
     assert_int_equal(answer.settings_count, ROUTER_FACT_SETTINGS_MAX);
@@ -103,7 +103,7 @@ static void test_what_is_no_answer_is_refused(void **state)
 {
     (void)state;
     static const struct row bad[] = {
-        {"6", "x", "1"}, {"-1", "x", "1"}, {"", "x", "1"},   {"0", "x", "256"},
+        {"7", "x", "1"}, {"-1", "x", "1"}, {"", "x", "1"},   {"0", "x", "256"},
         {"0", "x", ""},  {"0", "x", "1x"}, {" 1", "x", "1"}, {"0", "x", "99999999999999999999"}};
     struct catalog_answer answer;
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {

@@ -67,6 +67,9 @@ static const struct {
     {ROUTER_FACT_OPERATOR, RUNS | OUTSIDE, "<"},
     {ROUTER_FACT_OPERATOR, RUNS, ">="},
     {ROUTER_FACT_OPERATOR, 0, "="},
+    {ROUTER_FACT_OPERATOR_APART, RUNS | HOME, "="},
+    {ROUTER_FACT_OPERATOR_APART, RUNS, "+"},
+    {ROUTER_FACT_OPERATOR_APART, RUNS | HOME, "<#>"},
 };
 enum { OBJECTS_COUNT = sizeof(objects) / sizeof(objects[0]) };
 

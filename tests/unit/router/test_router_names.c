@@ -167,6 +167,32 @@ static void types_and_operators_are_what_the_catalog_says(void **state)
     CHECK(rows, STRICT);
 }
 
+static void an_operator_is_meant_where_its_schema_is(void **state)
+{
+    (void)state;
+    static const struct row apart[] = {
+        {"SELECT id FROM t WHERE id = 1 AND id + 1 = 3", READ(SELECT), "p"},
+        {"SELECT id FROM t JOIN u USING (id)", READ(SELECT), "p"},
+        {"SELECT id OPERATOR(pg_catalog.=) 1 FROM t", READ(SELECT), "p"},
+        {"SELECT id OPERATOR(app.=) 1 FROM t", WRITE(UNKNOWN_OPERATOR), "twh"},
+        {"SELECT id OPERATOR(app.<#>) 1 FROM t", WRITE(UNKNOWN_OPERATOR), "twh"},
+        {"SELECT id <#> 1 FROM t", WRITE(UNKNOWN_OPERATOR), "twxh"}, /* of nobody's */
+        {"INSERT INTO t SELECT id + 1 FROM u", WRITE(DML), "w"},
+    };
+    static const struct row anywhere[] = {
+        {"SELECT id FROM t WHERE id = 1", WRITE(UNKNOWN_OPERATOR), "twh"},
+        {"SELECT id FROM t JOIN u USING (id)", WRITE(UNKNOWN_OPERATOR), "twh"},
+        {"SELECT CASE id WHEN 1 THEN 2 END FROM t", WRITE(UNKNOWN_OPERATOR), "twh"},
+        {"SELECT id + 1 FROM t", WRITE(UNKNOWN_OPERATOR), "twh"},
+        {"SELECT id OPERATOR(pg_catalog.=) 1 FROM t", READ(SELECT), "p"},
+        {"SELECT id > 1 FROM t", READ(SELECT), "p"},
+        {"SELECT id <#> 1 FROM t", WRITE(UNKNOWN_OPERATOR), "twh"},
+    };
+    CHECK(apart, STRICT);
+    CHECK(anywhere, STRICT, .any_path = true);
+    CHECK(anywhere, .facts = facts); /* nobody asks there what a function has set */
+}
+
 static void what_is_written_may_run_more(void **state)
 {
     (void)state;
@@ -395,6 +421,7 @@ int main(void)
         cmocka_unit_test(a_with_hides_relations_where_it_is_seen),
         cmocka_unit_test(functions_are_what_the_catalog_says),
         cmocka_unit_test(types_and_operators_are_what_the_catalog_says),
+        cmocka_unit_test(an_operator_is_meant_where_its_schema_is),
         cmocka_unit_test(what_is_written_may_run_more),
         cmocka_unit_test(what_runs_unseen_code_taints),
         cmocka_unit_test(without_facts_the_worst_is_taken),
