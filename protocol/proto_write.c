@@ -259,6 +259,11 @@ void proto_write_close_complete(struct proto_writer *w)
     write_bare(w, '3');
 }
 
+void proto_write_portal_suspended(struct proto_writer *w)
+{
+    write_bare(w, 's');
+}
+
 void proto_write_no_data(struct proto_writer *w)
 {
     write_bare(w, 'n');
@@ -276,20 +281,44 @@ void proto_write_command_complete(struct proto_writer *w, const char *tag)
     end(w, start);
 }
 
+static void put_column(struct proto_writer *w, const char *name, uint32_t type, uint16_t size,
+                       uint16_t format)
+{
+    put_text(w, name);
+    put_u32(w, 0); /* of no table */
+    put_u16(w, 0); /* and no column of one */
+    put_u32(w, type);
+    put_u16(w, size);
+    put_u32(w, UINT32_MAX); /* -1: no type modifier */
+    put_u16(w, format);
+}
+
 void proto_write_row_description(struct proto_writer *w, const char *const *names, size_t count)
 {
     assert(count <= INT16_MAX);
     const size_t start = begin(w, 'T');
     put_u16(w, (uint16_t)count);
-    for (size_t i = 0; i < count; i++) {
-        put_text(w, names[i]);
-        put_u32(w, 0); /* of no table */
-        put_u16(w, 0); /* and no column of one */
-        put_u32(w, OID_TEXT);
-        put_u16(w, UINT16_MAX); /* -1: variable size */
-        put_u32(w, UINT32_MAX); /* -1: no type modifier */
-        put_u16(w, 0);          /* text format */
-    }
+    for (size_t i = 0; i < count; i++)
+        put_column(w, names[i], OID_TEXT, UINT16_MAX, 0); /* -1: variable size */
+    end(w, start);
+}
+
+void proto_write_column(struct proto_writer *w, const char *name, uint32_t type, uint16_t size,
+                        uint16_t format)
+{
+    const size_t start = begin(w, 'T');
+    put_u16(w, 1);
+    put_column(w, name, type, size, format);
+    end(w, start);
+}
+
+void proto_write_parameter_description(struct proto_writer *w, const uint32_t *types, size_t count)
+{
+    assert(count <= INT16_MAX);
+    const size_t start = begin(w, 't');
+    put_u16(w, (uint16_t)count);
+    for (size_t i = 0; i < count; i++)
+        put_u32(w, types[i]);
     end(w, start);
 }
 

@@ -65,10 +65,15 @@ void proto_write_bind_complete(struct proto_writer *w);
 void proto_write_close_complete(struct proto_writer *w);
 void proto_write_no_data(struct proto_writer *w);
 void proto_write_empty_query(struct proto_writer *w);
+void proto_write_portal_suspended(struct proto_writer *w);
 void proto_write_command_complete(struct proto_writer *w, const char *tag);
 
 /* Columns of text type (OID 25). */
 void proto_write_row_description(struct proto_writer *w, const char *const *names, size_t count);
+/* One column of another type. `size` of its values, `format` 0 for text and 1 for binary. */
+void proto_write_column(struct proto_writer *w, const char *name, uint32_t type, uint16_t size,
+                        uint16_t format);
+void proto_write_parameter_description(struct proto_writer *w, const uint32_t *types, size_t count);
 /* A NULL value has base NULL. */
 void proto_write_data_row(struct proto_writer *w, const struct proto_span *values, size_t count);
 

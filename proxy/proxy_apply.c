@@ -10,6 +10,7 @@
 #include "proxy_client_io.h"
 #include "proxy_log.h"
 #include "proxy_preface.h"
+#include "proxy_signal.h"
 #include "proxy_worker.h"
 
 /* ---- executing what a step asked for ---- */
@@ -184,6 +185,8 @@ static struct core_actions *apply_once(struct worker *w, struct client *c, struc
                                      .proven = a->login_proven,
                                      .link = a->want_link};
     const bool cancels = a->cancel_request;
+    if (a->signal && c != NULL)
+        signal_requested(c, &a->wish, now_ns);
     apply_backend(w, a, now_ns);
     if (cancels)
         cancel_requested(c); /* a step of another client's: `a` is its from here on */

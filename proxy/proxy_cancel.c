@@ -16,6 +16,7 @@
 #include "proxy_cancel_key.h"
 #include "proxy_cancel_link.h"
 #include "proxy_log.h"
+#include "proxy_signal.h"
 
 enum {
     LANE_PEERS = CONFIG_NODES_MAX, /* one lane a node, and one for all peers */
@@ -287,27 +288,51 @@ static void cancel_waiting(struct worker *w, struct client *c)
     worker_apply(w, c, core_refused(&c->core, &error, now_ns), now_ns);
 }
 
-static void cancel_session(struct worker *w, uint32_t slot, struct proto_span key,
-                           const struct cancel_ticket *t)
+/* It waits for another session's end. */
+static void cancel_signal(struct worker *w, struct client *c)
 {
-    struct client *c = cancel_key_find(w, slot, key);
-    switch (c != NULL ? core_cancel(&c->core) : CORE_CANCEL_NOTHING) {
+    const uint64_t now_ns = uv_hrtime();
+    signal_forget(c);
+    worker_apply(w, c, core_signalled(&c->core, CORE_SIGNAL_CANCELLED, now_ns), now_ns);
+}
+
+/* NULL: no server is to be asked. */
+static struct cancel_job *cancel(struct worker *w, struct client *c)
+{
+    switch (core_cancel(&c->core)) {
     case CORE_CANCEL_NOTHING:
         break;
     case CORE_CANCEL_WAIT:
         cancel_waiting(w, c);
         break;
+    case CORE_CANCEL_SIGNAL:
+        cancel_signal(w, c);
+        break;
     case CORE_CANCEL_SERVER: {
         struct server *v = c->core.backend->shell;
-        struct cancel_job *job = v->core.cancels > 0 ? job_of(v) : job_for_server(v);
-        if (job == NULL)
-            break;
-        job_join(job, t);
+        return v->core.cancels > 0 ? job_of(v) : job_for_server(v);
+    }
+    }
+    return NULL;
+}
+
+void cancel_client(struct worker *w, struct client *c)
+{
+    if (cancel(w, c) != NULL)
         start_jobs(w);
+}
+
+static void cancel_session(struct worker *w, uint32_t slot, struct proto_span key,
+                           const struct cancel_ticket *t)
+{
+    struct client *c = cancel_key_find(w, slot, key);
+    struct cancel_job *job = c != NULL ? cancel(w, c) : NULL;
+    if (job == NULL) {
+        answer(w, t);
         return;
     }
-    }
-    answer(w, t);
+    job_join(job, t);
+    start_jobs(w);
 }
 
 void cancel_mail(struct worker *w, const struct mail_cancel *mail)

@@ -16,6 +16,8 @@
 
 /* c brought a cancel request (actions->cancel_request); may close c. */
 void cancel_requested(struct client *c);
+/* pg_cancel_backend: what it runs, or waits to run. */
+void cancel_client(struct worker *w, struct client *c);
 /* Mail: a request for one of this worker's sessions, or the end of one of its cancellers' waits. */
 void cancel_mail(struct worker *w, const struct mail_cancel *mail);
 void cancel_done_mail(struct worker *w, const struct mail_cancel_done *mail);

@@ -2,12 +2,9 @@
  *
  * proxy_cancel_key: the keys that clients are given, and whom they name.
  *
- * A key is a process id and a secret. The process id is positive, as PostgreSQL's are; its upper 8
- * bits are the instance, then come the worker and a slot of that worker. How many bits the worker
- * has depends on how many workers there are: only the instance that made a key can read all of it,
- * and every instance can tell whose it is. Secrets are random: 4 bytes for protocol 3.0, 32
- * for 3.2. A cancel that was passed on by a peer has one byte more (CANCEL_KEY_PASSED_ON): it is
- * not passed on again. The worker's own thread.
+ * A key is a process id (proxy_cancel_name.h) and a secret. Secrets are random: 4 bytes for
+ * protocol 3.0, 32 for 3.2. A cancel that was passed on by a peer has one byte more
+ * (CANCEL_KEY_PASSED_ON): it is not passed on again. The worker's own thread.
  */
 #ifndef PROXY_CANCEL_KEY_H
 #define PROXY_CANCEL_KEY_H

@@ -19,6 +19,7 @@
 #include "proxy_limits.h"
 #include "proxy_log.h"
 #include "proxy_preface.h"
+#include "proxy_signal.h"
 #include "proxy_spans.h"
 #include "proxy_worker.h"
 
@@ -310,6 +311,7 @@ static void leave(struct client *c)
     replication_forget(c);
     auth_forget(c);
     client_forget_unended(c);
+    signal_forget(c);
     client_limits_give(c);
     client_io_forget(c);
     preface_forget(c);
@@ -348,6 +350,17 @@ void client_end(struct client *c, const struct proto_error_text *error)
         worker_apply(w, c, core_refused(&c->core, error, now_ns), now_ns);
     else
         worker_apply(w, c, core_client_fatal(&c->core, error), now_ns);
+}
+
+void client_terminate(struct client *c)
+{
+    static const struct proto_error_text error = {
+        .severity = "FATAL",
+        .sqlstate = "57P01",
+        .message = "terminating connection due to administrator command"};
+    client_end(c, &error);
+    if (!c->closing)
+        client_close(c, "administrator command");
 }
 
 void client_close_after_flush(struct client *c)

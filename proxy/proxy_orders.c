@@ -97,17 +97,6 @@ static uint64_t count_stale(const struct worker *w, const struct mail_order *o)
     return count;
 }
 
-static void end_client(struct client *c)
-{
-    static const struct proto_error_text error = {
-        .severity = "FATAL",
-        .sqlstate = "57P01",
-        .message = "terminating connection due to administrator command"};
-    client_end(c, &error);
-    if (!c->closing)
-        client_close(c, "administrator command");
-}
-
 static uint64_t kill_client(struct worker *w, uint64_t id)
 {
     struct client_list *lists[] = {&w->clients, &w->logins};
@@ -116,7 +105,7 @@ static uint64_t kill_client(struct worker *w, uint64_t id)
         TAILQ_FOREACH (c, lists[i], link) {
             if (c->core.id != id || c->closing)
                 continue;
-            end_client(c);
+            client_terminate(c);
             return 1;
         }
     }
@@ -134,7 +123,7 @@ static uint64_t kill_database(struct worker *w, const struct mail_order *o)
             if (c->closing || c->core.group == NULL ||
                 !concerns(o, (const struct group *)c->core.group))
                 continue;
-            end_client(c);
+            client_terminate(c);
             count++;
         }
     }

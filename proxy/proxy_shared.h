@@ -244,6 +244,8 @@ enum mail_kind {
     MAIL_EVICT,       /* struct mail_steal: close one idle backend of a pool: its place is needed */
     MAIL_CANCEL,      /* struct mail_cancel: a cancel request for one of your sessions */
     MAIL_CANCEL_DONE, /* struct mail_cancel_done: one that you posted has come to its end */
+    MAIL_SIGNAL,      /* struct mail_signal: end one of your sessions, or cancel what it runs */
+    MAIL_SIGNAL_DONE, /* struct mail_signal_done: what came of one that you posted */
     MAIL_SNAPSHOT,    /* struct mail_snapshot: describe your clients and servers */
     MAIL_ORDER,       /* struct mail_order */
     MAIL_STOP,        /* struct mail_stop */
@@ -282,6 +284,28 @@ struct mail_cancel {
 struct mail_cancel_done {
     struct mail mail;
     struct cancel_ticket ticket;
+};
+
+/* Who waits for what comes of a signal. */
+struct signal_ticket {
+    uint32_t worker;
+    uint64_t serial; /* of that worker's */
+};
+
+struct mail_signal {
+    struct mail mail;
+    struct core_signal_wish wish;
+    uint32_t slot; /* of the session that is meant */
+    struct signal_ticket ticket;
+    bool is_admin; /* who asks, by its log-in */
+    uint8_t shard; /* ... and where it is */
+    char user[256];
+};
+
+struct mail_signal_done {
+    struct mail mail;
+    struct signal_ticket ticket;
+    uint8_t answer; /* enum core_signal */
 };
 
 /* What the admin console wants of a worker. */

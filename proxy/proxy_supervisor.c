@@ -105,6 +105,8 @@ static void on_mail(void *owner, struct mail *mail)
     case MAIL_ORDER:
     case MAIL_CANCEL:
     case MAIL_CANCEL_DONE:
+    case MAIL_SIGNAL:
+    case MAIL_SIGNAL_DONE:
     case MAIL_SNAPSHOT:
     case MAIL_STOP:
         free(mail);

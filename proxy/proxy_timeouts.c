@@ -99,7 +99,7 @@ static void look_at(struct worker *w, struct client *c, uint64_t now_ns)
             end_statement(w, c, since_ns, now_ns);
         return;
     }
-    if (s->client_pending > 0 || s->preflight || s->emitting)
+    if (s->client_pending > 0 || s->preflight || s->emitting || s->signal == CORE_SIGNAL_ASKED)
         return; /* it is the client's turn to take, or ours */
     if (in_transaction && is_over(c->quiet_since_ns, o->idle_transaction_timeout_ns, now_ns))
         end(w, c, TIMEOUT_IDLE_TRANSACTION, "25P03",

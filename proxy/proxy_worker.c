@@ -14,6 +14,7 @@
 #include "proxy_hosts.h"
 #include "proxy_limits.h"
 #include "proxy_log.h"
+#include "proxy_signal.h"
 #include "proxy_tls_bytes.h"
 
 /* ---- what the supervisor knows ---- */
@@ -321,6 +322,14 @@ static void on_mail(void *owner, struct mail *mail)
         cancel_done_mail(w, (const struct mail_cancel_done *)(void *)mail);
         free(mail);
         break;
+    case MAIL_SIGNAL:
+        signal_mail(w, (const struct mail_signal *)(void *)mail);
+        free(mail);
+        break;
+    case MAIL_SIGNAL_DONE:
+        signal_done_mail(w, (const struct mail_signal_done *)(void *)mail);
+        free(mail);
+        break;
     case MAIL_SNAPSHOT:
         worker_snapshot(w, (struct mail_snapshot *)(void *)mail);
         break;
@@ -398,6 +407,7 @@ static void on_tick(uv_timer_t *timer)
     catalogs_tick(w, now_ns);
     pools_tick(w, now_ns);
     cancels_tick(w, now_ns);
+    signals_tick(w, now_ns);
     publish_core_counters(w);
     turns_publish(&w->turns_of, now_ns);
 }
@@ -415,6 +425,7 @@ static void worker_main(void *arg)
     core_worker_deinit(&w->core);
     auth_ask_destroy(w);
     hosts_destroy(w->hosts);
+    signals_drop(w);
     free(w->slots);
     struct mail_stop *mail = w->stop_mail;
     mail->mail.kind = MAIL_WORKER_STOPPED;
@@ -457,6 +468,8 @@ int worker_start(struct worker *w, struct proxy *p, uint32_t index)
     TAILQ_INIT(&w->dirty);
     TAILQ_INIT(&w->waiting);
     TAILQ_INIT(&w->cancels);
+    TAILQ_INIT(&w->signals);
+    TAILQ_INIT(&w->signal_waits);
     if (!memory_init(w, p->config))
         return UV_ENOMEM;
     topology_reader_init(&w->reader, &p->box);

@@ -198,6 +198,9 @@ struct worker {
     TAILQ_HEAD(, cancel_job) cancels; /* under way or waiting for their turn: proxy_cancel.c */
     uint32_t cancels_count;
     uint32_t cancels_at[WORKER_CANCEL_LANES]; /* under way to a node; the last one: to peers */
+    TAILQ_HEAD(, signal_ask) signals;         /* of this worker's clients: proxy_signal.c */
+    TAILQ_HEAD(, signal_wait) signal_waits;
+    uint64_t signals_serial;
     struct client_list clients;
     struct client_list logins;     /* oldest first */
     SSL_CTX *tls;                  /* what clients are offered; NULL: no TLS */
@@ -262,6 +265,8 @@ void client_forget_pin(struct client *c); /* the gauges count its pin no more */
 /* These are its last words, whether it waits for a connection or not; they may still be on their
  * way to it. */
 void client_end(struct client *c, const struct proto_error_text *error);
+/* ... by an administrator's command, or another session's: it is gone after this. */
+void client_terminate(struct client *c);
 void client_events_update(struct client *c);
 void client_readable(struct client *c);
 void client_hand_to_admin(struct client *c);

@@ -12,6 +12,7 @@
 #include "router_body.h"
 #include "router_lexer.h"
 #include "router_parse.h"
+#include "router_signal.h"
 #include "router_statement.h"
 
 /* A write without a look inside: nothing that may be in it may be forgotten. */
@@ -264,6 +265,8 @@ void router_classify(const char *text, size_t size, const struct router_context 
     }
     if (ret->unread)
         scan_words(text, size, names, ret);
+    if (ret->alone && ret->acts)
+        ret->signals = (uint8_t)router_signal_named(text, size);
     ret->cacheable = ret->cacheable && !survey.uescape;
     detail->hint = survey.hint;
     detail->body_offset = survey.body_offset;

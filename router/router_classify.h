@@ -113,6 +113,7 @@ struct router_class {
     bool outside;            /* it may reach outside of the database: dblink, foreign tables */
     bool changes_catalog;    /* DDL: names may mean something else behind it */
     bool makes_names;        /* DDL that only makes or drops some: what is known of others holds */
+    uint8_t signals;         /* enum router_signal: it begins like SELECT pg_cancel_backend(...) */
 };
 
 /* Hints of one text: comments of the form  switchgear: key=value, key=value  and sqlcommenter's

@@ -75,9 +75,17 @@ struct core_actions *core_refused(struct core_session *s, const struct proto_err
  * primary is asked. NULL: it was the primary, or a log-in that waits for any node. */
 struct core_actions *core_turned_away(struct core_session *s, uint64_t now_ns);
 /* The client asks for a cancel. What the shell has to do: nothing; take the session out of the
- * queue (core_refused() with 57014); cancel what runs on session->backend. */
-enum core_cancel { CORE_CANCEL_NOTHING, CORE_CANCEL_WAIT, CORE_CANCEL_SERVER };
+ * queue (core_refused() with 57014); cancel what runs on session->backend; end its wait. */
+enum core_cancel {
+    CORE_CANCEL_NOTHING,
+    CORE_CANCEL_WAIT,
+    CORE_CANCEL_SERVER,
+    CORE_CANCEL_SIGNAL, /* it waits for core_signalled(): with CORE_SIGNAL_CANCELLED */
+};
 enum core_cancel core_cancel(struct core_session *s);
+/* What came of actions->signal. Says nothing to a session that does not wait for it any more. */
+struct core_actions *core_signalled(struct core_session *s, enum core_signal answer,
+                                    uint64_t now_ns);
 /* The topology changed: decide again. May return with ->want (another choice). */
 struct core_actions *core_redecide(struct core_session *s, uint64_t now_ns);
 

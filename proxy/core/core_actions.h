@@ -24,6 +24,13 @@ struct core_sink {
     size_t scratch_used;
 };
 
+/* A session of this proxy is to be ended, or its statement cancelled. */
+struct core_signal_wish {
+    uint8_t kind;        /* enum router_signal */
+    uint32_t pid;        /* its number: cancel_pid */
+    uint64_t timeout_ms; /* wait so long for its end; 0: not at all */
+};
+
 enum core_close { CORE_KEEP, CORE_CLOSE_AFTER_FLUSH, CORE_CLOSE_NOW };
 
 /* Executed by the shell in the order of the fields. */
@@ -53,6 +60,7 @@ struct core_actions {
     bool login_proven;      /* it is who it says it is: core_login_admit(), or hand it over */
     bool cancel_request;    /* core_login_cancel() says whom; the shell closes the connection */
     bool has_outcome;       /* for the breaker of `outcome_node` */
+    bool signal;            /* do what `wish` says, then core_signalled() */
     bool start_tls;         /* what comes next from the client begins a handshake */
     uint8_t outcome_node;
     uint8_t misfit; /* type of a server's message that fits nothing; 0: none */
@@ -66,6 +74,7 @@ struct core_actions {
     uint64_t outcome_who;        /* of a suspicion: the user ... */
     uint64_t outcome_what;       /* ... and the statement's fingerprint, or the connection */
     const char *misfit_expected; /* what was to come instead of a misfit */
+    struct core_signal_wish wish;
 };
 
 #endif

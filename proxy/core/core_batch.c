@@ -57,6 +57,7 @@ static void merge(struct core_batch *batch, const struct router_class *c, bool f
     into->begin = ROUTER_BEGIN_NONE;
     into->begins = was.begins || c->begins;
     into->local = ROUTER_LOCAL_NONE;
+    into->signals = 0; /* of one statement alone */
     into->ends = into->rolls_back = into->unpins = into->set_read_only = false;
     into->releases = 0;
     into->pins = was.pins | c->pins;
@@ -441,7 +442,7 @@ static enum core_batch_status find_end(struct core_session *s, struct proto_span
     ret->early = !s->hurried && !goes_on(s);
     if (pos == 0 || (ret->early && !may_be_early(s, pos)))
         return CORE_BATCH_MORE;
-    ret->flushes = true;
+    ret->flushes = ret->cut = true;
     return CORE_BATCH_WHOLE;
 }
 

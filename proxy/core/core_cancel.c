@@ -53,6 +53,8 @@ enum core_cancel core_cancel(struct core_session *s)
         return CORE_CANCEL_NOTHING;
     if (s->waiting)
         return CORE_CANCEL_WAIT;
+    if (s->signal == CORE_SIGNAL_ASKED)
+        return CORE_CANCEL_SIGNAL;
     core_shape_cancel(s);
     if (s->preflight && !s->preflight_alone)
         s->cancelled = true; /* what they are sent for is the client's */
@@ -76,7 +78,8 @@ void core_cancel_unsent(struct core_session *s, uint64_t now_ns, struct core_act
 static void fail(struct core_session *s, struct core_actions *a)
 {
     core_own_error_write(s, core_own_cancelled(s), "", a);
-    s->cancelled = s->timed_out = false;
+    s->cancelled = CORE_CANCELLED_NOT;
+    s->timed_out = false;
     if (s->pin == ROUTER_REASON_NONE)
         core_pin_drop(s); /* it was counted for what is not sent */
     core_block_fails(s);
@@ -108,8 +111,8 @@ bool core_cancel_next(struct core_session *s, const struct core_batch *batch,
         return true;
     }
     const struct core_backend *b = s->backend;
-    s->cancel_denied = b->status != 'E';
-    if (s->cancel_denied) {
+    s->cancel_denied = b->status != 'E' ? s->cancelled : CORE_CANCELLED_NOT;
+    if (s->cancel_denied != CORE_CANCELLED_NOT) {
         s->class =
             (struct router_class){.verdict = ROUTER_VERDICT_READ, .reason = batch->class.reason};
         s->loggable = false;

@@ -266,14 +266,15 @@ static void emit_execute(struct core_session *s, struct proto_span message, stru
 static bool deny(struct core_session *s, uint8_t type, struct core_actions *a)
 {
     core_provoke(s, a,
-                 s->cancel_denied          ? CORE_OWN_CANCELLED
+                 s->cancel_denied          ? core_own_denied(s->cancel_denied)
                  : s->block_denied         ? CORE_OWN_NO_BLOCKS
                  : s->sequence_denied      ? CORE_OWN_NO_SEQUENCE_VALUE
                  : !s->backend->is_replica ? CORE_OWN_TOO_MANY_PINS
                  : s->class.acts           ? CORE_OWN_ACT_ON_REPLICA
                                            : CORE_OWN_PIN_ON_REPLICA,
                  core_span(""));
-    s->pin_denied = s->sequence_denied = s->block_denied = s->cancel_denied = false;
+    s->pin_denied = s->sequence_denied = s->block_denied = false;
+    s->cancel_denied = CORE_CANCELLED_NOT;
     if (type != 'Q')
         return false; /* the server skips the rest, up to the batch's own Sync */
     core_inject_sync(s->backend, a, CORE_FORWARD);

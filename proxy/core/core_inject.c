@@ -15,6 +15,10 @@ static const char provoked[] = "switchgear provokes an error";
 static const char provoked_name[] = "sg_error";
 static const char taken[] = "sg_taken"; /* the name of an empty statement */
 
+#define SIGNAL_HINT                                                                          \
+    "Through the proxy a user may do this to sessions that logged in as the same user, and " \
+    "admin_users to all."
+
 /* `rest`: the message goes on with the name in quotes, and this. */
 static const struct own_error {
     const char *sqlstate, *message, *rest, *hint;
@@ -49,6 +53,16 @@ static const struct own_error {
     [CORE_OWN_ACT_ON_REPLICA] =
         {"0A000", "this statement would act on a replica instead of the primary", NULL,
          "Run it first in its READ ONLY transaction, or in one that is not READ ONLY."},
+    [CORE_OWN_MAY_NOT_CANCEL] =
+        {"42501",
+         "must be a member of the role whose query is being canceled or member of "
+         "pg_signal_backend",
+         NULL, SIGNAL_HINT},
+    [CORE_OWN_MAY_NOT_END] =
+        {"42501",
+         "must be a member of the role whose process is being terminated or member of "
+         "pg_signal_backend",
+         NULL, SIGNAL_HINT},
     [CORE_OWN_CANCELLED] = {"57014", "canceling statement due to user request", NULL, NULL},
     /* PostgreSQL's own: drivers know it by this, and by the function that it comes from */
     [CORE_OWN_OTHER_SHAPE] = {"0A000", "cached plan must not change result type", NULL, NULL},

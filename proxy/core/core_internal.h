@@ -122,7 +122,8 @@ struct core_batch {
     bool executes; /* an Execute, a Query or a FunctionCall is in it */
     bool binds;
     bool flushes;           /* ends in Flush or in nothing, not in Sync */
-    bool early;             /* in nothing, and nobody has waited for more */
+    bool cut;               /* ... in nothing, and more of it may come */
+    bool early;             /* ... in nothing, and nobody has waited for more */
     bool needs_server;      /* false: only Sync, Flush and Close of statements */
     bool all_local;         /* every statement in it is one that we answer */
     bool executes_unbound;  /* an Execute comes before any Bind */
@@ -182,6 +183,8 @@ enum core_own_error {
     CORE_OWN_QUERY_TIMEOUT,
     CORE_OWN_OTHER_SHAPE,
     CORE_OWN_CANCELLED,
+    CORE_OWN_MAY_NOT_CANCEL,
+    CORE_OWN_MAY_NOT_END,
     CORE_OWN_NO_BLOCKS,
     CORE_OWN_MOVED,
     CORE_OWN_COUNT
@@ -220,10 +223,16 @@ void core_own_error_write(struct core_session *s, enum core_own_error error, con
                           struct core_actions *a);
 /* One that is about no statement, for whoever writes it in another way. */
 struct proto_error_text core_own_error_text(enum core_own_error error);
+static inline enum core_own_error core_own_denied(uint8_t cancelled)
+{
+    return cancelled == CORE_CANCELLED_MAY_NOT_END      ? CORE_OWN_MAY_NOT_END
+           : cancelled == CORE_CANCELLED_MAY_NOT_CANCEL ? CORE_OWN_MAY_NOT_CANCEL
+                                                        : CORE_OWN_CANCELLED;
+}
 /* What a statement fails with that was cancelled before it ran. */
 static inline enum core_own_error core_own_cancelled(const struct core_session *s)
 {
-    return s->timed_out ? CORE_OWN_QUERY_TIMEOUT : CORE_OWN_CANCELLED;
+    return s->timed_out ? CORE_OWN_QUERY_TIMEOUT : core_own_denied(s->cancelled);
 }
 
 /* Sends the batch at the front of `in` (s->batch_left bytes of it; when streaming: what is there of

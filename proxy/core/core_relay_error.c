@@ -38,7 +38,7 @@ static void skip_to_sync(struct core_backend *b, struct core_actions *a)
         s->emitting = s->streaming = false;
         s->batch_left = 0;
         const bool waits = s->shape != CORE_SHAPE_NONE;
-        s->cancelled = s->cancelled && !waits;
+        s->cancelled = waits ? CORE_CANCELLED_NOT : s->cancelled;
         core_shape_forget(s);
         if (waits)
             s->shape = CORE_SHAPE_ANSWERED; /* what waits for it is skipped */

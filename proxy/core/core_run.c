@@ -11,6 +11,7 @@
 #include "core_begin.h"
 #include "core_internal.h"
 #include "core_pin.h"
+#include "core_signal.h"
 #include "core_stmt.h"
 
 /* ---- deciding what is next ---- */
@@ -107,6 +108,48 @@ static bool take_place(struct core_session *s, const struct core_batch *batch, u
     return true;
 }
 
+/* Statements were prepared and flushed, no more: a Sync of ours changes nothing, in a block either.
+ * Else this place of the batch is the server's. */
+static bool may_sync(const struct core_session *s)
+{
+    return s->unsynced && !s->executed && !s->emitting && !s->copy_in && s->backend->status != 'E';
+}
+
+/* pg_terminate_backend or pg_cancel_backend of a client of ours? True: that has been dealt with, so
+ * many bytes of it as *ret says; 0: it has to wait. */
+static bool signals(struct core_session *s, struct proto_span in, const struct core_batch *batch,
+                    uint64_t now_ns, struct core_actions *a, size_t *ret)
+{
+    struct core_signal_call call;
+    *ret = 0;
+    const bool cut = batch->cut && !batch->executes;
+    if (!cut && !core_signal_read(s, in, batch, &call))
+        return false;
+    if (is_answering(s) || (s->backend != NULL && s->backend->fatal_seen))
+        return true; /* then it shows what state the session is in */
+    if ((s->backend != NULL && s->backend->status == 'E') || (s->unsynced && !may_sync(s)) ||
+        s->replay_swallow > 0)
+        return false;
+    if (cut)
+        return true; /* a part of it at a server would make all of it the server's */
+    if (s->unsynced) {
+        core_inject_sync(s->backend, a, CORE_SWALLOW);
+        s->unsynced = false;
+        s->barrier = true;
+        return true;
+    }
+    switch (core_signal_next(s, in, batch, &call, now_ns, a)) {
+    case CORE_SIGNAL_WAITS:
+        return true;
+    case CORE_SIGNAL_ANSWERED:
+        *ret = batch->size;
+        return true;
+    case CORE_SIGNAL_FOR_SERVER:
+        break;
+    }
+    return false;
+}
+
 /* The session has a backend. `answer`: the batch is for us to answer. */
 static size_t dispose_attached(struct core_session *s, struct proto_span in,
                                const struct core_batch *batch, bool answer, uint64_t now_ns,
@@ -157,6 +200,9 @@ static size_t dispose(struct core_session *s, struct proto_span in, const struct
         if (answered > 0)
             return answered;
     }
+    size_t signalled;
+    if (batch->class.signals != 0 && signals(s, in, batch, now_ns, a, &signalled))
+        return signalled;
     const bool answer = (batch->all_local && !empty) || own_deallocate(s, batch);
     const bool pipelined = batch->flushes && (batch->binds || batch->executes) &&
                            s->class.verdict == ROUTER_VERDICT_READ && s->block == CORE_NO_BLOCK;
@@ -219,7 +265,8 @@ static size_t too_long(struct core_session *s, struct proto_span in, uint64_t no
                                      .home = true,
                                      .unread = true};
     s->streaming = true;
-    s->pin_denied = s->sequence_denied = s->block_denied = s->cancel_denied = false;
+    s->pin_denied = s->sequence_denied = s->block_denied = false;
+    s->cancel_denied = CORE_CANCELLED_NOT;
     s->doubtful = false; /* it writes, as far as anybody knows */
     s->batch_size = 0;
     s->parse_known_valid = false;
@@ -374,7 +421,8 @@ static size_t run(struct core_session *s, struct proto_span in, uint64_t now_ns,
 {
     size_t pos = 0;
     size_t front = 0;
-    while (pos < in.size && s->phase == CORE_QUERY && !s->waiting && !s->preflight) {
+    while (pos < in.size && s->phase == CORE_QUERY && !s->waiting && !s->preflight &&
+           s->signal != CORE_SIGNAL_ASKED) {
         const struct proto_span rest = core_span_skip(in, pos);
         if (core_sink_full(&a->server) || core_sink_full(&a->client)) {
             a->again = true;

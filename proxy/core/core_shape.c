@@ -155,7 +155,8 @@ bool core_shape_cancelled(struct core_session *s, struct core_actions *a)
     if (s->shape_asked == 0 || !s->cancelled)
         return false;
     core_provoke(s, a, core_own_cancelled(s), core_span(""));
-    s->cancelled = s->timed_out = false;
+    s->cancelled = CORE_CANCELLED_NOT;
+    s->timed_out = false;
     s->shape_asked = 0;
     return true;
 }

@@ -229,6 +229,25 @@ enum core_block_state {
 /* The backend is asked what the statement of the next Bind looks like there. */
 enum core_shape { CORE_SHAPE_NONE, CORE_SHAPE_ASKED, CORE_SHAPE_ANSWERED };
 
+/* Why the batch at the front fails unsent. */
+enum core_cancelled {
+    CORE_CANCELLED_NOT,
+    CORE_CANCELLED_ASKED,          /* its client asked for it, or it took too long */
+    CORE_CANCELLED_MAY_NOT_CANCEL, /* pg_cancel_backend of another user's session */
+    CORE_CANCELLED_MAY_NOT_END,    /* pg_terminate_backend */
+};
+
+/* pg_terminate_backend and pg_cancel_backend of a client of ours: what the shell says of it. */
+enum core_signal {
+    CORE_SIGNAL_NONE,
+    CORE_SIGNAL_ASKED,     /* the shell looks for that client */
+    CORE_SIGNAL_DONE,      /* it is told */
+    CORE_SIGNAL_LATE,      /* ... but has not ended within the time that was given */
+    CORE_SIGNAL_NOBODY,    /* there is none */
+    CORE_SIGNAL_DENIED,    /* it is another user's */
+    CORE_SIGNAL_CANCELLED, /* the one who asks does not want to wait any more */
+};
+
 /* How a client's connection is, or may be, protected; the shell begins with one of the first three.
  */
 enum core_tls {
@@ -394,12 +413,14 @@ struct core_session {
     bool rolls_back;
     bool error_seen;
     bool cancel_found;
-    uint8_t replication; /* enum core_replication */
-    bool said_goodbye;   /* Terminate came: it did not just vanish */
-    bool cancelled;      /* before anything of the batch was sent: it fails when its turn comes */
-    bool cancel_denied;  /* ... and that is so for its server too: 57014 */
-    uint8_t shape;       /* enum core_shape: sending has stopped in front of a Bind */
-    bool timed_out;      /* what runs is being cancelled for query_timeout */
+    uint8_t replication;   /* enum core_replication */
+    bool said_goodbye;     /* Terminate came: it did not just vanish */
+    uint8_t cancelled;     /* enum core_cancelled: before anything of the batch was sent; it fails
+                              when its turn comes */
+    uint8_t cancel_denied; /* ... and that is so for its server too */
+    uint8_t signal;        /* enum core_signal: of the batch at the front */
+    uint8_t shape;         /* enum core_shape: sending has stopped in front of a Bind */
+    bool timed_out;        /* what runs is being cancelled for query_timeout */
 
     uint32_t hashes_count;
     uint32_t portal; /* that was bound last, and the text of it */

@@ -309,6 +309,13 @@ static void leave(struct sim_client *c)
     }
 }
 
+/* What became of a signal, some time later. */
+static void signalled(struct sim_client *c)
+{
+    if (c->open && c->core.signal == CORE_SIGNAL_ASKED && sim_chance(30))
+        sim_execute(c, core_signalled(&c->core, sim_signal_of(c->signal), sim.now_ns));
+}
+
 /* It sends more, or has not done so for some milliseconds. */
 static void client_pauses(struct sim_client *c)
 {
@@ -328,6 +335,7 @@ static void one_step(void)
     sim.now_ns += 1 + sim_below(2000);
     sim.step++;
     sim_table_alter();
+    signalled(c);
     if (conn->open) {
         if (sim_chance(50) && (sim_queue_size(&conn->in) > 0 || conn->slow || conn->cancelled))
             sim_server_read(conn, piece(sim_queue_size(&conn->in)));

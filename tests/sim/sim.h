@@ -81,6 +81,7 @@ enum sim_kind {
     SIM_SETTINGS,   /* what the proxy sends by itself */
     SIM_SET_CONFIG, /* ... and that has a row */
     SIM_QUESTION,   /* ... to know whether what pins is still there */
+    SIM_SIGNAL,     /* of another client's number: what comes of it says sim_signal_of() */
     SIM_GARBAGE,    /* a syntax error, provoked by the proxy */
 };
 
@@ -91,7 +92,8 @@ static inline bool sim_is_lock(enum sim_kind kind)
 static inline bool sim_has_rows(enum sim_kind kind)
 {
     return kind <= SIM_LIAR || kind == SIM_FUNCTION || kind == SIM_SHOW ||
-           kind == SIM_SHOW_APPLICATION || sim_is_lock(kind) || kind == SIM_SET_CONFIG;
+           kind == SIM_SHOW_APPLICATION || sim_is_lock(kind) || kind == SIM_SET_CONFIG ||
+           kind == SIM_SIGNAL;
 }
 static inline bool sim_is_setting(enum sim_kind kind)
 {
@@ -103,6 +105,14 @@ static inline uint32_t sim_locks(uint32_t locks, enum sim_kind kind, int number)
     if (kind == SIM_UNLOCK)
         return locks > 0 ? locks - 1 : 0;
     return kind == SIM_LOCK || number % 2 == 0 ? locks + 1 : locks;
+}
+
+enum { SIM_SIGNAL_PID = 5000000, SIM_SIGNALS = 3 };
+static inline enum core_signal sim_signal_of(int number)
+{
+    return number % SIM_SIGNALS == 0   ? CORE_SIGNAL_DONE
+           : number % SIM_SIGNALS == 1 ? CORE_SIGNAL_DENIED
+                                       : CORE_SIGNAL_NOBODY; /* the server answers */
 }
 
 struct sim_sql {
@@ -257,6 +267,7 @@ struct sim_client {
     bool waiting;
     bool settle;
     bool unended;  /* the core has said so */
+    int signal;    /* the number that it has asked for */
     int cut_until; /* units up to this one may have begun without their end */
     bool eventual;
     bool refusable; /* nothing in its script depends on what came before */

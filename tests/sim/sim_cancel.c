@@ -32,6 +32,9 @@ void sim_cancel_ask(struct sim_client *c)
     switch (core_cancel(&c->core)) {
     case CORE_CANCEL_NOTHING:
         return;
+    case CORE_CANCEL_SIGNAL:
+        sim_execute(c, core_signalled(&c->core, CORE_SIGNAL_CANCELLED, sim.now_ns));
+        return;
     case CORE_CANCEL_WAIT:
         sim_wait_remove(c);
         sim_execute(c, core_refused(&c->core, &error, sim.now_ns));

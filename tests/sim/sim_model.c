@@ -263,7 +263,7 @@ void sim_model_block_ends(struct sim_model *m)
 size_t sim_model_padding(enum sim_kind kind)
 {
     if ((kind >= SIM_SAVEPOINT && kind <= SIM_EXECUTE) || kind == SIM_LIAR || kind == SIM_EMPTY ||
-        sim_chance(94))
+        kind == SIM_SIGNAL || sim_chance(94))
         return 0; /* what is too long is not looked at: it neither pins nor is it learned */
     return sim_chance(50) ? SIM_STATEMENT_MAX + sim_below(5000) : sim_below(SIM_STATEMENT_MAX);
 }

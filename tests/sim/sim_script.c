@@ -314,6 +314,51 @@ static void last_route(struct sim_model *m)
     sim_model_unit_ends(m, false, true);
 }
 
+/* pg_terminate_backend: answered by the proxy, refused by it, or, where nobody has that number, by
+ * the primary. */
+static void signals(struct sim_model *m)
+{
+    char text[128];
+    struct sim_client *c = m->c;
+    const int number = c->numbers++;
+    const enum core_signal answer = sim_signal_of(number);
+    /* it fails a block that a server knows: of others the end is told in other words */
+    if (answer == CORE_SIGNAL_DENIED && m->status == 'T' && m->pending_count == 0) {
+        simple(m, SIM_READ);
+        return;
+    }
+    const uint8_t before = m->status;
+    const size_t size = sim_sql_write(SIM_SIGNAL, c->index, number, 0, text, sizeof(text));
+    const bool extended = sim_chance(50);
+    if (extended && answer == CORE_SIGNAL_DENIED)
+        sim_model_fails(m, "42501", ""); /* before its Parse is answered */
+    if (extended) {
+        parse(m, SIM_UNNAMED, SIM_SIGNAL, number);
+        sim_send_bind(c, "", "", NULL, 0);
+        sim_send_execute(c, "", 0);
+        sim_send_message(c, 'S', "", 0);
+        if (!m->failed)
+            sim_reply_plain(&c->expected, '2');
+        if (!m->failed)
+            m->portals[0].exists = false;
+    } else {
+        sim_send_query(c, text, size);
+        sim_model_query(m);
+    }
+    if (answer == CORE_SIGNAL_DONE) {
+        if (!extended)
+            sim_model_wildcard(c, 'T');
+        sim_reply_row(&c->expected, "t", 0);
+        sim_reply_tag(&c->expected, "SELECT 1");
+    } else if (answer == CORE_SIGNAL_NOBODY) {
+        sim_model_result(m, SIM_SIGNAL, number, !extended);
+    } else if (!extended) {
+        sim_model_fails(m, "42501", "");
+    }
+    sim_model_synced(m);
+    sim_model_unit_ends(m, false, before == 'I' && m->status == 'I');
+}
+
 /* A setting, and an error behind it before the Sync: it takes the setting back. */
 static void setting_and_error(struct sim_model *m, enum sim_kind kind)
 {
@@ -463,8 +508,10 @@ static void idle_unit(struct sim_model *m)
         begin_and_more(m);
     else if (what < 72)
         simple(m, SIM_SHOW_APPLICATION);
-    else if (what < 74)
+    else if (what < 73)
         last_route(m);
+    else if (what < 74)
+        signals(m);
     else if (c->refusable)
         simple(m, SIM_READ);
     else if (what < 86)
@@ -496,6 +543,8 @@ static void block_unit(struct sim_model *m)
         savepoint(m);
     else if (m->status == 'E')
         simple(m, SIM_READ);
+    else if (what < 34 && !m->read_only)
+        signals(m);
     else if (what < 39 && !m->c->refusable)
         setting(m, true);
     else if (what < 41 && !m->c->refusable)

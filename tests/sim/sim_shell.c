@@ -194,6 +194,8 @@ static struct core_actions *execute_one(struct sim_client *client, struct core_a
         sim_wait_remove(client);
     if (a->unended)
         client->unended = true;
+    if (a->signal)
+        client->signal = (int)a->wish.pid - SIM_SIGNAL_PID;
     if (client != NULL && client->waiting && !client->core.waiting)
         sim_wait_remove(client);
     if (a->release) {

@@ -34,6 +34,7 @@ static const struct {
     {"SELECT lower(", SIM_LIAR},
     {"SELECT EXISTS (SELECT FROM pg_catalog.", SIM_QUESTION},
     {"SELECT pg_advisory_lock(", SIM_LOCK},
+    {"SELECT pg_terminate_backend(", SIM_SIGNAL},
     {"SELECT pg_try_advisory_lock(", SIM_TRY_LOCK},
     {"SELECT pg_advisory_unlock(", SIM_UNLOCK},
     {"SELECT bump(", SIM_FUNCTION},
@@ -198,6 +199,8 @@ static const char *format_of(enum sim_kind kind)
         return "COPY c%d_s%d FROM STDIN";
     case SIM_COPY_OUT:
         return "COPY (SELECT 'c%d.s%d') TO STDOUT";
+    case SIM_SIGNAL:
+        return " /* c%d.s%d */";
     case SIM_EMPTY:
     case SIM_SETTINGS:
     case SIM_SET_CONFIG:
@@ -215,6 +218,9 @@ size_t sim_sql_write(enum sim_kind kind, int client, int number, size_t pad, cha
     int n = 0;
     if (kind == SIM_EXECUTE)
         n = snprintf(buf, buf_size, "EXECUTE %c", 'a' + sim_executes(number));
+    if (kind == SIM_SIGNAL)
+        n = snprintf(buf, buf_size, "SELECT pg_terminate_backend(%d)",
+                     SIM_SIGNAL_PID + number % SIM_SIGNALS);
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wformat-nonliteral"
     n += snprintf(buf + n, buf_size - (size_t)n, format_of(kind), client, number);

@@ -183,6 +183,7 @@ static void execute(struct shell *sh, struct core_actions *a)
         const uint8_t close_client = a->close_client;
         const bool look_up = a->login_want_user;
         const bool proven = a->login_proven;
+        assert(!a->signal || (s->signal == CORE_SIGNAL_ASKED && a->wish.pid > 1u << 22));
         if (a->close_backend != CORE_KEEP) {
             assert(b->session == NULL);
             forget(sh, b);
@@ -362,6 +363,9 @@ static void cancel(struct shell *sh)
     case CORE_CANCEL_SERVER:
         s->backend->cancels = 1;
         break;
+    case CORE_CANCEL_SIGNAL:
+        execute(sh, core_signalled(s, CORE_SIGNAL_CANCELLED, sh->now_ns));
+        break;
     }
 }
 
@@ -449,9 +453,14 @@ static void step(struct shell *sh)
     case 8:
         server_says(sh, 0, servers_say[take_byte(sh) % COUNT(servers_say)]);
         break;
-    default:
-        turn_topology(sh, op / 14 * 3 + take_byte(sh));
+    default: {
+        const uint8_t how = op / 14 * 3 + take_byte(sh);
+        if (s->signal == CORE_SIGNAL_ASKED || how == 255) /* ... or waits no more */
+            execute(sh, core_signalled(s, CORE_SIGNAL_DONE + how % 5, sh->now_ns));
+        else
+            turn_topology(sh, how);
         break;
+    }
     }
 }
 
@@ -515,6 +524,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     sh->group = (struct core_group){.database = &sh->database, .user = "u"};
     set_up_database(sh, data[0] >> 5);
     core_session_init(&sh->session, &sh->worker, NULL);
+    sh->session.cancel_pid = 5000001;
     if ((data[0] & 12) == 8) /* a start-up packet is refused, SSLRequest is not */
         sh->session.tls = CORE_TLS_REQUIRED;
     (void)take_byte(sh);

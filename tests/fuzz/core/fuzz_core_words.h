@@ -180,7 +180,7 @@ static const char *const client_texts[] = {
     "SELECT pg_export_snapshot()",
     "SELECT pg_try_advisory_lock(1)",
     "SELECT pg_advisory_xact_lock(1)",
-    "SELECT pg_terminate_backend(1)",
+    "SELECT pg_terminate_backend(5000000)",
     "SELECT 1 FOR UPDATE",
     "SELECT 1 INTO TEMP t",
     "DECLARE c CURSOR FOR SELECT 1",
@@ -201,6 +201,9 @@ static const char *const client_texts[] = {
     "SELEC 1",
     "/* switchgear: route=replica */ SELECT f(1)",
     "/* switchgear: route=primary */ SELECT 1",
+    "SELECT pg_cancel_backend(5000000)",
+    "SELECT pg_cancel_backend(5000001)", /* its own number */
+    "SELECT pg_terminate_backend($1)",
 };
 
 static const struct proto_span servers_say[] = {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: PostgreSQL */
 #include "core_notation.h"
+#include "router_signal.h"
 
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
@@ -99,6 +100,9 @@ static struct core_actions *one(struct story *st, struct core_actions *a)
         const struct proto_span key = core_login_cancel(&st->session, &pid);
         story_say(st, "cancel %u, key of %zu\n", pid, key.size);
     }
+    if (a->signal) /* a test calls core_signalled() */
+        story_say(st, "%s %u %llu\n", a->wish.kind == ROUTER_SIGNAL_CANCEL ? "cancel" : "end",
+                  a->wish.pid, (unsigned long long)a->wish.timeout_ms);
     if (a->close_client != CORE_KEEP) {
         story_say(st, "close client\n");
         story_leave(st);
