@@ -59,6 +59,8 @@ void core_pin_ask(struct core_session *s)
         s->class.verdict = ROUTER_VERDICT_WRITE;
         s->class.reason = ROUTER_REASON_OPAQUE_FUNCTION;
     }
+    if (pins != 0) /* no route=replica of the client's lifts that */
+        s->class.by_node_type = true;
     /* a session cannot stay on a replica: no write could follow */
     const bool on_replica = s->backend != NULL && s->backend->is_replica && core_is_bound(s);
     if (pins == 0 && !on_replica)

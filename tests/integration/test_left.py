@@ -4,8 +4,10 @@ meets it. No text below shows what happens.
 
 Two connections to PostgreSQL serve all clients here: a second client makes the first one change.
 """
+import contextlib
 import hashlib
 
+import psycopg2
 import pytest
 
 from cluster import APP_DATABASE, APP_USER, wait_until
@@ -248,6 +250,28 @@ def chief(cluster):
     run("select pg_replication_origin_drop('left_origin')", APP_DATABASE)
     run(f"drop owned by {CHIEF}", APP_DATABASE)
     run(f"drop role {CHIEF}")
+
+
+REPLICA = ["set switchgear.route = 'replica'", "begin", "begin read only"]
+
+
+@pytest.mark.parametrize("sql", ["select {}", "/* switchgear: route=replica */ select {}",
+                                 "select count(*) from (select {}) s", "explain analyze select {}",
+                                 "declare c cursor for select {}", "select {}; select 1"])
+@pytest.mark.parametrize("first", REPLICA)
+def test_no_replica_is_made_to_keep_what_binds_a_session(proxy, first, sql):
+    """It runs on the primary, or on a replica whose connection ends with it; the process lives."""
+    p = known(proxy(database={"pool_size": 2}))
+    c = p.connect()
+    rows_of(c, first)
+    with contextlib.suppress(psycopg2.Error):
+        rows_of(c, sql.format(by("perform setseed(0.5)").removeprefix("select ")))
+    c.close()
+    for _ in range(6):
+        fresh = p.connect()
+        assert one(fresh, "select random() = 0.825301858027981") is False
+        fresh.close()
+    p.insist_alive()
 
 
 @pytest.mark.parametrize("way", ["function", "do"])

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "core.h"
+#include "fuzz_core_hashes.h"
 #include "fuzz_core_words.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -22,6 +23,9 @@ struct shell {
     struct router_topology topology;
     struct core_database database;
     struct core_group group;
+    struct core_catalog catalog;
+    struct router_facts *facts;
+    uint64_t changes, wishes, suspects;
     uint64_t routes[CORE_ROUTE_COUNTERS];
     uint64_t errors[CORE_ERROR_CLASSES];
     uint64_t global_write_ns;
@@ -39,48 +43,6 @@ struct shell {
 /* A Query that no replica may see, but in a block that the client declared READ ONLY, and that is
  * never sent twice. */
 static const struct proto_span a_write = BYTES("Q\0\0\0\x19INSERT INTO t SELECT\0");
-
-/* ---- hashes that are none ---- */
-
-static void fake_hash(const uint8_t *data, size_t size, uint8_t *ret, size_t ret_size)
-{
-    uint64_t h = 14695981039346656037u;
-    for (size_t i = 0; i < size; i++)
-        h = (h ^ data[i]) * 1099511628211u;
-    for (size_t i = 0; i < ret_size; i++) {
-        h = (h ^ i) * 1099511628211u;
-        ret[i] = (uint8_t)(h >> 32);
-    }
-}
-
-static void fake_sha256(const uint8_t *data, size_t size, uint8_t ret[32])
-{
-    fake_hash(data, size, ret, 32);
-}
-
-static void fake_hmac(const uint8_t *key, size_t key_size, const uint8_t *data, size_t size,
-                      uint8_t ret[32])
-{
-    (void)key;
-    (void)key_size;
-    fake_hash(data, size, ret, 32);
-}
-
-static void fake_pbkdf2(const uint8_t *password, size_t password_size, const uint8_t *salt,
-                        size_t salt_size, uint32_t iterations, uint8_t ret[32])
-{
-    (void)salt;
-    (void)salt_size;
-    (void)iterations;
-    fake_hash(password, password_size, ret, 32);
-}
-
-static void fake_md5(const uint8_t *data, size_t size, uint8_t ret[16])
-{
-    fake_hash(data, size, ret, 16);
-}
-
-static const struct proto_hashes hashes = {fake_sha256, fake_hmac, fake_pbkdf2, fake_md5};
 
 /* ---- the input ---- */
 
@@ -464,6 +426,35 @@ static void step(struct shell *sh)
     }
 }
 
+#define NAME(text)             \
+    {                          \
+        text, sizeof(text) - 1 \
+    }
+
+/* What the words name. */
+static void set_up_names(struct shell *sh)
+{
+    static const struct router_fact facts[] = {
+        {ROUTER_FACT_FUNCTION, ROUTER_FACT_THERE, NAME("f")},
+        {ROUTER_FACT_FUNCTION, ROUTER_FACT_THERE | ROUTER_FACT_RUNS | ROUTER_FACT_HOME,
+         NAME("runs")},
+        {ROUTER_FACT_FUNCTION, ROUTER_FACT_THERE | ROUTER_FACT_RUNS | ROUTER_FACT_OPAQUE,
+         NAME("opaque")},
+        {ROUTER_FACT_RELATION, ROUTER_FACT_THERE | ROUTER_FACT_OUTSIDE | ROUTER_FACT_WRITE_OPAQUE,
+         NAME("foreign_table")},
+        {ROUTER_FACT_RELATION, ROUTER_FACT_THERE, NAME("t")},
+    };
+    static const char *const settings[] = {"a.b"};
+    sh->facts = router_facts_create(facts, COUNT(facts), settings, 1);
+    if (sh->facts == NULL)
+        abort();
+    sh->catalog = (struct core_catalog){.facts = sh->facts,
+                                        .changes = &sh->changes,
+                                        .wishes = &sh->wishes,
+                                        .suspects = &sh->suspects};
+    sh->group.catalog = &sh->catalog;
+}
+
 /* Levels come by SET, too. */
 static void set_up_database(struct shell *sh, uint8_t kind)
 {
@@ -523,6 +514,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                                           .routes = sh->routes};
     sh->group = (struct core_group){.database = &sh->database, .user = "u"};
     set_up_database(sh, data[0] >> 5);
+    sh->database.isolates = (data[0] & 1) != 0;
+    if ((data[0] & 2) != 0)
+        set_up_names(sh);
     core_session_init(&sh->session, &sh->worker, NULL);
     sh->session.cancel_pid = 5000001;
     if ((data[0] & 12) == 8) /* a start-up packet is refused, SSLRequest is not */
@@ -552,6 +546,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     assert(sh->worker.blocks_out == 0);
     core_group_deinit(&sh->worker, &sh->group);
     core_worker_deinit(&sh->worker);
+    if (sh->facts != NULL)
+        router_facts_destroy(sh->facts);
 out:
     free(sh);
     return 0;

@@ -200,6 +200,17 @@ static const char *const client_texts[] = {
     "DROP DATABASE d",
     "SELEC 1",
     "/* switchgear: route=replica */ SELECT f(1)",
+    "SET switchgear.route = 'replica'", /* f and what is below are in the facts */
+    "SELECT opaque()",
+    "SELECT runs()",
+    "SELECT opaque(), runs() FROM foreign_table",
+    "SELECT * FROM foreign_table",
+    "INSERT INTO foreign_table SELECT runs()",
+    "/* switchgear: route=replica */ SELECT opaque()",
+    "DECLARE c CURSOR FOR SELECT opaque()",
+    "PREPARE x AS SELECT opaque()",
+    "BEGIN READ ONLY; SELECT opaque()",
+    "DO 'opaque()'",
     "/* switchgear: route=primary */ SELECT 1",
     "SELECT pg_cancel_backend(5000000)",
     "SELECT pg_cancel_backend(5000001)", /* its own number */
@@ -242,6 +253,20 @@ static const struct proto_span servers_say[] = {
           "D\0\0\0\x1f\0\5"
           "\0\0\0\1f\0\0\0\1t\0\0\0\1f\0\0\0\1f\0\0\0\1f"
           "C\0\0\0\x0dSELECT 1\0Z\0\0\0\5I"),
+    BYTES("T\0\0\0\6\0\0" /* what is left: nothing, a lock, what nobody can take back, settings */
+          "D\0\0\0\x15\0\2\0\0\0\0\0\0\0\7fffffff"
+          "C\0\0\0\x0dSELECT 1\0Z\0\0\0\5I"),
+    BYTES("T\0\0\0\6\0\0"
+          "D\0\0\0\x15\0\2\0\0\0\0\0\0\0\7ftfffff"
+          "C\0\0\0\x0dSELECT 1\0Z\0\0\0\5I"),
+    BYTES("T\0\0\0\6\0\0"
+          "D\0\0\0\x15\0\2\0\0\0\0\0\0\0\7fffffft"
+          "C\0\0\0\x0dSELECT 1\0Z\0\0\0\5I"),
+    BYTES("T\0\0\0\6\0\0"
+          "D\0\0\0\x13\0\2\0\0\0\4role\0\0\0\1a"
+          "D\0\0\0\x19\0\2\0\0\0\x0bsearch_path\0\0\0\0"
+          "D\0\0\0\x15\0\2\0\0\0\0\0\0\0\7fffffff"
+          "C\0\0\0\x0dSELECT 3\0Z\0\0\0\5I"),
     BYTES("S\0\0\0\x24standard_conforming_strings\0off\0"),
     BYTES("S\0\0\0\x17in_hot_standby\0off\0"),
     BYTES("S\0\0\0\x19"
