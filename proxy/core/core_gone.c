@@ -31,10 +31,17 @@ static bool is_quiet(const struct core_backend *b)
 
 /* Who says goodbye while its write runs has it run to its end, in a block too: its COMMIT may be
  * on its way already. Whoever just vanishes, or reads, has nothing to lose by a cancel. */
+static bool has_last_will(const struct core_session *s)
+{
+    const bool said_goodbye =
+        s->said_goodbye || (s->hold != NULL && core_block_span(s->hold).base[0] == 'X');
+    return said_goodbye && s->dirty_block;
+}
+
 static bool runs_for_nobody(const struct core_session *s)
 {
     struct core_backend *b = s->backend;
-    const bool last_will = s->said_goodbye && s->dirty_block;
+    const bool last_will = has_last_will(s);
     bool runs = s->emitting || s->streaming || s->stream_left > 0;
     for (uint32_t i = 0; i < core_expect_count(b) && !runs; i++)
         runs = core_expect_at(b, i)->action != CORE_SWALLOW; /* a question of ours is quick */
@@ -79,8 +86,6 @@ static void swallow_all(struct core_backend *b)
 static void drain(struct core_session *s, struct core_actions *a)
 {
     struct core_backend *b = s->backend;
-    s->said_goodbye =
-        s->said_goodbye || (s->hold != NULL && core_block_span(s->hold).base[0] == 'X');
     a->drain = true;
     a->cancel_backend = runs_for_nobody(s);
     swallow_all(b);
@@ -109,8 +114,8 @@ struct core_actions *core_client_gone(struct core_session *s, uint64_t now_ns)
     if (s->dirty_block) /* it may be committed by now */
         core_write_raise(s->group->database->global_write_ns, now_ns);
     core_block_give(b->worker, &b->preflight_error);
-    if ((s->pins & CORE_PINS_CLOSING) != 0 || b->spoiled)
-        b->broken = true;
+    b->spoiled = b->spoiled || b->broken || (s->pins & CORE_PINS_CLOSING) != 0;
+    b->broken = b->spoiled && (is_quiet(b) || !has_last_will(s)); /* else when that is done */
     if (b->linked || !may_drain(s)) {
         a->cancel_backend = core_expect_count(b) > 0 && !b->fatal_seen;
         while (core_expect_count(b) > 0)
@@ -126,6 +131,11 @@ struct core_actions *core_client_gone(struct core_session *s, uint64_t now_ns)
     }
     core_detach(s);
     return a;
+}
+
+void core_drain_data(struct core_backend *b)
+{
+    b->broken = b->broken || (b->spoiled && is_quiet(b));
 }
 
 bool core_backend_drained(const struct core_backend *b)
@@ -152,6 +162,7 @@ struct core_actions *core_backend_reset(struct core_backend *b)
     assert(b->session == NULL && core_expect_count(b) == 0);
     a->backend = b;
     b->draining = false;
+    b->broken = b->broken || b->spoiled;
     b->unfinished_write = NULL;
     struct proto_writer w = core_sink_writer(&a->server);
     if (b->status != 'I') {

@@ -400,6 +400,8 @@ void core_learn(struct core_session *s, const struct router_hash *hash, uint64_t
 
 /* An ErrorResponse came to a backend that is drained. */
 void core_drain_error(struct core_backend *b);
+/* Something came to it: one that is not to be used again ends with its last reply. */
+void core_drain_data(struct core_backend *b);
 
 /* ---- core_replication.c ---- */
 

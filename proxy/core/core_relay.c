@@ -474,6 +474,8 @@ struct core_actions *core_server_data(struct core_backend *b, struct proto_span 
         core_block_consume(w, &b->hold, (uint32_t)taken);
     }
     struct core_session *s = b->session;
+    if (b->draining)
+        core_drain_data(b);
     if (s == NULL || s->phase == CORE_DOOMED)
         return a;
     if (s->shape == CORE_SHAPE_ANSWERED && !a->again_server && !b->fatal_seen) {

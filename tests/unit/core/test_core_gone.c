@@ -232,6 +232,26 @@ static void a_goodbye_behind_a_write_lets_it_end(void **state)
 }
 
 /* Its COMMIT may be on its way; without one the block is rolled back when the write has ended. */
+/* The connection is not to be used again: a library is in it, or a plan that is stale. */
+static void a_goodbye_lets_a_write_end_on_a_connection_that_is_closed_then(void **state)
+{
+    struct story *st = *state;
+    for (int i = 0; i < 2; i++) {
+        story_client(st, "Q(LOAD 'x')");
+        story_server(st, 0, "C(LOAD) Z(I)");
+        st->session.backend->broken = i == 1;
+        st->log_size = 0;
+        story_client(st, "Q(INSERT INTO t VALUES (1)) X");
+        story_leave(st);
+        story_expect(st, "primary: Q(INSERT INTO t VALUES (1))\ndrain primary\n");
+        assert_false(st->backends[0]->broken);
+        story_server(st, 0, "C(INSERT 0 1) Z(I)");
+        assert_true(st->backends[0]->broken);
+        story_end(st);
+        story_begin(st);
+    }
+}
+
 static void a_goodbye_in_a_block_lets_its_write_end(void **state)
 {
     struct story *st = *state;
@@ -377,6 +397,7 @@ int main(void)
         STORY(a_fatal_for_nobody_ends_its_server),
         STORY(a_goodbye_behind_a_write_lets_it_end),
         STORY(who_says_goodbye_and_stays_gets_its_answers),
+        STORY(a_goodbye_lets_a_write_end_on_a_connection_that_is_closed_then),
         STORY(a_goodbye_in_a_block_lets_its_write_end),
         STORY(a_skipped_query_does_not_take_what_is_behind_its_sync_along),
         STORY(a_goodbye_behind_a_read_cancels_it),
