@@ -43,8 +43,9 @@ bool core_ahead_may_fly(const struct core_session *s)
     if (!s->backend->is_replica)
         return true;
     /* a replica may know less than the primary (an extension): it must be possible to go there */
-    return !s->settings_awaited && s->block == CORE_NO_BLOCK && c->verdict == ROUTER_VERDICT_READ &&
-           (!c->writes || c->hinted) && s->batch_size <= s->worker->limits.retry_keep;
+    return !s->settings_awaited && !s->trades_unnamed && s->block == CORE_NO_BLOCK &&
+           c->verdict == ROUTER_VERDICT_READ && (!c->writes || c->hinted) &&
+           s->batch_size <= s->worker->limits.retry_keep;
 }
 
 /* A statement that has no rows for anybody. */

@@ -201,7 +201,8 @@ static void emit_bind(struct core_session *s, struct proto_span prefix, uint32_t
 static void emit_describe(struct core_session *s, struct proto_span message, struct core_actions *a)
 {
     if (message.base[PROTO_HEADER_SIZE] == 'P') { /* a portal's name is the client's own */
-        (void)core_expect_push(s->backend, CORE_EXPECT_DESCRIBE, CORE_FORWARD);
+        core_expect_push(s->backend, CORE_EXPECT_DESCRIBE, CORE_FORWARD)->portal =
+            message.base[PROTO_HEADER_SIZE + 1] != '\0';
         if (s->shape_name != NULL)
             core_shape_expect_portal(s, message);
         core_sink_append(&a->server, message);
@@ -346,6 +347,8 @@ static void emit_message(struct core_session *s, struct proto_header h, struct p
     case 'E':
         s->executed = true;
         e = core_expect_push(s->backend, CORE_EXPECT_EXECUTE, CORE_FORWARD);
+        if (s->portal_lost)
+            e->portal = message.base[PROTO_HEADER_SIZE] != '\0';
         if (s->backend->is_replica)
             core_learn_execute(s, e, message);
         if (s->bound == NULL && s->bound_deallocate == NULL)

@@ -105,8 +105,11 @@ bool core_move_lost(const struct core_session *s, const char *sqlstate, const ch
     for (size_t i = 0; i < sizeof(of_cursors) / sizeof(of_cursors[0]); i++)
         if (strcmp(routine, of_cursors[i]) == 0)
             return true;
-    return s->portal_lost && (strcmp(routine, "exec_execute_message") == 0 ||
-                              strcmp(routine, "exec_describe_portal_message") == 0);
+    const struct core_expect *e = core_expect_head(s->backend);
+    const bool unnamed = e != NULL && e->portal == 0; /* no other may be left where a block moves */
+    return s->portal_lost && unnamed &&
+           (strcmp(routine, "exec_execute_message") == 0 ||
+            strcmp(routine, "exec_describe_portal_message") == 0);
 }
 
 bool core_move_prepares(const struct core_session *s, const struct core_batch *batch)

@@ -190,6 +190,7 @@ static size_t dispose(struct core_session *s, struct proto_span in, const struct
     s->class = batch->class;
     s->batch_size = batch->size;
     s->odd = batch->odd;
+    s->trades_unnamed = batch->uses_unnamed && batch->drops_unnamed;
     s->doubtful = batch->doubtful;
     s->asks_portal = batch->asks_portal || batch->executes_unbound;
     const bool empty = s->class.local == ROUTER_LOCAL_EMPTY;

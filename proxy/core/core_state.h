@@ -112,7 +112,8 @@ struct core_expect {
                             QUERY, CLOSE: of the moment when it goes */
     struct core_block *unnamed_was; /* owned: the client's until then; NULL: none, or forgotten */
     uint32_t kept_size;             /* SYNC and QUERY: bytes of s->kept that it answers */
-    uint32_t portal;                /* BIND: core_portal_id() of its portal */
+    uint32_t portal;                /* BIND: core_portal_id() of its portal; EXECUTE, DESCRIBE of a
+                                       portal: not 0 where it has a name */
     struct router_hash hash; /* QUERY, BIND, EXECUTE: of the text, which we called a read; else 0 */
 };
 
@@ -384,9 +385,10 @@ struct core_session {
     uint8_t left_count;    /* texts in `left`; more than it holds: not to be remembered */
     bool bad_message;      /* a long batch turned out to be no protocol half-way */
     bool odd;              /* the batch being sent has messages that will fail for their form */
-    bool asks_portal;      /* ... may ask for an unnamed portal that it has not bound */
-    bool begin_bound;      /* of a deferred BEGIN: its unnamed portal is the client's own */
-    bool barrier;          /* nothing more to this backend until all replies are in */
+    bool trades_unnamed; /* ... begins with an unnamed statement that it replaces: not said again */
+    bool asks_portal;    /* ... may ask for an unnamed portal that it has not bound */
+    bool begin_bound;    /* of a deferred BEGIN: its unnamed portal is the client's own */
+    bool barrier;        /* nothing more to this backend until all replies are in */
     bool replayable; /* kept holds all that is in flight, and nothing that counts was forwarded */
     bool rows_forwarded;  /* ... of the oldest batch in flight: it may not be sent again */
     bool names_in_flight; /* a named Parse or Close is: a batch that names statements has to wait */

@@ -49,6 +49,24 @@ static void settings_and_statement_are_one_flight(void **state)
     story_expect(st, "client: C(INSERT 0 1) S Z(I)\nrelease primary\n");
 }
 
+/* A replica may refuse them, and the statement that the batch begins with would be gone. */
+static void what_could_not_be_said_again_waits_for_them(void **state)
+{
+    struct story *st = *state;
+    story_replicate(st);
+    story_client(st, "P(|SELECT 1) S");
+    story_server(st, 1, "1 2 C(SET) 1 2 C(BEGIN) 1 2 C(COMMIT) 1 Z(I)");
+    assert_null(st->session.backend);
+    st->backends[1]->settings_hash = 4; /* another has been served */
+    st->backends[1]->with_role = false;
+    st->log_size = 0;
+    story_client(st, "B() E P(|SELECT 2) B() E S");
+    assert_null(strstr(st->log, "SELECT"));
+    st->log_size = 0;
+    story_server(st, 1, "C(RESET) C(SET) Z(I)");
+    story_expect(st, "replica: P(|SELECT 1) B() E P(|SELECT 2) B() E S\n");
+}
+
 static void they_stay_when_the_statement_fails(void **state)
 {
     struct story *st = *state;
@@ -287,6 +305,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         AHEAD(settings_and_statement_are_one_flight),
+        AHEAD(what_could_not_be_said_again_waits_for_them),
         AHEAD(they_stay_when_the_statement_fails),
         AHEAD(they_come_before_the_block_and_outlive_its_rollback),
         AHEAD(what_is_pipelined_behind_waits_for_their_answers),

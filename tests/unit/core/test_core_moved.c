@@ -69,6 +69,20 @@ static void who_goes_on_with_what_is_gone_is_told_to_run_it_again(void **state)
     }
 }
 
+/* Nothing that has a name is left where a block moves. */
+static void a_portal_that_never_was_is_not_gone(void **state)
+{
+    struct story *st = *state;
+    one_row_is_no_piece(state);
+    story_client(st, "P(|INSERT INTO t VALUES (1)) B(|x) E(x) S");
+    story_server(st, 1, "C(ROLLBACK) Z(I)");
+    story_server(st, 0, "1 2 C(BEGIN) 3 1 2 C(INSERT 0 1) Z(T)");
+    st->log_size = 0;
+    story_client(st, "E(y|1) S");
+    story_server(st, 0, GONE " Z(E)");
+    story_expect(st, "primary: E S\nclient: E(34000) Z(E)\n");
+}
+
 static void who_looks_at_it_again_is_told_too(void **state)
 {
     struct story *st = *state;
@@ -180,6 +194,7 @@ int main(void)
         STORY(a_block_moves_before_it_reads_in_pieces),
         STORY(one_row_is_no_piece),
         STORY(who_goes_on_with_what_is_gone_is_told_to_run_it_again),
+        STORY(a_portal_that_never_was_is_not_gone),
         STORY(who_looks_at_it_again_is_told_too),
         STORY(a_half_read_portal_whose_replica_is_lost_is_gone),
         STORY(a_cursor_is_read_where_it_is),
