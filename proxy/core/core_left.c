@@ -162,20 +162,10 @@ void core_left_text(struct core_session *s, struct proto_span text)
 
 /* ---- the question ---- */
 
-/* Of the first row: one letter for each; see `kinds`. The names and operators are qualified, so
- * that no search_path leads elsewhere. */
+/* Of the first row: one letter for each; see `kinds`. */
 static const char question_bits[] =
-    "SELECT ''::pg_catalog.text,pg_catalog.concat("
-    "EXISTS(SELECT FROM pg_catalog.pg_listening_channels()),"
-    "EXISTS(SELECT FROM pg_catalog.pg_locks WHERE locktype OPERATOR(pg_catalog.=)'advisory'"
-    "AND pid OPERATOR(pg_catalog.=)pg_catalog.pg_backend_pid()),"
-    "EXISTS(SELECT FROM pg_catalog.pg_depend WHERE refclassid OPERATOR(pg_catalog.=)"
-    "'pg_catalog.pg_namespace'::pg_catalog.regclass "
-    "AND refobjid OPERATOR(pg_catalog.=)pg_catalog.pg_my_temp_schema()),"
-    "EXISTS(SELECT FROM pg_catalog.pg_prepared_statements WHERE from_sql "
-    "OR NOT pg_catalog.starts_with(name,'sg_')),"
-    "EXISTS(SELECT FROM pg_catalog.pg_cursors WHERE is_holdable),"
-    "EXISTS(SELECT FROM pg_catalog.pg_replication_slots WHERE temporary "
+    "SELECT ''::pg_catalog.text,pg_catalog.concat(" CORE_PINS_QUESTION
+    ",EXISTS(SELECT FROM pg_catalog.pg_replication_slots WHERE temporary "
     "AND active_pid OPERATOR(pg_catalog.=)pg_catalog.pg_backend_pid()),"
     /* a function that few may call is called by a text, so that it is not even looked up */
     "CASE WHEN pg_catalog.has_function_privilege("
@@ -197,9 +187,7 @@ static const char question_settings[] =
     "UNION ALL SELECT n,pg_catalog.current_setting(n,true)FROM pg_catalog.unnest('{";
 static const char question_end[] = "}'::pg_catalog.text[])AS n)AS s WHERE v IS NOT NULL";
 
-static const uint16_t kinds[] = {ROUTER_PIN_LISTEN,  ROUTER_PIN_ADVISORY, ROUTER_PIN_TEMP,
-                                 ROUTER_PIN_PREPARE, ROUTER_PIN_CURSOR,   ROUTER_PIN_OPAQUE,
-                                 ROUTER_PIN_OPAQUE};
+static const uint16_t kinds[] = {CORE_PINS_ASKED_IN_ORDER, ROUTER_PIN_OPAQUE, ROUTER_PIN_OPAQUE};
 enum { KINDS = sizeof(kinds) / sizeof(kinds[0]) };
 
 static bool is_plain(const char *name)

@@ -50,6 +50,24 @@ void core_pin_ready(struct core_session *s, bool in_block);
 /* Likewise: would it begin a block, where pool_mode = statement allows none? */
 void core_block_ask(struct core_session *s);
 
+/*
+ * Is it there? A truth value a kind, in the order of the kinds. All names and operators are
+ * qualified, so that no search_path leads elsewhere. What DISCARD TEMP would drop depends on the
+ * temporary schema; our own statements are named sg_..., any other is the client's.
+ */
+#define CORE_PINS_QUESTION                                                                      \
+    "EXISTS (SELECT FROM pg_catalog.pg_listening_channels()),"                                  \
+    "EXISTS (SELECT FROM pg_catalog.pg_locks WHERE locktype OPERATOR(pg_catalog.=) 'advisory' " \
+    "AND pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid()),"                              \
+    "EXISTS (SELECT FROM pg_catalog.pg_depend WHERE refclassid OPERATOR(pg_catalog.=) "         \
+    "'pg_catalog.pg_namespace'::pg_catalog.regclass "                                           \
+    "AND refobjid OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema()),"                      \
+    "EXISTS (SELECT FROM pg_catalog.pg_prepared_statements WHERE from_sql "                     \
+    "OR NOT pg_catalog.starts_with(name, 'sg_')),"                                              \
+    "EXISTS (SELECT FROM pg_catalog.pg_cursors WHERE is_holdable)"
+#define CORE_PINS_ASKED_IN_ORDER \
+    ROUTER_PIN_LISTEN, ROUTER_PIN_ADVISORY, ROUTER_PIN_TEMP, ROUTER_PIN_PREPARE, ROUTER_PIN_CURSOR
+
 /* ---- core_unpin.c: is what pins a session still there? ---- */
 
 /* At rest, where it is in doubt: asks the server, unseen by the client. True: what comes next has

@@ -11,22 +11,8 @@
 #include "core_internal.h"
 #include "core_pin.h"
 
-/* One column a kind, in the order of `kinds`. All names and operators are qualified, so that no
- * search_path leads elsewhere. What DISCARD TEMP would drop depends on the temporary schema; our
- * own statements are named sg_..., any other is the client's. */
-static const char question[] =
-    "SELECT EXISTS (SELECT FROM pg_catalog.pg_listening_channels()),"
-    "EXISTS (SELECT FROM pg_catalog.pg_locks WHERE locktype OPERATOR(pg_catalog.=) 'advisory' "
-    "AND pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid()),"
-    "EXISTS (SELECT FROM pg_catalog.pg_depend WHERE refclassid OPERATOR(pg_catalog.=) "
-    "'pg_catalog.pg_namespace'::pg_catalog.regclass "
-    "AND refobjid OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema()),"
-    "EXISTS (SELECT FROM pg_catalog.pg_prepared_statements WHERE from_sql "
-    "OR NOT pg_catalog.starts_with(name, 'sg_')),"
-    "EXISTS (SELECT FROM pg_catalog.pg_cursors WHERE is_holdable)";
-
-static const uint16_t kinds[] = {ROUTER_PIN_LISTEN, ROUTER_PIN_ADVISORY, ROUTER_PIN_TEMP,
-                                 ROUTER_PIN_PREPARE, ROUTER_PIN_CURSOR};
+static const char question[] = "SELECT " CORE_PINS_QUESTION; /* one column a kind */
+static const uint16_t kinds[] = {CORE_PINS_ASKED_IN_ORDER};
 enum {
     KINDS = sizeof(kinds) / sizeof(kinds[0]),
     PINS_ASKED = ROUTER_PIN_LISTEN | ROUTER_PIN_ADVISORY | ROUTER_PIN_TEMP | ROUTER_PIN_PREPARE |
