@@ -11,6 +11,7 @@
 
 #include <stdlib.h>
 
+#include "proxy_catalog_watch.h"
 #include "proxy_log.h"
 
 #define SECOND_NS UINT64_C(1000000000)
@@ -19,17 +20,6 @@ static const uint64_t idle_ns = 2 * SECOND_NS;            /* then its connection
 static const uint64_t make_way_ns = 10 * SECOND_NS;
 static const uint64_t log_pause_ns = 30 * SECOND_NS;
 static const uint64_t suspect_pause_ns = SECOND_NS;
-static const uint64_t watch_pause_ns = SECOND_NS;
-enum { WATCH_VERSION_MIN = 150000 }; /* older ones keep their statistics in files */
-/* How often rows of the catalogs have been written: another number, and there was DDL that did not
- * pass here. Cheap: it reads counters in shared memory. A server may tell of it some seconds late.
- */
-static const char watch_question[] =
-    "SELECT sum(pg_stat_get_tuples_inserted(c)+pg_stat_get_tuples_updated(c)"
-    "+pg_stat_get_tuples_deleted(c)) FROM "
-    "unnest('{pg_proc,pg_class,pg_trigger,pg_rewrite,pg_policy,"
-    "pg_attrdef,pg_constraint,pg_type,pg_operator,pg_cast,pg_index,pg_inherits,pg_aggregate,"
-    "pg_db_role_setting}'::regclass[])c";
 enum {
     BUSY_PARTS_CHANGED = 4,  /* a pause between questions, in their durations: after a change */
     BUSY_PARTS_SUSPECT = 50, /* ... that is only suspected */
@@ -45,24 +35,21 @@ struct catalog {
     struct worker *worker;
     struct shared_catalog *shared;
     struct ask_link ask;
-    bool asking;          /* it has taken shared->asking_ns */
-    bool watches;         /* it was told last, and looks out for what changes past the proxy */
-    bool watching;        /* ... at this moment */
-    bool seen;            /* it saw something since the last question */
-    int server_version;   /* of the server that answered last */
-    uint64_t watched_ns;  /* when it looked last */
-    char watched[32];     /* what it saw */
-    uint8_t node;         /* that answered last; ROUTER_NODE_NONE: none has */
-    uint32_t failures;    /* in a row */
-    uint32_t voids;       /* answers in a row that something had overtaken */
-    uint32_t database;    /* the section that it was made for */
-    uint64_t changes;     /* as they were when the question was begun */
-    uint64_t wishes;      /* ... of the last question */
-    uint64_t suspects;    /* ... of the last question */
-    uint64_t began_ns;    /* the question that is under way, or the last one */
-    uint64_t duration_ns; /* of the last answer */
-    uint64_t ended_ns;    /* of the last question, answered or not; 0: there was none */
-    char user[256];       /* as the question that is under way logs in */
+    bool asking;                /* it has taken shared->asking_ns */
+    struct catalog_watch watch; /* for what changes past the proxy */
+    bool seen;                  /* it saw something since the last question */
+    int server_version;         /* of the server that answered last */
+    uint8_t node;               /* that answered last; ROUTER_NODE_NONE: none has */
+    uint32_t failures;          /* in a row */
+    uint32_t voids;             /* answers in a row that something had overtaken */
+    uint32_t database;          /* the section that it was made for */
+    uint64_t changes;           /* as they were when the question was begun */
+    uint64_t wishes;            /* ... of the last question */
+    uint64_t suspects;          /* ... of the last question */
+    uint64_t began_ns;          /* the question that is under way, or the last one */
+    uint64_t duration_ns;       /* of the last answer */
+    uint64_t ended_ns;          /* of the last question, answered or not; 0: there was none */
+    char user[256];             /* as the question that is under way logs in */
     char password[1024];
     struct scram_keys keys;
 };
@@ -300,7 +287,7 @@ static bool adopt(struct catalog *c, uint8_t node, uint64_t now_ns)
                                                      s->last.settings, s->last.settings_count);
     if (facts != NULL) {
         facts_set(c, facts, s->answered_for, (uint8_t)s->node);
-        c->watches = false; /* the other one does */
+        c->watch.watches = false; /* the other one does */
         c->suspects = s->answered_suspects;
         c->wishes = s->answered_wishes;
         c->began_ns = s->answered_ns;
@@ -326,29 +313,22 @@ static uint64_t idle_limit(const struct catalog *c, uint64_t now_ns)
 /* Between two questions: has anything changed that did not pass here? */
 static void look_out(struct catalog *c, uint8_t node, uint64_t now_ns)
 {
-    if (!c->watches || c->node != node || c->server_version < WATCH_VERSION_MIN ||
-        now_ns - c->watched_ns < watch_pause_ns || idle_limit(c, now_ns) == 0 || !log_in_choose(c))
-        return;
-    c->watching = true;
-    c->watched_ns = now_ns;
-    put_question(c, node, watch_question, now_ns);
+    if (c->node == node && catalog_watch_is_due(&c->watch, c->server_version, now_ns) &&
+        idle_limit(c, now_ns) > 0 && log_in_choose(c))
+        put_question(c, node, catalog_watch_ask(&c->watch, now_ns), now_ns);
 }
 
-/* What it saw is no proof: the counters move for temporary tables too. So it is a suspicion. */
 static void looked_out(struct catalog *c, const PGresult *result)
 {
-    const char *sum = PQntuples(result) == 1 ? PQgetvalue(result, 0, 0) : "";
-    c->watching = false;
-    if (c->watched[0] != '\0' && strcmp(sum, c->watched) != 0) {
-        c->seen = true;
-        ck_pr_faa_64(&c->shared->suspects, 1);
-    }
-    (void)snprintf(c->watched, sizeof(c->watched), "%s", sum);
+    if (!catalog_watch_sees(&c->watch, result))
+        return;
+    c->seen = true;
+    ck_pr_faa_64(&c->shared->suspects, 1);
 }
 
 static void consider(struct catalog *c, uint64_t now_ns)
 {
-    if (c->asking || c->watching || c->worker->stopping || is_paused(c) || !is_wanted(c))
+    if (c->asking || c->watch.asked || c->worker->stopping || is_paused(c) || !is_wanted(c))
         return;
     const uint8_t node = primary_of(c);
     const bool is_time = now_ns >= c->ended_ns && now_ns - c->ended_ns >= pause_of(c);
@@ -393,8 +373,8 @@ static void failed(struct ask_link *l, const char *sqlstate, const char *message
     struct catalog *c = l->owner;
     worker_topology_refresh(c->worker);
     log_in_forget(c);
-    if (c->watching)
-        c->watching = false; /* the next question says what is wrong, if anything is */
+    if (c->watch.asked)
+        c->watch.asked = false; /* the next question says what is wrong, if anything is */
     else
         failure_note(c, sqlstate, message);
 }
@@ -430,7 +410,7 @@ static void answered(struct ask_link *l, const PGresult *result)
     const char *standby = PQparameterStatus(l->conn, "in_hot_standby");
     worker_topology_refresh(c->worker);
     log_in_forget(c);
-    if (c->watching) {
+    if (c->watch.asked) {
         looked_out(c, result);
         return;
     }
@@ -447,7 +427,7 @@ static void answered(struct ask_link *l, const PGresult *result)
     if (facts == NULL)
         abort();
     facts_set(c, facts, c->changes, l->target.node);
-    c->watches = true;
+    c->watch.watches = true;
     c->server_version = PQserverVersion(l->conn);
     lease_end(c);
     c->duration_ns = c->ended_ns - c->began_ns;
@@ -475,7 +455,7 @@ static void give_up(struct catalog *c)
 {
     ask_link_close(&c->ask);
     log_in_forget(c);
-    c->watching = false;
+    c->watch.asked = false;
     if (c->asking)
         lease_end(c);
 }

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: PostgreSQL
+ *
+ * proxy_catalog_watch: a look, each second, at how often rows of a database's catalogs have been
+ * written: another number, and there was DDL that did not pass here. Cheap: it reads counters in
+ * shared memory. A server may tell of it some seconds late. It is no proof: the counters move for
+ * temporary tables too. A value; proxy_catalog.c asks for it on its own connection.
+ */
+#ifndef PROXY_CATALOG_WATCH_H
+#define PROXY_CATALOG_WATCH_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <libpq-fe.h>
+
+struct catalog_watch {
+    bool watches;        /* its database was asked here last: who was told last looks out */
+    bool asked;          /* at this moment */
+    uint64_t watched_ns; /* when it looked last */
+    char sum[32];        /* what it saw; "": nothing yet */
+};
+
+/* Is it time to look, at a server of this version? */
+bool catalog_watch_is_due(const struct catalog_watch *w, int server_version, uint64_t now_ns);
+/* Returns the question to ask. */
+const char *catalog_watch_ask(struct catalog_watch *w, uint64_t now_ns);
+/* Its answer. True: something has changed since the one before. */
+bool catalog_watch_sees(struct catalog_watch *w, const PGresult *result);
+
+#endif
