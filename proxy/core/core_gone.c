@@ -88,10 +88,12 @@ static void drain(struct core_session *s, struct core_actions *a)
     struct core_backend *b = s->backend;
     a->drain = true;
     a->cancel_backend = runs_for_nobody(s);
+    /* Not when a Sync is on its way already: then the error was of an earlier batch. */
+    const bool skips = b->skips && core_expect_count(b) == 0;
     swallow_all(b);
     /* A Sync alone would commit it; the client has not asked that. Behind an error the server skips
      * to the Sync already, and what is executed is undone: it would skip a message of ours too. */
-    if (s->unsynced && s->executed && !b->skips)
+    if (s->unsynced && s->executed && !skips)
         core_inject_error(b, a);
     if (s->unsynced) /* the server waits for the end of the batch */
         core_inject_sync(b, a, CORE_SWALLOW);

@@ -124,6 +124,18 @@ static void behind_the_next_sync_a_batch_is_undone_again(void **state)
     story_expect(st, "drain primary\nprimary: P(|switchgear provokes an error) S\n");
 }
 
+/* ... and so it is while that Sync is still on its way. */
+static void behind_a_sync_that_is_on_its_way_a_batch_is_undone_too(void **state)
+{
+    struct story *st = *state;
+    story_client(st, "P(|INSERT INTO t VALUES (1)) B() E() H");
+    story_server(st, 0, "1 2 E(22012)");
+    story_client(st, "S P(|INSERT INTO t VALUES (2)) B() E() H");
+    st->log_size = 0;
+    story_leave(st);
+    story_expect(st, "drain primary, cancel\nprimary: P(|switchgear provokes an error) S\n");
+}
+
 /* The Sync that came along with it the server has ignored. */
 static void a_copy_without_another_sync_is_not_committed(void **state)
 {
@@ -387,6 +399,7 @@ int main(void)
         STORY(behind_an_error_only_the_sync_is_sent),
         STORY(behind_an_error_in_a_block_only_the_sync_is_sent),
         STORY(behind_the_next_sync_a_batch_is_undone_again),
+        STORY(behind_a_sync_that_is_on_its_way_a_batch_is_undone_too),
         STORY(a_copy_without_another_sync_is_not_committed),
         STORY(a_batch_that_only_parses_is_synced),
         STORY(a_batch_without_its_sync_is_ended),
