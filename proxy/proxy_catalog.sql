@@ -208,26 +208,45 @@ named AS MATERIALIZED (
     UNION ALL SELECT CASE WHEN oprnamespace IN (SELECT oid FROM path) THEN 3 ELSE 5 END,
         oid::int8 + 12884901888, oprname FROM pg_operator WHERE oid >= 16384
 ),
+-- Which bodies mention which names, in time that grows with their size alone: equal ones are read
+-- once, and each as words. A name is found by its first word, and is looked for then if it has more.
+word AS MATERIALIZED (
+    SELECT DISTINCT body, w FROM (SELECT DISTINCT body FROM func_flags WHERE flags & 2 <> 0) b,
+        regexp_split_to_table(body || ' ', '[^a-z0-9_\u0080-\U0010ffff]+') w
+    WHERE EXISTS (SELECT FROM func_flags WHERE flags & 48 <> 0)
+        OR EXISTS (SELECT FROM pg_class WHERE relkind = 'f')
+        OR EXISTS (SELECT FROM edge JOIN builtin ON dst = oid::int8 + 4294967296 WHERE flags & 32 <> 0)
+),
+name AS MATERIALIZED (
+    SELECT n, coalesce(substring(n, '[a-z0-9_\u0080-\U0010ffff]+'), '') AS first,
+        min(node) + 25769803776 AS node, array_agg(node) AS nodes
+    FROM named, lower(name COLLATE "C") n WHERE kind < 2 GROUP BY n
+),
+mention AS MATERIALIZED (
+    SELECT DISTINCT name.node AS dst, f.oid::int8 + 4294967296 AS src
+    FROM name JOIN word ON w = first AND (n = first OR strpos(body, n) > 0)
+        JOIN func_flags f USING (body) WHERE f.flags & 2 <> 0
+),
 needed AS MATERIALIZED (
-    SELECT dst, array_agg(src) AS srcs, array_agg(mode) AS modes FROM edge GROUP BY dst
+    SELECT dst, array_agg(src) AS srcs, array_agg(mode) AS modes FROM (
+        SELECT src, mode, dst FROM edge UNION ALL SELECT src, 'm', dst FROM mention
+        UNION ALL SELECT name.node, 'n', o FROM name, unnest(nodes) o) e
+    GROUP BY dst
 ),
 -- A node with what is true of it, until nothing new is found.
 closure AS (
     SELECT node, flags FROM base WHERE flags <> 0
     UNION
     SELECT x.node, x.flags
-    FROM closure k LEFT JOIN needed ON dst = k.node
-        LEFT JOIN named n ON n.node = k.node AND kind < 2 AND k.flags & 112 <> 0
+    FROM closure k JOIN needed ON dst = k.node
         CROSS JOIN LATERAL (
             SELECT src, CASE mode WHEN 'r' THEN k.flags & 58 WHEN 'w' THEN (k.flags & 34) * 2 | (k.flags & 16)
+                WHEN 'n' THEN k.flags & 112
+                WHEN 'm' THEN (k.flags & 16) | CASE WHEN k.flags & 96 <> 0 THEN 32 ELSE 0 END
                 ELSE k.flags & 68 END
             FROM unnest(srcs, modes) AS u(src, mode)
-            UNION ALL SELECT oid::int8 + 4294967296, told FROM func_flags f,
-                LATERAL (SELECT (k.flags & 16) | CASE WHEN k.flags & 96 <> 0 THEN 32 ELSE 0 END) t(told)
-            WHERE n.name IS NOT NULL AND f.flags & 2 <> 0 AND told & ~f.flags <> 0 AND strpos(body, lower(n.name)) > 0
-                AND (n.name ~ '[^a-zA-Z0-9_]' OR body ~* ('\m' || n.name || '\M'))
         ) x(node, flags)
-    WHERE (dst IS NOT NULL OR n.name IS NOT NULL) AND x.flags <> 0
+    WHERE x.flags <> 0
 )
 SELECT kind, name, bit_or(coalesce(flags, 0) | 1) FROM named
     LEFT JOIN (SELECT node, bit_or(flags) AS flags FROM closure GROUP BY node) c USING (node)
