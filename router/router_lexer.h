@@ -66,8 +66,12 @@ struct router_scan {
     uint32_t tokens;      /* without comments */
 };
 
-/* The second counts those of lists of literals too: there are 65,535 parameters at most. */
-enum { ROUTER_SCAN_TOKENS_MAX = 16384, ROUTER_SCAN_LISTS_MAX = 2 * 65536 + ROUTER_SCAN_TOKENS_MAX };
+/* The second counts those of lists of literals too: there are 65,535 parameters at most. Where they
+ * are so many, the parser would not take half as many others. */
+enum {
+    ROUTER_SCAN_TOKENS_MAX = 16384,
+    ROUTER_SCAN_LISTS_MAX = 2 * 65536 + ROUTER_SCAN_TOKENS_MAX / 2
+};
 
 /* Hashes the tokens of a text: words folded to lower case, literals as a placeholder, a list of
  * literals (1, 2, 3) or ('a', 'b') as one, comments left out. A text with an error, or with more

@@ -15,6 +15,7 @@
 #include <xxhash.h>
 
 #include "router_hint.h"
+#include "router_values.h"
 
 /* What a literal is to the grammar: '1' may stand where 1 may not, so they hash apart. */
 enum literal {
@@ -359,7 +360,7 @@ struct router_token router_lexer_next(struct router_lexer *lexer)
  * that no word and no operator contains; quoted names, which may contain anything, carry their
  * size. So two texts have the same encoding only if they have the same tokens, but for literals.
  */
-enum mark { MARK_WORD = 1, MARK_NAME, MARK_OPERATOR, MARK_LITERAL = 16 };
+enum mark { MARK_WORD = 1, MARK_NAME, MARK_OPERATOR, MARK_VALUES, MARK_LITERAL = 16 };
 
 enum { BUFFER_SIZE = 1024 };
 
@@ -439,7 +440,9 @@ static inline uint64_t load_word(const char *word, size_t size, size_t readable)
 
 static inline void encode_word(struct encoder *e, const char *word, size_t size, size_t readable)
 {
-    encode_byte(e, MARK_WORD);
+    if (BUFFER_SIZE - e->used < 16) /* its mark and its first eight letters stay together */
+        encoder_flush(e);
+    e->buffer[e->used++] = MARK_WORD;
     while (size > 0) {
         if (BUFFER_SIZE - e->used < 8)
             encoder_flush(e);
@@ -555,10 +558,43 @@ static inline enum counted lists_count(struct lists *l, const struct scanned *s,
     return held ? COUNTED_WITH_COMMA : COUNTED;
 }
 
-/* How many tokens there may be, comments among them, where `allowed` of all would count. */
-static inline int64_t tokens_limit(int64_t allowed)
+static bool is_values(const char *word, size_t size)
 {
-    return allowed < ROUTER_SCAN_LISTS_MAX ? allowed : ROUTER_SCAN_LISTS_MAX;
+    return size == 6 && word_is(word, size, "values");
+}
+
+/* Is VALUES the last that was encoded? (Or a quoted name that ends in just that, with its mark.) */
+static inline bool is_behind_values(const struct encoder *e)
+{
+    static const char word[] = {MARK_WORD, 'v', 'a', 'l', 'u', 'e', 's'};
+    return e->used >= sizeof(word) &&
+           memcmp(e->buffer + e->used - sizeof(word), word, sizeof(word)) == 0;
+}
+
+struct taken {
+    size_t pos; /* behind them */
+    uint32_t tokens;
+};
+
+/* Rows that are literals alone, from the parenthesis at `pos` on, are one, with the types they are
+ * cast to, each once. A function of its own, for the lexer to stay in registers. */
+__attribute__((noinline, cold)) static struct taken
+take_rows(const char *text, size_t size, size_t pos, struct encoder *e)
+{
+    struct router_lexer lexer = {.text = text, .size = size, .pos = pos};
+    struct router_values rows = {0};
+    uint32_t tokens = 0;
+    while (tokens < ROUTER_SCAN_LISTS_MAX && router_values_next(&lexer, &rows)) {
+        tokens += rows.tokens;
+        if (rows.rows == 1)
+            encode_byte(e, MARK_VALUES);
+        for (uint32_t i = rows.casts_count - rows.casts_new; i < rows.casts_count; i++) {
+            const struct router_token *const type = &rows.casts[i];
+            encode_byte(e, MARK_VALUES);
+            encode_word(e, lexer.text + type->start, type->size, lexer.size - type->start);
+        }
+    }
+    return (struct taken){.pos = lexer.pos, .tokens = tokens};
 }
 
 void router_lexer_scan(const char *text, size_t size, const uint8_t key[ROUTER_KEY_SIZE],
@@ -573,8 +609,7 @@ void router_lexer_scan(const char *text, size_t size, const uint8_t key[ROUTER_K
     struct router_scan scan = {.whole = true};
     struct lists lists = {.last = LITERAL_NONE};
     bool first = true; /* a statement begins here */
-    int64_t allowed = ROUTER_SCAN_TOKENS_MAX + 1;
-    int64_t limit = tokens_limit(allowed);
+    int64_t limit = ROUTER_SCAN_TOKENS_MAX + 1; /* one more for each that does not count */
 
     for (;;) {
         const struct scanned s = scan_token(&lexer);
@@ -590,7 +625,7 @@ void router_lexer_scan(const char *text, size_t size, const uint8_t key[ROUTER_K
         if (s.token.kind == ROUTER_TOKEN_COMMENT) {
             struct router_hint hint = {0};
             scan.has_hint |= router_hint_read(text + s.token.start, s.token.size, &hint);
-            limit = tokens_limit(--allowed);
+            limit--;
             continue;
         }
         if (s.token.kind == ROUTER_TOKEN_END)
@@ -603,8 +638,18 @@ void router_lexer_scan(const char *text, size_t size, const uint8_t key[ROUTER_K
         const char c = text[s.token.start];
         const enum counted how = lists_count(&lists, &s, c);
         if (how == COUNTED_NOT) {
-            limit = tokens_limit(++allowed);
+            limit += limit < ROUTER_SCAN_LISTS_MAX;
             continue;
+        }
+        if (__builtin_expect(c == '(' && is_behind_values(&e), 0)) {
+            const struct taken rows = take_rows(text, size, s.token.start, &e);
+            if (rows.tokens > 0) {
+                lexer.pos = rows.pos;
+                scan.tokens += rows.tokens - 1;
+                limit += rows.tokens;
+                limit = limit < ROUTER_SCAN_LISTS_MAX ? limit : ROUTER_SCAN_LISTS_MAX;
+                continue;
+            }
         }
         if (how == COUNTED_WITH_COMMA)
             encode_bytes(&e, (const char[]){MARK_OPERATOR, ','}, 2);
@@ -620,15 +665,41 @@ void router_lexer_scan(const char *text, size_t size, const uint8_t key[ROUTER_K
     *ret = scan;
 }
 
+struct cut {
+    size_t used;     /* of the copy */
+    size_t copied;   /* of the text, up to there */
+    uint32_t count;  /* tokens that are left, and comments */
+    uint32_t tokens; /* of all */
+    size_t pos;      /* where cut_rows() ended */
+};
+
+/* Behind VALUES: of rows that are literals alone those that tell nothing new are left out. */
+__attribute__((noinline)) static struct cut cut_rows(struct router_lexer lexer, char *ret,
+                                                     struct cut cut)
+{
+    struct router_values rows = {0};
+    while (cut.tokens < ROUTER_SCAN_LISTS_MAX && router_values_next(&lexer, &rows)) {
+        cut.tokens += rows.tokens;
+        if (rows.rows == 1 || rows.casts_new > 0) {
+            memcpy(ret + cut.used, lexer.text + cut.copied, lexer.pos - cut.copied);
+            cut.used += lexer.pos - cut.copied;
+            cut.count += rows.tokens;
+        }
+        cut.copied = lexer.pos;
+    }
+    cut.pos = lexer.pos;
+    return cut;
+}
+
 size_t router_lexer_cut_lists(const char *text, size_t size, char *ret)
 {
     struct router_lexer lexer = router_lexer_make(text, size);
     struct lists lists = {.last = LITERAL_NONE};
-    bool first = true;
     uint32_t count = 0;
     uint32_t tokens = 0;
     size_t used = 0;
     size_t copied = 0; /* of the text, up to there */
+    bool first = true;
     for (;;) {
         const struct scanned s = scan_token(&lexer);
         const char *const token = text + s.token.start;
@@ -636,7 +707,8 @@ size_t router_lexer_cut_lists(const char *text, size_t size, char *ret)
         if (s.token.kind == ROUTER_TOKEN_END)
             break;
         if (s.token.kind == ROUTER_TOKEN_ERROR || count > ROUTER_SCAN_TOKENS_MAX ||
-            ++tokens > ROUTER_SCAN_LISTS_MAX || (s.token.kind == ROUTER_TOKEN_WORD &&
+            ++tokens > ROUTER_SCAN_LISTS_MAX ||
+            (s.token.kind == ROUTER_TOKEN_WORD &&
              word_makes_literals_matter(token, s.token.size, first)) ||
             (s.token.kind == ROUTER_TOKEN_COMMENT && router_hint_read(token, s.token.size, &hint)))
             return 0;
@@ -649,12 +721,24 @@ size_t router_lexer_cut_lists(const char *text, size_t size, char *ret)
         if (how == COUNTED_NOT && lists.comma)
             continue; /* what comes next tells */
         const size_t end = s.token.start + s.token.size;
-        if (how != COUNTED_NOT) {
-            memcpy(ret + used, text + copied, end - copied);
-            used += end - copied;
-            count++;
+        if (how == COUNTED_NOT) {
+            copied = end;
+            continue;
         }
+        memcpy(ret + used, text + copied, end - copied);
+        used += end - copied;
         copied = end;
+        count++;
+        if (s.token.kind == ROUTER_TOKEN_WORD && is_values(token, s.token.size)) {
+            const struct cut cut = cut_rows(
+                lexer, ret,
+                (struct cut){.used = used, .copied = copied, .count = count, .tokens = tokens});
+            lexer.pos = cut.pos;
+            used = cut.used;
+            copied = cut.copied;
+            count = cut.count;
+            tokens = cut.tokens;
+        }
     }
     memcpy(ret + used, text + copied, size - copied);
     return used + size - copied;

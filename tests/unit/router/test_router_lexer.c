@@ -190,6 +190,11 @@ static void literals_comments_case_and_blanks_do_not_count(void **state)
     same("x IN (1, 2, 3)", "x IN (7)");
     same("x IN ($1,$2)", "x IN ($1, $2, $3, $4)");
     same("VALUES ('a','b')", "VALUES ('a')");
+    same("INSERT INTO t VALUES (1, 'a', -2)",
+         "insert into t values (NULL, 5, true), ('b', false, 1)");
+    same("VALUES ('2026-01-01'::date, 1)", "VALUES ('a', 1), ('2026-01-02'::date, 2), (3, 4)");
+    same("VALUES ($1, $2) RETURNING a", "VALUES ($1, $2), ($3, $4), ($5, $6) RETURNING a");
+    same("VALUES (1, 'a'); VALUES (-1, NULL)", "VALUES (NULL, 'b'); VALUES (1, 2), (3, 4)");
     same("SELECT averylongidentifierindeed", "SELECT AVeryLongIdentifierIndeed");
 }
 
@@ -213,6 +218,22 @@ static void what_the_grammar_tells_apart_hashes_apart(void **state)
     apart("(1, 'a')", "(1)");
     apart("(1,", "(1");
     apart("f(1,,2)", "f(1,2)");
+    apart("VALUES (1), (2)", "VALUES (1), (f(2))");
+    apart("VALUES (1), (f(2))", "VALUES (1), (g(2))");
+    apart("VALUES (1), (DEFAULT)", "VALUES (1), (2)");
+    apart("VALUES ('a'::date)", "VALUES ('a')");
+    apart("VALUES ('a'::date)", "VALUES ('a'::mytype)");
+    apart("VALUES ('a'::date), ('b'::mytype)", "VALUES ('a'::date), ('b'::date)");
+    apart("VALUES (-1::mytype)", "VALUES (1::mytype)"); /* an operator of somebody's */
+    apart("VALUES (- 'a')", "VALUES ('a')");
+    apart("VALUES (+1)", "VALUES (1)");
+    apart("VALUES (1), (2), 3", "VALUES (1), (2)");
+    apart("VALUES (1) (2)", "VALUES (1), (2)");
+    apart("VALUES (1),", "VALUES (1)");
+    apart("VALUES (U&'a')", "VALUES ('a')");
+    apart("f((1, 2), (3, 4))", "f((1, 2))");
+    apart("VALUES (a)", "VALUES (b)");
+    apart("VALUES (1), (2) -- x\n, (a)", "VALUES (1), (2) -- x\n, (b)");
     apart("SELECT a[", "SELECT a{");
     apart("SELECT @a", "SELECT `a");
     apart("SELECT \xc3\xa4", "SELECT \xc3\x84");
