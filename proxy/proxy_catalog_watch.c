@@ -31,7 +31,7 @@ const char *catalog_watch_ask(struct catalog_watch *w, uint64_t now_ns)
 bool catalog_watch_sees(struct catalog_watch *w, const PGresult *result)
 {
     const char *sum = PQntuples(result) == 1 ? PQgetvalue(result, 0, 0) : "";
-    const bool other = w->sum[0] != '\0' && strcmp(sum, w->sum) != 0;
+    const bool other = sum[0] != '\0' && strcmp(sum, w->sum) != 0;
     w->asked = false;
     (void)snprintf(w->sum, sizeof(w->sum), "%s", sum);
     return other;

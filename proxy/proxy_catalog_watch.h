@@ -24,7 +24,8 @@ struct catalog_watch {
 bool catalog_watch_is_due(const struct catalog_watch *w, int server_version, uint64_t now_ns);
 /* Returns the question to ask. */
 const char *catalog_watch_ask(struct catalog_watch *w, uint64_t now_ns);
-/* Its answer. True: something has changed since the one before. */
+/* Its answer. True: something has changed since the one before, or may have, as this is the first:
+ * the question came earlier. */
 bool catalog_watch_sees(struct catalog_watch *w, const PGresult *result);
 
 #endif

@@ -395,7 +395,7 @@ def test_workers_and_users_of_a_database_share_what_is_known(table, proxy):
     for client in clients:
         one(client, "select 1")
     wait_until(lambda: p.log_text().count("event=catalog_known") == 3, what="all workers know it")
-    assert [row["questions"] for row in dicts_of(admin, "SHOW CATALOG")] == [str(asked)]
+    assert catalog_of(admin)["questions"] <= asked + 1  # the first look-out is a suspicion
 
 
 def test_what_cannot_be_asked_is_said_and_asked_again(cluster, table, proxy):
