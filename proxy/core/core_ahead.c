@@ -11,8 +11,10 @@
  */
 #include <stdio.h>
 
+#include "core_catalog.h"
 #include "core_internal.h"
 #include "core_pin.h"
+#include "core_reset.h"
 #include "core_settings.h"
 #include "core_stmt.h"
 
@@ -73,7 +75,10 @@ static void emit_settings(struct core_session *s, struct core_actions *a)
 {
     struct core_backend *b = s->backend;
     if (core_ahead_is_foreign(s)) {
-        inject(s, a, core_span(core_discard_all), CORE_AHEAD_RESET);
+        struct proto_span resets[CORE_RESETS_MAX];
+        const uint32_t resets_count = core_reset_texts(core_catalog_facts(s), resets);
+        for (uint32_t i = 0; i < resets_count; i++)
+            inject(s, a, resets[i], CORE_AHEAD_RESET);
         core_lru_clear(b);
         core_backend_clean(b);
         b->tainted = core_taints(s) || core_is_misread(s);

@@ -9,6 +9,7 @@
 
 #include "core_internal.h"
 #include "core_known.h"
+#include "core_reset.h"
 #include "core_stmt.h"
 
 /* An empty statement of that name may be left at the backend: nobody else is to find it. */
@@ -66,7 +67,7 @@ void core_deallocate_completed(struct core_backend *b, struct proto_span tag)
 {
     struct core_session *s = b->session;
     struct core_names *before = s->names;
-    if (!tag_is(tag, "DEALLOCATE ALL") && !tag_is(tag, core_discard_all))
+    if (!tag_is(tag, "DEALLOCATE ALL") && !tag_is(tag, CORE_RESET_DISCARD))
         return;
     core_lru_clear(b);
     s->names = NULL;

@@ -13,6 +13,7 @@
 
 #include "core_internal.h"
 #include "core_pin.h"
+#include "core_reset.h"
 #include "core_stmt.h"
 
 /* Whole messages were sent and no COPY runs: the server will come to its ReadyForQuery by itself.
@@ -172,8 +173,12 @@ struct core_actions *core_backend_reset(struct core_backend *b)
         (void)core_expect_push(b, CORE_EXPECT_QUERY, CORE_SWALLOW);
     }
     if (b->tainted) {
-        proto_write_query(&w, core_span(core_discard_all));
-        (void)core_expect_push(b, CORE_EXPECT_QUERY, CORE_SWALLOW);
+        struct proto_span resets[CORE_RESETS_MAX];
+        const uint32_t resets_count = core_reset_texts(NULL, resets);
+        for (uint32_t i = 0; i < resets_count; i++) {
+            proto_write_query(&w, resets[i]);
+            (void)core_expect_push(b, CORE_EXPECT_QUERY, CORE_SWALLOW);
+        }
         core_lru_clear(b);
         core_backend_clean(b); /* it serves nobody before that has succeeded */
         b->pinned_left = false;

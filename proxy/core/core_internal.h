@@ -413,7 +413,6 @@ void core_link_server_lost(struct core_backend *b, struct core_actions *a);
 
 /* ---- core_send.c ---- */
 
-static const char core_discard_all[] = "DISCARD ALL";
 /* Does a transaction end in it before its ReadyForQuery says so, or may one? */
 static inline bool core_ends_inside(const struct router_class *c)
 {

@@ -10,6 +10,7 @@
 #include "core_internal.h"
 #include "core_left.h"
 #include "core_pin.h"
+#include "core_reset.h"
 #include "core_settings.h"
 #include "core_stmt.h"
 
@@ -242,8 +243,12 @@ static bool send_settings(struct core_session *s, struct core_actions *a)
     struct proto_writer w = core_sink_writer(&a->server);
     uint32_t queries = 0;
     if (foreign) {
-        proto_write_query(&w, core_span(core_discard_all));
-        core_expect_push(b, CORE_EXPECT_QUERY, CORE_SWALLOW)->ahead = CORE_AHEAD_RESET;
+        struct proto_span resets[CORE_RESETS_MAX];
+        const uint32_t resets_count = core_reset_texts(core_catalog_facts(s), resets);
+        for (uint32_t i = 0; i < resets_count; i++) {
+            proto_write_query(&w, resets[i]);
+            core_expect_push(b, CORE_EXPECT_QUERY, CORE_SWALLOW)->ahead = CORE_AHEAD_RESET;
+        }
         core_lru_clear(b);
         core_backend_clean(b);
         s->worker->counters.resets++;

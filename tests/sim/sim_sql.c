@@ -65,6 +65,8 @@ static const struct {
     {"COPY c", SIM_COPY_IN},
     {"RESET SESSION AUTHORIZATION", SIM_SETTINGS},
     {"RESET ROLE", SIM_SETTINGS},
+    {"SELECT pg_catalog.setseed(", SIM_SETTINGS},
+    {"DO '", SIM_SETTINGS},
     {"SELECT pg_catalog.set_config(", SIM_SET_CONFIG},
     {"set ", SIM_SETTINGS}, /* the proxy writes it like this */
 };

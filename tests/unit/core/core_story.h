@@ -17,6 +17,13 @@
 #include <cmocka.h>
 
 #include "core.h"
+#include "core_reset.h"
+
+/* A reset of ours, as the log has it (60 bytes of a query), and what a server says to it. */
+#define STORY_RESET                                                                   \
+    "Q(DISCARD ALL) Q(SELECT pg_catalog.setseed(pg_catalog.concat('.',pg_catalog.t) " \
+    "Q(DO 'DECLARE s pg_catalog.text;e pg_catalog.text;BEGIN FOR s,)"
+#define STORY_RESET_DONE "C(DISCARD ALL) Z(I) T(a) D(1) C(SELECT 1) Z(I) C(DO) Z(I)"
 
 enum { STORY_NODES = 3, STORY_LOG_SIZE = 16384 };
 

@@ -192,11 +192,13 @@ static void what_another_left_tainted_is_discarded_in_the_same_flight(void **sta
     b->tainted = true;
     b->last_session_id = st->session.id + 1;
     story_client(st, "Q(INSERT INTO t VALUES (1))");
-    char line[512];
-    (void)snprintf(line, sizeof(line), "primary: P(|DISCARD ALL) B() E %s %s\n", set_commit,
+    char line[4096];
+    (void)snprintf(line, sizeof(line), "primary: P(|DISCARD ALL) B() E P(|%s) B() E %s %s %s\n",
+                   CORE_RESET_SEED, "P(|" CORE_RESET_EXTENSIONS ") B() E", set_commit,
                    "Q(INSERT INTO t VALUES (1))");
     story_expect(st, line);
-    story_server(st, 0, "1 2 C(DISCARD ALL) 1 2 C(SET) 1 2 C(BEGIN) 1 2 C(COMMIT)");
+    story_server(st, 0, "1 2 C(DISCARD ALL) 1 2 D(1) C(SELECT 1) 1 2 C(DO)");
+    story_server(st, 0, "1 2 C(SET) 1 2 C(BEGIN) 1 2 C(COMMIT)");
     story_server(st, 0, "C(INSERT 0 1) Z(I)");
     story_expect(st, "client: C(INSERT 0 1) Z(I)\nrelease primary\n");
     assert_false(b->tainted);

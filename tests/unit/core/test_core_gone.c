@@ -25,8 +25,8 @@ static void a_statement_that_runs_is_cancelled_and_its_server_kept(void **state)
     story_expect(st, "drain primary, cancel\n");
     assert_false(core_backend_idle(st->backends[0]));
     story_server(st, 0, "E(57014) Z(I)");
-    story_expect(st, "primary: Q(DISCARD ALL)\n");
-    story_server(st, 0, "C(DISCARD ALL) Z(I)");
+    story_expect(st, "primary: " STORY_RESET "\n");
+    story_server(st, 0, STORY_RESET_DONE);
     assert_true(core_backend_idle(st->backends[0]));
 }
 
@@ -39,7 +39,7 @@ static void rows_for_nobody_are_dropped(void **state)
     story_leave(st);
     story_expect(st, "drain replica, cancel\n");
     story_server(st, 1, "D(3) N D(4) C(SELECT 4) Z(I)");
-    story_expect(st, "replica: Q(DISCARD ALL)\n");
+    story_expect(st, "replica: " STORY_RESET "\n");
 }
 
 static void half_a_row_for_nobody_is_dropped(void **state)
@@ -53,7 +53,7 @@ static void half_a_row_for_nobody_is_dropped(void **state)
     story_leave(st);
     story_server_bytes(st, 1, row + size - 3, 3);
     story_server(st, 1, "C(SELECT 1) Z(I)");
-    story_expect(st, "drain replica, cancel\nreplica: Q(DISCARD ALL)\n");
+    story_expect(st, "drain replica, cancel\nreplica: " STORY_RESET "\n");
 }
 
 static void a_block_with_a_running_statement_is_cancelled_and_rolled_back(void **state)
@@ -65,7 +65,7 @@ static void a_block_with_a_running_statement_is_cancelled_and_rolled_back(void *
     st->log_size = 0;
     story_leave(st);
     story_server(st, 0, "E(57014) Z(E)");
-    story_expect(st, "drain primary, cancel\nprimary: Q(ROLLBACK) Q(DISCARD ALL)\n");
+    story_expect(st, "drain primary, cancel\nprimary: Q(ROLLBACK) " STORY_RESET "\n");
 }
 
 /* Its Sync will never come: one of ours ends the batch, behind an error, so that it rolls back. */
@@ -78,7 +78,7 @@ static void a_batch_without_its_sync_is_not_committed(void **state)
     story_leave(st);
     story_expect(st, "drain primary\nprimary: P(|switchgear provokes an error) S\n");
     story_server(st, 0, "E(42601) Z(I)");
-    story_expect(st, "primary: Q(DISCARD ALL)\n");
+    story_expect(st, "primary: " STORY_RESET "\n");
 }
 
 /* The server skips to the Sync already: an error of ours would be skipped too, and its place in the
@@ -92,7 +92,7 @@ static void behind_an_error_only_the_sync_is_sent(void **state)
     story_leave(st);
     story_expect(st, "drain primary\nprimary: S\n");
     story_server(st, 0, "Z(I)");
-    story_expect(st, "primary: Q(DISCARD ALL)\n");
+    story_expect(st, "primary: " STORY_RESET "\n");
     assert_false(st->backends[0]->broken);
 }
 
@@ -107,7 +107,7 @@ static void behind_an_error_in_a_block_only_the_sync_is_sent(void **state)
     story_leave(st);
     story_expect(st, "drain primary\nprimary: S\n");
     story_server(st, 0, "Z(E)");
-    story_expect(st, "primary: Q(ROLLBACK) Q(DISCARD ALL)\n");
+    story_expect(st, "primary: Q(ROLLBACK) " STORY_RESET "\n");
     assert_false(st->backends[0]->broken);
 }
 
@@ -169,7 +169,7 @@ static void a_batch_without_its_sync_is_ended(void **state)
     story_server(st, 0, "1 2 E(57014)");
     assert_false(core_backend_drained(st->backends[0]));
     story_server(st, 0, "Z(I)");
-    story_expect(st, "primary: Q(DISCARD ALL)\n");
+    story_expect(st, "primary: " STORY_RESET "\n");
 }
 
 static void a_pipeline_is_waited_for_to_its_last_ready(void **state)
@@ -183,7 +183,7 @@ static void a_pipeline_is_waited_for_to_its_last_ready(void **state)
     story_server(st, 0, "C(INSERT 0 1) Z(I) C(UPDATE 1)");
     story_expect(st, "drain primary, cancel\n");
     story_server(st, 0, "Z(I)");
-    story_expect(st, "primary: Q(DISCARD ALL)\n");
+    story_expect(st, "primary: " STORY_RESET "\n");
 }
 
 static void a_copy_in_that_was_left_ends_its_server(void **state)
@@ -240,7 +240,7 @@ static void a_goodbye_behind_a_write_lets_it_end(void **state)
     story_leave(st);
     story_expect(st, "primary: Q(INSERT INTO t VALUES (1))\ndrain primary\n");
     story_server(st, 0, "C(INSERT 0 1) Z(I)");
-    story_expect(st, "primary: Q(DISCARD ALL)\n");
+    story_expect(st, "primary: " STORY_RESET "\n");
 }
 
 /* Its COMMIT may be on its way; without one the block is rolled back when the write has ended. */
@@ -274,7 +274,7 @@ static void a_goodbye_in_a_block_lets_its_write_end(void **state)
     story_leave(st);
     story_expect(st, "primary: Q(INSERT INTO t VALUES (2))\ndrain primary\n");
     story_server(st, 0, "C(INSERT 0 1) Z(T)");
-    story_expect(st, "primary: Q(ROLLBACK) Q(DISCARD ALL)\n");
+    story_expect(st, "primary: Q(ROLLBACK) " STORY_RESET "\n");
 }
 
 /* The server skips the Query with the rest, up to the Sync; what follows that is run. */
@@ -287,7 +287,7 @@ static void a_skipped_query_does_not_take_what_is_behind_its_sync_along(void **s
     story_server(st, 0, "1 2 E(22012) Z(I)");
     assert_false(st->backends[0]->broken);
     story_server(st, 0, "C(INSERT 0 1) Z(I)");
-    story_expect(st, "primary: Q(DISCARD ALL)\n");
+    story_expect(st, "primary: " STORY_RESET "\n");
 }
 
 static void a_goodbye_behind_a_read_cancels_it(void **state)
@@ -325,7 +325,7 @@ static void a_whole_block_that_waits_outlives_its_client(void **state)
     story_leave(st);
     story_expect(st, "drain primary\n");
     story_server(st, 0, "1 2 C(BEGIN) C(INSERT 0 1) Z(T) 1 2 C(COMMIT) Z(I)");
-    story_expect(st, "primary: Q(DISCARD ALL)\n");
+    story_expect(st, "primary: " STORY_RESET "\n");
 }
 
 static void nobody_lingers_without_a_goodbye_or_for_a_read(void **state)

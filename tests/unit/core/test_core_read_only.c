@@ -285,7 +285,7 @@ static void behind_an_error_it_moves_once_it_is_rolled_back(void **state)
     story_server(st, 1, "C(ROLLBACK) Z(T)");
     st->log_size = 0;
     story_client(st, "Q(SELECT f(1))");
-    story_expect(st, "release replica\nreplica: Q(ROLLBACK) Q(DISCARD ALL)\n"
+    story_expect(st, "release replica\nreplica: Q(ROLLBACK) " STORY_RESET "\n"
                      "primary: P(|BEGIN READ ONLY) B() E P(|SAVEPOINT a) B() E "
                      "P(|ROLLBACK TO a) B() E Q(SELECT f(1))\n");
 }

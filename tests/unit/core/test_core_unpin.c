@@ -172,7 +172,7 @@ static void a_client_that_leaves_meanwhile_leaves_it_to_be_reset(void **state)
     story_leave(st);
     story_expect(st, "drain primary\n");
     story_server(st, 0, "T(a) D(f|f|f|f|f) C(SELECT 1) Z(I)");
-    story_expect(st, "primary: Q(DISCARD ALL)\n");
+    story_expect(st, "primary: " STORY_RESET "\n");
 }
 
 static void a_server_that_is_lost_meanwhile_ends_the_session(void **state)
