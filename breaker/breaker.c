@@ -51,7 +51,7 @@ struct breaker_config breaker_config_default(void)
         .trial_lease_ns = 5 * SECOND_NS,
         .trial_calls = 10,
         .trial_failures = 2,
-        .trial_max_ns = 30 * SECOND_NS,
+        .trial_max_ns = 5 * SECOND_NS,
         .min_dwell_ns = 1 * SECOND_NS,
         .slow_start_ns = 10 * SECOND_NS,
         .flap_limit = 4,
@@ -204,7 +204,7 @@ static void count(struct breaker *b, enum breaker_input input, enum breaker_reas
 static enum move classify_open(const struct breaker *b, const struct breaker_config *config,
                                enum breaker_input input, bool dwelt, uint64_t now_ns)
 {
-    if (!b->admitted)
+    if (!b->admitted || config->alone)
         return input == BREAKER_PROBE_SUCCESS ? PROVED : STAY;
     if (dwelt && now_ns >= b->retry_at_ns && b->probes_row >= at_least_one(config->trial_probes))
         return COOLED;
@@ -212,8 +212,10 @@ static enum move classify_open(const struct breaker *b, const struct breaker_con
 }
 
 static enum move classify_half_open(const struct breaker *b, const struct breaker_config *config,
-                                    bool dwelt, uint64_t now_ns)
+                                    enum breaker_input input, bool dwelt, uint64_t now_ns)
 {
+    if (config->alone && input == BREAKER_PROBE_SUCCESS)
+        return PROVED;
     if (now_ns >= later_by(b->since_ns, config->trial_max_ns)) {
         /* Too few clients for a verdict: our own probes decide. */
         const bool probed = b->probes_row >= at_least_one(config->trial_probes);
@@ -229,7 +231,8 @@ static enum move classify_half_open(const struct breaker *b, const struct breake
 static enum move classify(const struct breaker *b, const struct breaker_config *config,
                           enum breaker_input input, uint64_t now_ns)
 {
-    const bool dwelt = now_ns >= later_by(b->since_ns, config->min_dwell_ns);
+    const bool dwelt =
+        config->alone || now_ns >= later_by(b->since_ns, config->min_dwell_ns);
 
     switch ((enum breaker_state)b->state) {
     case BREAKER_CLOSED:
@@ -241,7 +244,7 @@ static enum move classify(const struct breaker *b, const struct breaker_config *
     case BREAKER_HALF_OPEN:
         if (input == BREAKER_FATAL)
             return TRIP;
-        return classify_half_open(b, config, dwelt, now_ns);
+        return classify_half_open(b, config, input, dwelt, now_ns);
     case BREAKER_STATE_COUNT:
         break;
     }
@@ -273,12 +276,12 @@ static void enter_open(struct breaker *b, const struct breaker_config *config, u
 {
     memmove(&b->opens_ns[1], &b->opens_ns[0], sizeof(b->opens_ns) - sizeof(b->opens_ns[0]));
     b->opens_ns[0] = now_ns;
-    b->flapping = is_flapping(b, config, now_ns);
+    b->flapping = !config->alone && is_flapping(b, config, now_ns);
     b->reason =
         b->failure_reason != BREAKER_REASON_NONE ? b->failure_reason : BREAKER_REASON_ERRORS;
     b->probes_row = 0;
     b->retry_at_ns = later_by(now_ns, open_time_ns(b, config, random));
-    if (b->level < LEVEL_MAX)
+    if (b->level < LEVEL_MAX && !config->alone)
         b->level++;
 }
 
@@ -422,7 +425,7 @@ uint64_t breaker_deadline_ns(const struct breaker *b, const struct breaker_confi
         if (b->level > 0 && config->open_decay_ns > 0)
             at_ns = b->decay_at_ns;
         if (b->failures_row >= at_least_one(config->failures))
-            at_ns = earlier(at_ns, dwelt_ns);
+            at_ns = config->alone ? b->since_ns : earlier(at_ns, dwelt_ns);
         break;
     case BREAKER_HALF_OPEN:
         at_ns = later_by(b->since_ns, config->trial_max_ns);

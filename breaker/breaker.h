@@ -68,6 +68,8 @@ struct breaker_config {
     uint64_t min_dwell_ns;   /* in a state, instant opens aside */
     uint64_t slow_start_ns;  /* after closing, from 10 % to 100 % of the weight; 0: off */
     uint32_t flap_limit;     /* more opens than this in 60 s: open time x4; 0: off */
+    bool alone; /* a primary, and no other node has its role: nobody gains by waiting. Its first
+                   good probe closes it; no dwell, no trial, and no open time that grows. */
 };
 
 /* The defaults of docs/reference/configuration.md. */

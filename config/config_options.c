@@ -340,7 +340,7 @@ const struct config_option config_options[] = {
     {B, "trial_failures", CONFIG_INTEGER, "", "2", "1", "1000", NULL, RELOAD, NOW,
      "... unless this many of them were failures: then the breaker opens again.",
      B_AT(trial_failures)},
-    {B, "trial_max", CONFIG_DURATION, "s", "30s", "100ms", "1h", NULL, RELOAD, NOW,
+    {B, "trial_max", CONFIG_DURATION, "s", "5s", "100ms", "1h", NULL, RELOAD, NOW,
      "A trial without a verdict ends after this: well if the probes pass.", B_AT(trial_max_ns)},
     {B, "slow_start", CONFIG_DURATION, "s", "10s", "0", "1h", NULL, RELOAD, NOW,
      "Time from a tenth to the whole of its weight after closing; 0: at once.",

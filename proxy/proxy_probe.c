@@ -157,7 +157,7 @@ static uint64_t schedule_breaker(struct supervisor *s, uint32_t node, uint64_t n
     struct breaker_config config;
     bool changed = probe_age(s, node, now_ns);
 
-    probe_breaker_config(s->proxy->config, &config);
+    probe_breaker_config(s, node, &config);
     uint64_t next_ns = breaker_deadline_ns(&n->breaker, &config);
     if (next_ns <= now_ns) {
         changed |= probe_suspect(s, node, BREAKER_TICK, BREAKER_REASON_NONE, n->breaker.generation);
@@ -166,7 +166,7 @@ static uint64_t schedule_breaker(struct supervisor *s, uint32_t node, uint64_t n
             next_ns = now_ns + TICK_NS;
     }
     if (breaker_effective(&n->breaker) == BREAKER_HALF_OPEN) {
-        probe_permits_sync(s, node, now_ns);
+        changed |= probe_permits_sync(s, node, now_ns);
         next_ns = earlier(next_ns, now_ns + TRIAL_NS);
     }
     if (changed)
@@ -248,15 +248,15 @@ void probes_outcome(struct supervisor *s, const struct outcome_record *record)
         n->served_ns = record->at_ns;
 
     if (record->permit && record->generation == n->breaker.generation) {
-        probe_permits_sync(s, record->node, uv_hrtime()); /* the lease exists, then it ends */
+        (void)probe_permits_sync(s, record->node, uv_hrtime()); /* the lease exists, then it ends */
         breaker_permit_release(&n->breaker);
     }
     const bool changed = probe_suspect(s, record->node, input, (enum breaker_reason)record->reason,
                                        record->generation);
     if (changed)
         probes_publish(s, true);
-    else if (record->permit)
-        probe_permits_sync(s, record->node, uv_hrtime());
+    else if (record->permit && probe_permits_sync(s, record->node, uv_hrtime()))
+        probes_publish(s, true);
     if (record->probe_now)
         witness_want(s, record->node, record->page);
     if (record->probe_now)

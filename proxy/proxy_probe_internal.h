@@ -134,9 +134,9 @@ void witness_restart(struct probe *p);
 
 /* ---- proxy_probe_publish.c ---- */
 
-void probe_breaker_config(const struct config *config, struct breaker_config *ret);
+void probe_breaker_config(const struct supervisor *s, uint32_t node, struct breaker_config *ret);
 /* Brings the shared word and the breaker's leases together. */
-void probe_permits_sync(struct supervisor *s, uint32_t node, uint64_t now_ns);
+bool probe_permits_sync(struct supervisor *s, uint32_t node, uint64_t now_ns);
 
 void workers_wake(struct proxy *p); /* proxy_worker.h */
 

@@ -42,7 +42,7 @@ bool probe_step(struct supervisor *s, uint32_t node, enum breaker_input input,
     struct breaker_config config;
     const enum breaker_state from = (enum breaker_state)n->breaker.state;
 
-    probe_breaker_config(s->proxy->config, &config);
+    probe_breaker_config(s, node, &config);
     const uint32_t expired = n->breaker.leases_expired;
     const bool moved =
         breaker_step(&n->breaker, &config, input, reason, generation, probe_random(s), uv_hrtime());

@@ -11,9 +11,10 @@
 
 enum { WEIGHT_FULL = 1000 };
 
-void probe_breaker_config(const struct config *config, struct breaker_config *ret)
+void probe_breaker_config(const struct supervisor *s, uint32_t node, struct breaker_config *ret)
 {
-    const struct config_breaker *c = &config->breaker;
+    const struct config_breaker *c = &s->proxy->config->breaker;
+    const struct node_state *n = &s->nodes[node];
 
     *ret = (struct breaker_config){
         .failures = (uint32_t)c->failures,
@@ -30,6 +31,7 @@ void probe_breaker_config(const struct config *config, struct breaker_config *re
         .min_dwell_ns = c->min_dwell_ns,
         .slow_start_ns = c->slow_start_ns,
         .flap_limit = (uint32_t)c->flap_limit,
+        .alone = n->role == ROUTER_ROLE_PRIMARY && probe_shard_of(s, node)->primary == node,
     };
 }
 
@@ -50,8 +52,10 @@ static uint32_t permits_free(const struct breaker *b, const struct breaker_confi
  * A permit in the word is nobody's; a worker takes it by counting the word down, without telling.
  * We see the difference here, and lease that many from the breaker: at most one look late, so an
  * untaken permit never expires and a lost one does.
+ *
+ * True: there were none to take, and now there are. Who waits is to be told.
  */
-void probe_permits_sync(struct supervisor *s, uint32_t node, uint64_t now_ns)
+bool probe_permits_sync(struct supervisor *s, uint32_t node, uint64_t now_ns)
 {
     struct node_state *n = &s->nodes[node];
     struct probe *p = n->probe;
@@ -61,9 +65,9 @@ void probe_permits_sync(struct supervisor *s, uint32_t node, uint64_t now_ns)
     if (breaker_effective(&n->breaker) != BREAKER_HALF_OPEN) {
         ck_pr_store_64(word, 0);
         p->granted = 0;
-        return;
+        return false;
     }
-    probe_breaker_config(s->proxy->config, &config);
+    probe_breaker_config(s, node, &config);
     uint64_t seen = ck_pr_load_64(word);
     if (p->granted_generation != n->breaker.generation || seen >> 32 != n->breaker.generation) {
         p->granted = 0;
@@ -78,8 +82,9 @@ void probe_permits_sync(struct supervisor *s, uint32_t node, uint64_t now_ns)
         const uint32_t free_count = permits_free(&n->breaker, &config);
         const uint64_t next = (uint64_t)n->breaker.generation << 32 | free_count;
         if (ck_pr_cas_64_value(word, seen, next, &seen)) {
+            const bool some_again = p->granted == 0 && free_count > 0;
             p->granted = free_count;
-            return;
+            return some_again;
         }
     }
 }
@@ -143,10 +148,10 @@ void probes_publish(struct supervisor *s, bool admission_changed)
         log_error("topology", "error=\"no memory\"");
         return;
     }
-    probe_breaker_config(s->proxy->config, &config);
     for (uint32_t i = 0; i < s->nodes_count; i++) {
+        probe_breaker_config(s, i, &config);
         if (s->nodes[i].probe != NULL)
-            probe_permits_sync(s, i, now_ns);
+            (void)probe_permits_sync(s, i, now_ns);
         fill_node(s, i, &config, now_ns, &next->route.nodes[i]);
     }
     next->route.nodes_count = s->nodes_count;

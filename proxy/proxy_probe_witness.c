@@ -39,7 +39,7 @@ bool probe_suspect(struct supervisor *s, uint32_t node, enum breaker_input input
     struct probe_witness *w = &n->probe->witness;
     struct breaker_config config;
 
-    probe_breaker_config(s->proxy->config, &config);
+    probe_breaker_config(s, node, &config);
     /* On trial, a clock that runs out opens it: nobody depends on it yet. */
     const bool on_trial = input == BREAKER_TICK && n->breaker.state == BREAKER_HALF_OPEN;
     if (n->role != ROUTER_ROLE_PRIMARY || on_trial ||

@@ -235,3 +235,59 @@ def test_terminating_one_backend_does_not_open_the_breaker(cluster, proxy):
     time.sleep(0.5)
     assert one(c, "select 1") == 1
     assert p.breaker(node.name) == "CLOSED"
+
+
+# ---- a primary of which there is no other ----
+
+
+def steps_of(p, node):
+    return [line for line in p.log_text().splitlines() if f"event=breaker node={node} " in line]
+
+
+def test_a_sole_primary_serves_again_at_its_first_good_probe(cluster, proxy):
+    """However often it goes: no trial, no open time that grows, and who waited is served."""
+    p = proxy(database={"write_wait": "20s"})
+
+    def write(connection, index):
+        rows_of(connection, f"update t set v = v + 1 where id = {index}")
+
+    try:
+        for i in range(4):
+            with Load(p, write, clients=4, pause=0.02) as load:
+                wait_until(lambda: load.done > 8, 5, "writes go")
+                cluster.primary.stop("immediate" if i % 2 else "fast")
+                wait_until(lambda: p.breaker("p1") == "OPEN", 10, "it is seen to be gone")
+                cluster.primary.start()
+                wait_until(lambda: p.breaker("p1") == "CLOSED", 5, "it is back")
+                done = load.done
+                wait_until(lambda: load.done > done + 8, 5, "who waited is served")
+            # what was under way when it ended is lost, and says so; nobody waited in vain
+            assert [e for e in load.errors if e[0] == "57P03"] == []
+    finally:
+        if not cluster.primary.alive():
+            cluster.primary.start()
+    assert "to=HALF_OPEN" not in "".join(steps_of(p, "p1"))
+
+
+def test_many_who_wait_are_served_though_another_node_changes_meanwhile(cluster, proxy):
+    p = proxy(database={"write_wait": "20s", "pool_size": 20})
+    writers, answers = [p.connect() for _ in range(30)], []
+    cluster.primary.stop("fast")
+
+    def write(connection):
+        try:
+            rows_of(connection, "insert into log (note) select 'waits' from pg_sleep(0.3)")
+            answers.append("ok")
+        except psycopg2.Error as error:
+            answers.append(str(error))
+
+    threads = [threading.Thread(target=write, args=(w,)) for w in writers]
+    for t in threads:
+        t.start()
+    wait_until(lambda: p.breaker("p1") == "OPEN", 10, "it is seen to be gone")
+    cluster.primary.start()
+    for sql in ("DRAIN r1", "UNDRAIN r1", "DRAIN r2", "UNDRAIN r2"):
+        p.admin(sql)
+    for t in threads:
+        t.join(15)
+    assert answers == ["ok"] * len(writers)

@@ -263,6 +263,56 @@ static void more_than_four_opens_in_a_minute_are_flapping(void **arg)
 
 /* ---- the override ---- */
 
+/* A primary of which there is no other: nobody can be served better by waiting for it. */
+static struct story alone(void)
+{
+    struct story s = closed();
+    s.config.alone = true;
+    return s;
+}
+
+static void a_primary_alone_closes_at_its_first_good_probe(void **arg)
+{
+    (void)arg;
+    struct story s = alone();
+    for (uint32_t i = 0; i < 20; i++) { /* however often, and however soon again */
+        feed_as(&s, BREAKER_FATAL, BREAKER_REASON_CONNECT);
+        assert_state(s, OPEN);
+        feed(&s, BREAKER_PROBE_FAILURE);
+        feed(&s, BREAKER_SUCCESS); /* of a client that was in it */
+        assert_state(s, OPEN);
+        s.now_ns += MS;
+        feed(&s, BREAKER_PROBE_SUCCESS);
+        assert_state(s, CLOSED);
+        assert_int_equal(s.breaker.level, 0);
+        assert_false(s.breaker.flapping);
+    }
+}
+
+static void a_primary_alone_on_trial_closes_at_its_next_good_probe(void **arg)
+{
+    (void)arg;
+    struct story s = half_open();
+    s.config.alone = true; /* the other one has gone meanwhile */
+    feed(&s, BREAKER_PROBE_FAILURE);
+    assert_state(s, HALF_OPEN);
+    feed(&s, BREAKER_PROBE_SUCCESS);
+    assert_state(s, CLOSED);
+}
+
+static void a_primary_alone_opens_without_dwelling(void **arg)
+{
+    (void)arg;
+    struct story s = alone();
+    feed(&s, BREAKER_FATAL);
+    feed(&s, BREAKER_PROBE_SUCCESS);
+    for (int i = 0; i < 2; i++)
+        feed(&s, BREAKER_PROBE_FAILURE);
+    assert_state(s, CLOSED);
+    feed(&s, BREAKER_PROBE_FAILURE);
+    assert_state(s, OPEN);
+}
+
 static void under_an_override_the_state_below_goes_on(void **arg)
 {
     (void)arg;
@@ -345,6 +395,9 @@ int main(void)
         cmocka_unit_test(jitter_stays_within_a_quarter_and_under_the_bound),
         cmocka_unit_test(a_long_quiet_time_forgets_the_levels_one_by_one),
         cmocka_unit_test(more_than_four_opens_in_a_minute_are_flapping),
+        cmocka_unit_test(a_primary_alone_closes_at_its_first_good_probe),
+        cmocka_unit_test(a_primary_alone_on_trial_closes_at_its_next_good_probe),
+        cmocka_unit_test(a_primary_alone_opens_without_dwelling),
         cmocka_unit_test(under_an_override_the_state_below_goes_on),
         cmocka_unit_test(a_closed_breaker_starts_slowly),
         cmocka_unit_test(the_first_admission_is_no_slow_start),

@@ -57,7 +57,7 @@ static void a_quiet_shard_closes_by_its_probes_at_trial_max(void **arg)
 {
     (void)arg;
     struct story s = half_open();
-    const uint64_t until_ns = s.breaker.since_ns + 30 * SECOND;
+    const uint64_t until_ns = s.breaker.since_ns + 5 * SECOND;
     assert_int_equal(breaker_deadline_ns(&s.breaker, &s.config), until_ns);
     feed(&s, BREAKER_PROBE_SUCCESS);
     wait(&s, until_ns - s.now_ns - 1);
@@ -71,7 +71,7 @@ static void a_quiet_shard_whose_probe_failed_opens_at_trial_max(void **arg)
     (void)arg;
     struct story s = half_open();
     feed_as(&s, BREAKER_PROBE_FAILURE, BREAKER_REASON_CONNECT);
-    wait(&s, 30 * SECOND);
+    wait(&s, 5 * SECOND);
     assert_state(s, OPEN);
     assert_int_equal(s.breaker.reason, BREAKER_REASON_CONNECT);
 }
@@ -108,6 +108,7 @@ static void expired_leases_are_neutral_however_many(void **arg)
 {
     (void)arg;
     struct story s = half_open();
+    s.config.trial_max_ns = 60 * SECOND;
     for (int i = 0; i < 2; i++)
         breaker_permit_acquire(&s.breaker, &s.config, s.now_ns);
     assert_int_equal(breaker_deadline_ns(&s.breaker, &s.config), s.now_ns + 5 * SECOND);
