@@ -135,7 +135,7 @@ owner AS MATERIALIZED (
     UNION ALL SELECT 'pg_proc'::regclass, oid, oid::int8 + 4294967296, 'r', false FROM func
 ),
 needs AS MATERIALIZED (
-    SELECT DISTINCT src, mode, writes, refclassid, refobjid,
+    SELECT DISTINCT src, mode, writes, classid, refclassid, refobjid,
         refobjid::int8 + 4294967296 * CASE refclassid WHEN 'pg_class'::regclass THEN 0
             WHEN 'pg_proc'::regclass THEN 1 WHEN 'pg_type'::regclass THEN 2 ELSE 3 END AS dst
     FROM pg_depend JOIN owner o ON class = classid AND o.oid = objid
@@ -144,8 +144,50 @@ needs AS MATERIALIZED (
         AND NOT (refclassid = 'pg_class'::regclass AND (refobjid::int8 = src OR classid IN
             ('pg_class'::regclass, 'pg_attrdef'::regclass, 'pg_constraint'::regclass)))
 ),
+-- What sorts, hashes, indexes and shows values of a type: no text names it. Classes of operators are
+-- known by their families, types by another number than what a cast to them runs; those of
+-- PostgreSQL's own count where a user's class is their default.
+sorted AS MATERIALIZED (
+    SELECT oid, opcfamily, opcintype, opcdefault FROM pg_opclass WHERE oid >= 16384
+),
+handled AS MATERIALIZED (
+    SELECT opcfamily::int8 + 21474836480 AS src, f::int8 AS dst FROM (
+        SELECT amprocfamily AS opcfamily, amproc::int8 + 4294967296 AS f, amproc AS oid FROM pg_amproc
+        UNION ALL SELECT amopfamily, amopopr::int8 + 12884901888, amopopr FROM pg_amop) x
+    WHERE x.oid >= 16384
+    UNION ALL SELECT t::int8 + 17179869184, f FROM (
+        SELECT unnest(ARRAY[amproclefttype, amprocrighttype]) AS t, amproc::int8 + 4294967296 AS f, amproc AS oid
+        FROM pg_amproc
+        UNION ALL SELECT unnest(ARRAY[amoplefttype, amoprighttype]), amopopr::int8 + 12884901888, amopopr
+        FROM pg_amop) x
+    WHERE x.oid >= 16384 AND t >= 16384
+    UNION ALL SELECT opcintype::int8 + 17179869184, opcfamily::int8 + 21474836480 FROM sorted WHERE opcdefault
+    UNION ALL SELECT amopopr::int8 + 12884901888, amopfamily::int8 + 21474836480 FROM pg_amop
+    WHERE amopopr >= 16384 AND amopfamily >= 16384
+),
 edge AS MATERIALIZED (
     SELECT src, mode, dst FROM needs
+    UNION ALL SELECT src, 's', dst FROM handled
+    UNION ALL SELECT t.oid::int8 + 8589934592, 'r', t.oid::int8 + 17179869184 FROM type t
+    UNION ALL SELECT src + 8589934592, 's', dst + CASE refclassid WHEN 'pg_type'::regclass THEN 8589934592 ELSE 0 END
+    FROM needs LEFT JOIN pg_type t ON t.oid::int8 + 8589934592 = src
+    WHERE src BETWEEN 8589934592 AND 12884901887 AND classid IN ('pg_type'::regclass, 'pg_class'::regclass)
+        AND (refclassid = 'pg_type'::regclass OR refclassid = 'pg_proc'::regclass AND typtype <> 'd')
+    UNION ALL SELECT CASE WHEN d.classid = 'pg_type'::regclass THEN d.objid::int8 + 17179869184
+            ELSE coalesce(indrelid, d.objid)::int8 END, m, opcfamily::int8 + 21474836480
+    FROM pg_depend d JOIN sorted o ON d.refclassid = 'pg_opclass'::regclass AND d.refobjid = o.oid
+        LEFT JOIN pg_index ON d.classid = 'pg_class'::regclass AND indexrelid = d.objid,
+        unnest(ARRAY['r', 'w']) m
+    WHERE d.classid IN ('pg_type'::regclass, 'pg_class'::regclass)
+    UNION ALL SELECT objid::int8, m, refobjid::int8 + 17179869184 FROM pg_depend, unnest(ARRAY['r', 'w']) m
+    WHERE classid = 'pg_class'::regclass AND refclassid = 'pg_type'::regclass AND objid >= 16384 AND deptype = 'n'
+    UNION ALL SELECT attrelid::int8, m, atttypid::int8 + 17179869184 FROM pg_attribute, unnest(ARRAY['r', 'w']) m
+    WHERE EXISTS (SELECT FROM sorted WHERE opcdefault AND opcintype < 16384) AND attrelid >= 16384
+        AND atttypid IN (SELECT opcintype FROM sorted WHERE opcdefault AND opcintype < 16384)
+    UNION ALL SELECT p.oid::int8 + 4294967296, 'r', opcintype::int8 + 17179869184 FROM sorted JOIN pg_proc p
+        ON prorettype = opcintype WHERE opcdefault AND opcintype < 16384
+    UNION ALL SELECT opcintype::int8 + 8589934592, 'r', opcintype::int8 + 17179869184 FROM sorted
+    WHERE opcdefault AND opcintype < 16384
     UNION ALL SELECT src, 'w', dst FROM needs WHERE mode = 'r' AND src < 4294967296
     UNION ALL SELECT src, 'c', dst FROM needs WHERE writes AND refclassid = 'pg_class'::regclass
     -- the bounds of a partition's ancestors
@@ -204,7 +246,10 @@ named AS MATERIALIZED (
     UNION ALL SELECT 1, oid::int8 + 4294967296, proname FROM func
     UNION ALL SELECT 2, oid::int8 + 8589934592, typname FROM type
     UNION ALL SELECT 2, oid::int8 + 8589934592, typname FROM pg_type
-    WHERE oid < 16384 AND oid IN (SELECT casttarget FROM pg_cast WHERE oid >= 16384)
+    WHERE oid < 16384 AND (oid IN (SELECT casttarget FROM pg_cast WHERE oid >= 16384)
+        OR oid IN (SELECT opcintype FROM sorted WHERE opcdefault))
+    UNION ALL SELECT 1, p.oid::int8 + 4294967296, proname FROM sorted JOIN pg_proc p ON prorettype = opcintype
+    WHERE opcdefault AND p.oid < 16384
     UNION ALL SELECT CASE WHEN oprnamespace IN (SELECT oid FROM path) THEN 3 ELSE 5 END,
         oid::int8 + 12884901888, oprname FROM pg_operator WHERE oid >= 16384
 ),
@@ -241,6 +286,7 @@ closure AS (
     FROM closure k JOIN needed ON dst = k.node
         CROSS JOIN LATERAL (
             SELECT src, CASE mode WHEN 'r' THEN k.flags & 58 WHEN 'w' THEN (k.flags & 34) * 2 | (k.flags & 16)
+                WHEN 's' THEN (k.flags & 58) | (k.flags & 2) * 4 -- on the primary
                 WHEN 'n' THEN k.flags & 112
                 WHEN 'm' THEN (k.flags & 16) | CASE WHEN k.flags & 96 <> 0 THEN 32 ELSE 0 END
                 ELSE k.flags & 68 END
