@@ -12,6 +12,7 @@
 #include <stdlib.h>
 
 #include "proxy_catalog_watch.h"
+#include "proxy_defaults.h"
 #include "proxy_log.h"
 
 #define SECOND_NS UINT64_C(1000000000)
@@ -38,7 +39,6 @@ struct catalog {
     bool asking;                /* it has taken shared->asking_ns */
     struct catalog_watch watch; /* for what changes past the proxy */
     bool seen;                  /* it saw something since the last question */
-    int server_version;         /* of the server that answered last */
     uint8_t node;               /* that answered last; ROUTER_NODE_NONE: none has */
     uint32_t failures;          /* in a row */
     uint32_t voids;             /* answers in a row that something had overtaken */
@@ -57,7 +57,6 @@ struct catalog {
 struct catalogs {
     TAILQ_HEAD(, catalog) all;
     struct catalog *looked_at; /* in the last turn */
-    uint64_t names_keys;       /* groups that were given one */
 };
 
 static void answered(struct ask_link *l, const PGresult *result);
@@ -105,8 +104,8 @@ static struct catalog *catalog_get(struct worker *w, uint32_t database, const ch
 void catalog_join(struct worker *w, struct group *g)
 {
     struct catalog *c = catalog_get(w, g->database, g->dbname);
-    if (g->core.names_key == 0) /* an odd factor: no two are alike */
-        g->core.names_key = ++catalogs_of(w)->names_keys * UINT64_C(0x9e3779b97f4a7c15);
+    if (c != NULL && g->catalog == NULL)
+        defaults_join(g, c->shared);
     g->core.catalog = c != NULL ? &c->core : NULL;
 }
 
@@ -229,6 +228,18 @@ static bool is_wanted(const struct catalog *c)
     return c->ended_ns == 0;
 }
 
+/* Server connections without clients: whoever comes next may get one that is older than a change.
+ */
+static bool is_kept_ready(const struct catalog *c)
+{
+    const struct group *g;
+    TAILQ_FOREACH (g, &c->worker->groups, link)
+        for (uint32_t n = 0; g->core.catalog == &c->core && n < CONFIG_NODES_MAX; n++)
+            if (g->pools[n].idle_count > 0)
+                return true;
+    return false;
+}
+
 static bool is_paused(const struct catalog *c)
 {
     return shared_load(&c->worker->proxy->paused[c->database]) != 0;
@@ -313,14 +324,21 @@ static uint64_t idle_limit(const struct catalog *c, uint64_t now_ns)
 /* Between two questions: has anything changed that did not pass here? */
 static void look_out(struct catalog *c, uint8_t node, uint64_t now_ns)
 {
-    if (c->node == node && catalog_watch_is_due(&c->watch, c->server_version, now_ns) &&
-        idle_limit(c, now_ns) > 0 && log_in_choose(c))
-        put_question(c, node, catalog_watch_ask(&c->watch, now_ns), now_ns);
+    struct shared_catalog *s = c->shared;
+    if (c->node != node || !catalog_watch_is_due(&c->watch, shared_load(&s->watched_ns), now_ns) ||
+        idle_limit(c, now_ns) == 0 || !log_in_choose(c))
+        return;
+    shared_set(&s->watched_ns, now_ns);
+    const uint64_t version = shared_load(&s->server_version);
+    put_question(c, node, catalog_watch_ask(&c->watch, version, now_ns), now_ns);
 }
 
 static void looked_out(struct catalog *c, const PGresult *result)
 {
-    if (!catalog_watch_sees(&c->watch, result))
+    const bool sees = catalog_watch_sees(&c->watch, result);
+    if (!defaults_read(c->shared, result, uv_hrtime()))
+        c->watch.watched_ns = 0; /* at the next tick again */
+    if (!sees)
         return;
     c->seen = true;
     ck_pr_faa_64(&c->shared->suspects, 1);
@@ -328,13 +346,15 @@ static void looked_out(struct catalog *c, const PGresult *result)
 
 static void consider(struct catalog *c, uint64_t now_ns)
 {
-    if (c->asking || c->watch.asked || c->worker->stopping || is_paused(c) || !is_wanted(c))
+    const bool wanted = is_wanted(c);
+    if (c->asking || c->watch.asked || c->worker->stopping || is_paused(c) ||
+        (!wanted && !is_kept_ready(c)))
         return;
     const uint8_t node = primary_of(c);
     const bool is_time = now_ns >= c->ended_ns && now_ns - c->ended_ns >= pause_of(c);
     if (node == ROUTER_NODE_NONE)
         return;
-    if (!is_time && !is_void(c)) {
+    if (!wanted || (!is_time && !is_void(c))) {
         look_out(c, node, now_ns);
         return;
     }
@@ -428,7 +448,8 @@ static void answered(struct ask_link *l, const PGresult *result)
         abort();
     facts_set(c, facts, c->changes, l->target.node);
     c->watch.watches = true;
-    c->server_version = PQserverVersion(l->conn);
+    c->watch.watched_ns = 0; /* DDL has passed here, perhaps: what of the defaults? */
+    shared_set(&c->shared->server_version, (uint64_t)PQserverVersion(l->conn));
     lease_end(c);
     c->duration_ns = c->ended_ns - c->began_ns;
     c->voids = is_void(c) ? c->voids + 1 : 0;
@@ -475,6 +496,7 @@ void catalogs_tick(struct worker *w, uint64_t now_ns)
     struct catalog *c;
     if (w->catalogs == NULL)
         return;
+    defaults_tick(w, now_ns);
     TAILQ_FOREACH (c, &w->catalogs->all, link) {
         consider(c, now_ns);
         const uint64_t connect_ns = w->config->switchgear.server_connect_timeout_ns;

@@ -9,28 +9,40 @@
 
 enum { VERSION_MIN = 150000 }; /* older ones keep their statistics in files */
 static const uint64_t pause_ns = UINT64_C(1000000000);
+/* What ALTER ROLE and ALTER DATABASE ... SET have made of the defaults here: a digest for each
+ * role.
+ */
+#define DEFAULTS                                                                  \
+    " UNION ALL SELECT coalesce(rolname,''), sum(hashtext(setdatabase::text||"    \
+    "setconfig::text)::int8)::text FROM pg_db_role_setting LEFT JOIN pg_roles r " \
+    "ON r.oid=setrole WHERE setdatabase IN "                                      \
+    "(0,(SELECT oid FROM pg_database WHERE datname=current_database())) GROUP BY 1"
 static const char question[] =
-    "SELECT sum(pg_stat_get_tuples_inserted(c)+pg_stat_get_tuples_updated(c)"
-    "+pg_stat_get_tuples_deleted(c)) FROM "
+    "SELECT NULL, sum(pg_stat_get_tuples_inserted(c)+pg_stat_get_tuples_updated(c)"
+    "+pg_stat_get_tuples_deleted(c))::text FROM "
     "unnest('{pg_proc,pg_class,pg_trigger,pg_rewrite,pg_policy,"
     "pg_attrdef,pg_constraint,pg_type,pg_operator,pg_cast,pg_index,pg_inherits,pg_aggregate,"
-    "pg_db_role_setting}'::regclass[])c";
+    "pg_db_role_setting}'::regclass[])c" DEFAULTS;
+static const char question_old[] = "SELECT NULL, ''" DEFAULTS;
 
-bool catalog_watch_is_due(const struct catalog_watch *w, int server_version, uint64_t now_ns)
+bool catalog_watch_is_due(const struct catalog_watch *w, uint64_t others_ns, uint64_t now_ns)
 {
-    return w->watches && server_version >= VERSION_MIN && now_ns - w->watched_ns >= pause_ns;
+    return (w->watches || now_ns - others_ns > 3 * pause_ns) && now_ns - w->watched_ns >= pause_ns;
 }
 
-const char *catalog_watch_ask(struct catalog_watch *w, uint64_t now_ns)
+const char *catalog_watch_ask(struct catalog_watch *w, uint64_t server_version, uint64_t now_ns)
 {
     w->asked = true;
     w->watched_ns = now_ns;
-    return question;
+    return server_version < VERSION_MIN ? question_old : question;
 }
 
 bool catalog_watch_sees(struct catalog_watch *w, const PGresult *result)
 {
-    const char *sum = PQntuples(result) == 1 ? PQgetvalue(result, 0, 0) : "";
+    const char *sum = "";
+    for (int i = 0; i < PQntuples(result); i++)
+        if (PQgetisnull(result, i, 0))
+            sum = PQgetvalue(result, i, 1);
     const bool other = sum[0] != '\0' && strcmp(sum, w->sum) != 0;
     w->asked = false;
     (void)snprintf(w->sum, sizeof(w->sum), "%s", sum);

@@ -20,10 +20,11 @@ struct catalog_watch {
     char sum[32];        /* what it saw; "": nothing yet */
 };
 
-/* Is it time to look, at a server of this version? */
-bool catalog_watch_is_due(const struct catalog_watch *w, int server_version, uint64_t now_ns);
-/* Returns the question to ask. */
-const char *catalog_watch_ask(struct catalog_watch *w, uint64_t now_ns);
+/* Is it time to look? `others_ns`: when any worker looked last. */
+bool catalog_watch_is_due(const struct catalog_watch *w, uint64_t others_ns, uint64_t now_ns);
+/* Returns the question to ask a server of this version: a row (NULL, how often), then one (role,
+ * digest of its defaults) for each that has any (proxy_defaults.h). */
+const char *catalog_watch_ask(struct catalog_watch *w, uint64_t server_version, uint64_t now_ns);
 /* Its answer. True: something has changed since the one before, or may have, as this is the first:
  * the question came earlier. */
 bool catalog_watch_sees(struct catalog_watch *w, const PGresult *result);

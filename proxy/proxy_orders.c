@@ -14,7 +14,15 @@
 bool pool_is_stale(const struct server *v)
 {
     const struct group *g = v->pool->group;
-    return v->started_ns < shared_load(&v->worker->proxy->reconnect_ns[g->database]);
+    return v->started_ns < v->pool->defaults_ns ||
+           v->started_ns < shared_load(&v->worker->proxy->reconnect_ns[g->database]);
+}
+
+static const char *reason_of(const struct server *v, bool paused)
+{
+    return paused                                 ? "PAUSE"
+           : v->started_ns < v->pool->defaults_ns ? "its defaults have changed"
+                                                  : "RECONNECT";
 }
 
 /* What nobody uses goes at once, the rest when it is released. */
@@ -25,10 +33,10 @@ static void obey(struct worker *w, struct pool *pool)
     struct server *next;
     TAILQ_EACH_SAFE (v, &pool->idle, link, next)
         if (paused || pool_is_stale(v))
-            server_close(v, paused ? "PAUSE" : "RECONNECT");
+            server_close(v, reason_of(v, paused));
     TAILQ_EACH_SAFE (v, &pool->others, link, next)
         if (v->state == SERVER_WARMING && (paused || pool_is_stale(v)))
-            server_close(v, paused ? "PAUSE" : "RECONNECT");
+            server_close(v, reason_of(v, paused));
     (void)w;
 }
 

@@ -157,6 +157,7 @@ void shared_catalogs_free(struct proxy *p)
         uv_mutex_destroy(&c->lock);
         free(c->last.facts);
         free(c->last.names);
+        free(c->defaults);
         free(c);
     }
 }

@@ -188,6 +188,12 @@ struct shared_catalog {
     uint64_t answered_ns, answered_for, answered_wishes, answered_suspects, objects, took_ns, node;
     struct catalog_answer last;
     char error[256]; /* of the last question; "": it was answered */
+    /* Defaults of roles, under the lock (proxy_defaults.h); the version is raised with each change,
+     * and read by all. `watched_ns`: when somebody last looked out; `version`: of the server. */
+    struct shared_defaults *defaults;
+    uint32_t defaults_count;
+    bool defaults_known;
+    uint64_t defaults_version, watched_ns, server_version;
 };
 
 struct worker;     /* proxy_worker.h */

@@ -141,6 +141,8 @@ struct pool {
     uint64_t failed_ns; /* when the last of them failed, under this configuration */
     const struct config *failed_config;
     bool refused;           /* by the server, for good: until retry_at_ns nobody waits */
+    uint64_t defaults_ns;   /* older connections began with other defaults: used no more */
+    uint64_t defaults_for;  /* the change that its node has heard of */
     uint64_t asked_room_ns; /* when other workers were last asked to make room */
     char error_sqlstate[6]; /* of the last failed attempt, "" when the server said nothing */
     char error_message[256];
@@ -160,6 +162,8 @@ struct group {
     struct worker *worker;
     uint32_t database; /* index of its section */
     bool dirty;        /* to be matched in this loop turn */
+    struct shared_catalog *catalog; /* of its database; NULL: names are what their text shows */
+    uint64_t defaults_version; /* of its catalog, as this worker has looked at it */
     uint32_t waiting;
     uint32_t fallback_waiting; /* of them, reads that fell back */
     uint32_t clients;

@@ -29,7 +29,9 @@ static inline void core_base_note(struct core_group *g, struct core_backend *b)
 /* Is what the newest connection said still what the next one would say, as far as is known? */
 static inline bool core_base_is_current(const struct core_group *g)
 {
-    return g->renewed_ns == NULL || __atomic_load_n(g->renewed_ns, __ATOMIC_RELAXED) <= g->base_ns;
+    return g->defaults_ns <= g->base_ns &&
+           (g->renewed_ns == NULL ||
+            __atomic_load_n(g->renewed_ns, __ATOMIC_RELAXED) <= g->base_ns);
 }
 /* Has the primary another default by now than when this connection was opened? */
 static inline bool core_base_is_old(const struct core_group *g, const struct core_backend *b)

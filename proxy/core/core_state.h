@@ -176,6 +176,7 @@ struct core_group {
     struct core_base *base; /* of its newest connection, if it has had one; one reference */
     uint64_t base_ns;       /* when that was opened */
     uint64_t *renewed_ns;   /* over all workers: what older connections began with counts no more */
+    uint64_t defaults_ns;   /* the same, of its user's defaults; 0: they never changed */
     uint64_t *pins_used;    /* over all workers, changed by fetch-and-add; NULL: no limit */
     uint64_t pins_max;
     bool asks_sequences; /* currval was asked for: no session finds what another's nextval left */
