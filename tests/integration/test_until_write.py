@@ -61,7 +61,7 @@ def test_set_local_and_savepoints_are_said_again_on_the_primary(cluster, gear2):
     c = gear2.connect()
     rows_of(c, "begin")
     rows_of(c, "set local work_mem = '7MB'")
-    assert one(c, "select count(*) from t /*first*/") == 100
+    assert one(c, "select count(*) from t /*read_at_first*/") == 100
     rows_of(c, "savepoint one")
     rows_of(c, "set local work_mem = '8MB'")
     rows_of(c, "rollback to one")
@@ -75,7 +75,7 @@ def test_set_local_and_savepoints_are_said_again_on_the_primary(cluster, gear2):
     assert one(c, "select count(*) from log where note in ('moved', 'kept')") == 0
     rows_of(c, "commit")
     assert one(c, "show work_mem") == "4MB"
-    assert "p1" not in cluster.saw("first")
+    assert "p1" not in cluster.saw("read_at_first")
 
 
 def test_what_would_live_on_the_replica_moves_the_block_first(cluster, gear2):
