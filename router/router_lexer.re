@@ -584,7 +584,7 @@ take_rows(const char *text, size_t size, size_t pos, struct encoder *e)
     struct router_lexer lexer = {.text = text, .size = size, .pos = pos};
     struct router_values rows = {0};
     uint32_t tokens = 0;
-    while (tokens < ROUTER_SCAN_LISTS_MAX && router_values_next(&lexer, &rows)) {
+    while (tokens < ROUTER_VALUES_TOKENS_MAX && router_values_next(&lexer, &rows)) {
         tokens += rows.tokens;
         if (rows.rows == 1)
             encode_byte(e, MARK_VALUES);
@@ -678,7 +678,8 @@ __attribute__((noinline)) static struct cut cut_rows(struct router_lexer lexer, 
                                                      struct cut cut)
 {
     struct router_values rows = {0};
-    while (cut.tokens < ROUTER_SCAN_LISTS_MAX && router_values_next(&lexer, &rows)) {
+    const uint32_t before = cut.tokens;
+    while (cut.tokens - before < ROUTER_VALUES_TOKENS_MAX && router_values_next(&lexer, &rows)) {
         cut.tokens += rows.tokens;
         if (rows.rows == 1 || rows.casts_new > 0) {
             memcpy(ret + cut.used, lexer.text + cut.copied, lexer.pos - cut.copied);

@@ -9,7 +9,12 @@
 
 #include "router_lexer.h"
 
-enum { ROUTER_VALUES_ITEMS_MAX = 256, ROUTER_VALUES_CASTS_MAX = 8 };
+/* Of a row; of a list; of all its rows: to read more of them takes too long. */
+enum {
+    ROUTER_VALUES_ITEMS_MAX = 256,
+    ROUTER_VALUES_CASTS_MAX = 8,
+    ROUTER_VALUES_TOKENS_MAX = 65536
+};
 
 /* Zeroed before the first row of each list. */
 struct router_values {
