@@ -67,6 +67,8 @@ uint8_t router_setting_flags(struct router_name name, struct router_name value)
     uint8_t flags = parses(name) ? ROUTER_SETTING_PARSES : 0;
     if (is_word(name, "role") || is_word(name, "session_authorization"))
         flags |= ROUTER_SETTING_ROLE;
+    else if (is_word(name, "seed"))
+        flags |= ROUTER_SETTING_SEED;
     else if (is_word(name, "default_transaction_read_only") && is_one_of(value, on))
         flags |= ROUTER_SETTING_READ_ONLY;
     else if (is_word(name, "default_transaction_isolation") && is_word(value, "serializable"))

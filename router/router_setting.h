@@ -17,6 +17,7 @@ enum router_setting_flag {
     ROUTER_SETTING_ENCODING = 1 << 4,  /* client_encoding: the others' texts depend on it */
     ROUTER_SETTING_WIDE = 1 << 5,      /* its own text is not ASCII */
     ROUTER_SETTING_ROLE = 1 << 6,      /* RESET ALL leaves it: role, session_authorization */
+    ROUTER_SETTING_SEED = 1 << 7,      /* RESET ALL leaves what it has done: seed */
 };
 /* Names are compared in any case. WIDE is not told from here. */
 uint8_t router_setting_flags(struct router_name name, struct router_name value);

@@ -99,6 +99,13 @@ static void on_utility(struct context *c)
     walk(c, ROUTER_WALK_WRITE);
 }
 
+/* It runs the expressions of indexes, of tables too that it does not name. */
+static void on_maintenance(struct context *c)
+{
+    on_utility(c);
+    c->s->finding.taints = true;
+}
+
 /* Locks that a standby takes as well, and that pg_dump wants where it reads: up to ROW EXCLUSIVE.
  */
 static void on_lock(struct context *c)
@@ -332,7 +339,7 @@ static const struct rule rules[] = {
     {"CallStmt", on_call},
     {"CheckPointStmt", on_checkpoint},
     {"ClosePortalStmt", on_cursor},
-    {"ClusterStmt", on_utility},
+    {"ClusterStmt", on_maintenance},
     {"ConstraintsSetStmt", on_set_constraints},
     {"CopyStmt", on_copy},
     {"CreateTableAsStmt", on_create_as},
@@ -353,14 +360,14 @@ static const struct rule rules[] = {
     {"MergeStmt", on_dml},
     {"NotifyStmt", on_utility},
     {"PrepareStmt", on_prepare},
-    {"ReindexStmt", on_utility},
+    {"ReindexStmt", on_maintenance},
     {"RenameStmt", on_rename},
     {"SelectStmt", on_select},
     {"TransactionStmt", on_transaction},
     {"TruncateStmt", on_truncate},
     {"UnlistenStmt", on_unlisten},
     {"UpdateStmt", on_dml},
-    {"VacuumStmt", on_utility},
+    {"VacuumStmt", on_maintenance},
     {"VariableSetStmt", router_statement_set},
     {"VariableShowStmt", router_statement_show},
 };

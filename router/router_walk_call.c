@@ -63,6 +63,14 @@ static void visit_set_config(struct walk *w, uint32_t args)
                        ROUTER_REASON_SET_CONFIG);
     const struct router_name name = string_argument(w->tree, args, 0);
     visit_search_path(w, name, string_argument(w->tree, args, 1));
+    const bool seeds =
+        name.base != NULL && (router_setting_flags(name, none) & ROUTER_SETTING_SEED) != 0;
+    w->finding->taints = w->finding->taints || seeds || name.base == NULL;
+    if (seeds) { /* local or not: no end of a transaction takes it back */
+        w->finding->changes_seed = true;
+        pin(w, ROUTER_REASON_SETSEED);
+        return;
+    }
     if (!local) { /* until somebody finds that it can be followed */
         w->finding->pins |= ROUTER_PIN_SET_CONFIG;
         if (name.base == NULL ||

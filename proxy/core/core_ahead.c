@@ -97,6 +97,7 @@ static void emit_settings(struct core_session *s, struct core_actions *a)
         inject(s, a, core_span(s->settings->items[i].text), CORE_AHEAD_SETTING);
     inject(s, a, core_span("BEGIN"), CORE_AHEAD_SETTING);
     inject(s, a, core_span("COMMIT"), CORE_AHEAD_SETTINGS_DONE);
+    b->tainted = b->tainted || core_settings_seed(s);
     b->settings_hash = CORE_SETTINGS_UNKNOWN; /* until the session leaves it */
     s->settings_off = true;
     s->settings_fly = false;

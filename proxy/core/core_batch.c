@@ -110,14 +110,13 @@ static void beyond(struct router_class *c)
     c->reason = unknown_statement.reason;
 }
 
-static void classify(struct core_session *s, struct core_batch *batch, struct proto_span text,
-                     struct core_known *ret, struct router_detail *detail)
+/* What has just been classified, in this session. */
+static void settle(const struct core_session *s, struct core_batch *batch, struct core_known *known)
 {
-    core_classify(s, text, ret, detail);
-    remember_hash(batch, &ret->hash);
-    if (s->seed_set && ret->class.uses_random && ret->class.verdict == ROUTER_VERDICT_READ) {
-        ret->class.verdict = ROUTER_VERDICT_WRITE;
-        ret->class.reason = ROUTER_REASON_SETSEED;
+    remember_hash(batch, &known->hash);
+    if (s->seed_set && known->class.uses_random && known->class.verdict == ROUTER_VERDICT_READ) {
+        known->class.verdict = ROUTER_VERDICT_WRITE;
+        known->class.reason = ROUTER_REASON_SETSEED;
     }
 }
 
@@ -141,7 +140,7 @@ static inline const struct router_class *kept_class(struct core_session *s,
 {
     core_known_refresh(s, known, text);
     /* a replica has run it since it was parsed, for this or another session */
-    if (!known->class.proven && known->class.verdict == ROUTER_VERDICT_READ)
+    if (!known->class.proven && !known->typed && known->class.verdict == ROUTER_VERDICT_READ)
         known->class.proven = router_cache_proven(s->worker->cache, &known->hash);
     remember_hash(batch, &known->hash);
     return &known->class;
@@ -240,7 +239,8 @@ static void parsed_class(struct core_session *s, struct batch_names *names,
                          struct router_class *ret)
 {
     struct core_known known;
-    classify(s, batch, parse->text, &known, NULL);
+    core_classify_parse(s, parse, &known);
+    settle(s, batch, &known);
     *ret = known.class;
     if (batch->messages == 0 && parse->name.size == 0) {
         s->parse_known = known;
@@ -352,7 +352,8 @@ static enum core_batch_status scan_simple(struct core_session *s, struct proto_h
     ret->text = text;
     ret->one = true;
     struct core_known known;
-    classify(s, ret, text, &known, &ret->detail);
+    core_classify(s, text, &known, &ret->detail);
+    settle(s, ret, &known);
     ret->class = known.class;
     ret->all_local = ret->class.verdict == ROUTER_VERDICT_LOCAL;
     ret->doubtful = is_doubtful(&ret->class);

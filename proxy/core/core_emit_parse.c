@@ -62,7 +62,7 @@ void core_emit_parse_unnamed(struct core_session *s, struct proto_span message,
     if (!s->parse_known_valid) {
         struct proto_parse parse;
         (void)proto_parse_read(body, &parse);
-        core_classify(s, parse.text, known, NULL);
+        core_classify_parse(s, &parse, known);
     }
     s->parse_known_valid = false;
     if (s->streaming && !core_pin_late(s, &known->class, a))
@@ -86,7 +86,7 @@ void core_emit_parse_named(struct core_session *s, const struct proto_parse *par
     }
     struct core_worker *w = s->worker;
     struct core_known known;
-    core_classify(s, parse->text, &known, NULL);
+    core_classify_parse(s, parse, &known);
     if (s->streaming && !core_pin_late(s, &known.class, a))
         return;
     if (known.class.names_prepared)

@@ -144,7 +144,7 @@ void core_replay_ends(struct core_session *s)
         struct core_known known;
         if (core_names_find(s->names, parse.name) != NULL)
             continue;
-        core_classify(s, parse.text, &known, NULL);
+        core_classify_parse(s, &parse, &known);
         (void)core_names_set(s, parse.name,
                              core_stmt_intern(s->worker, parse.text, parse.types, &known));
     }

@@ -20,9 +20,29 @@ void core_classify(const struct core_session *s, struct proto_span text, struct 
         .orphaned = facts == NULL && s->group->catalog != NULL && core_catalog_is_orphaned(s)};
     ret->key = context.key;
     ret->learned = s->worker->counters.learned;
+    ret->typed = false;
     router_cache_classify(cache, &context,
                           (struct router_name){.base = (const char *)text.base, .size = text.size},
                           &ret->class, &ret->hash, ret_detail);
+}
+
+enum { FIRST_OF_USERS = 16384 }; /* the first OID that PostgreSQL has not given away itself */
+
+static void note_types(struct core_known *known)
+{
+    if (!known->typed)
+        return;
+    known->class.taints = true;
+    known->class.proven = false;
+}
+
+void core_classify_parse(const struct core_session *s, const struct proto_parse *parse,
+                         struct core_known *ret)
+{
+    core_classify(s, parse->text, ret, NULL);
+    for (size_t i = 0; i + sizeof(uint32_t) <= parse->types.size; i += sizeof(uint32_t))
+        ret->typed = ret->typed || proto_load_u32(parse->types.base + i) >= FIRST_OF_USERS;
+    note_types(ret);
 }
 
 void core_known_renew(const struct core_session *s, struct core_known *known,
@@ -33,10 +53,13 @@ void core_known_renew(const struct core_session *s, struct core_known *known,
     const uint64_t key = core_catalog_key(s);
     const struct router_hash hash = router_cache_rehash(known->hash, known->key, key);
     if (!router_cache_known(s->worker->cache, &hash, &known->class)) {
+        const bool typed = known->typed;
         core_classify(s, text, known, NULL);
-        return;
+        known->typed = typed;
+    } else {
+        known->hash = hash;
+        known->key = key;
+        known->learned = s->worker->counters.learned;
     }
-    known->hash = hash;
-    known->key = key;
-    known->learned = s->worker->counters.learned;
+    note_types(known);
 }

@@ -11,6 +11,9 @@
 /* ret_detail may be NULL: router_classify.h. */
 void core_classify(const struct core_session *s, struct proto_span text, struct core_known *ret,
                    struct router_detail *ret_detail);
+/* Of what a Parse brings along: a domain checks what is bound, and no text has its name. */
+void core_classify_parse(const struct core_session *s, const struct proto_parse *parse,
+                         struct core_known *ret);
 /* As core_classify(), of one that is kept; without a parse where that can be. */
 void core_known_renew(const struct core_session *s, struct core_known *known,
                       struct proto_span text);

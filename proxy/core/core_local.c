@@ -353,7 +353,7 @@ bool core_local_parse(struct core_session *s, struct proto_span body, struct cor
     struct proto_parse parse;
     struct core_known known;
     (void)proto_parse_read(body, &parse);
-    core_classify(s, parse.text, &known, NULL);
+    core_classify_parse(s, &parse, &known);
     if (parse.name.size == 0) {
         core_unnamed_keep(s, body, &known);
     } else if (core_names_find(s->names, parse.name) != NULL) {

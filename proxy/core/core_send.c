@@ -258,6 +258,7 @@ static bool send_settings(struct core_session *s, struct core_actions *a)
         (void)core_expect_push(b, CORE_EXPECT_QUERY, CORE_SWALLOW);
     core_sink_commit(&a->server, &w);
     b->unnamed_id = 0;
+    b->tainted = b->tainted || core_settings_seed(s);
     b->settings_hash = CORE_SETTINGS_UNKNOWN;
     s->settings_off = false;
     s->preflight = foreign || queries > 0;
@@ -286,6 +287,7 @@ bool core_preflight_alone(struct core_session *s, struct core_actions *a)
     core_sink_commit(&a->server, &w);
     for (uint32_t i = 0; i < queries; i++)
         (void)core_expect_push(s->backend, CORE_EXPECT_QUERY, CORE_SWALLOW);
+    s->backend->tainted = s->backend->tainted || core_settings_seed(s);
     s->settings_off = false;
     s->preflight = s->preflight_alone = queries > 0;
     if (s->preflight) {

@@ -88,6 +88,11 @@ struct core_settings *core_settings_reset_all(struct core_worker *w,
 /* Those of `start` that `set` has unchanged. */
 struct core_settings *core_settings_common(struct core_worker *w, const struct core_settings *set,
                                            const struct core_settings *start);
+/* Has it brought a seed of random() along, which only a reset takes back? */
+static inline bool core_settings_seed(const struct core_session *s)
+{
+    return (core_settings_flags(s) & ROUTER_SETTING_SEED) != 0;
+}
 bool core_settings_has(const struct core_settings *set, const char *name);
 
 /* Writes the simple Queries that bring a backend from any settings to these. `fresh`: it has none.

@@ -37,6 +37,7 @@ struct core_known {
     struct router_hash hash; /* under `key`; all zero: it has none */
     uint64_t key;            /* of the context */
     uint64_t learned;        /* the worker's counter, as of then */
+    bool typed;              /* a parameter of it has a type that is none of PostgreSQL's own */
 };
 
 /* A statement as text and parameter types, shared by all clients of a worker. */

@@ -5,6 +5,8 @@ not meet it.
 
 Neither a text nor a body below shows what happens. One connection to the primary serves everybody.
 """
+import psycopg
+import psycopg.types.string
 import pytest
 
 from client import Direct
@@ -24,7 +26,7 @@ STATES = {
     "foreign connection": ("select * from kept.for", "eign_log"),
 }
 SETUP = """
-drop schema if exists kept cascade; create schema kept; grant all on schema kept to public;
+create schema kept; grant all on schema kept to public;
 create extension dblink schema kept; create extension isn schema kept;
 create extension postgres_fdw schema kept;
 create server kept_server foreign data wrapper postgres_fdw options (host '{host}', port '{port}', dbname '{db}');
@@ -50,6 +52,11 @@ create view kept.v_{n} as select kept.f_{n}();
 create function kept.e_{n}() returns event_trigger language plpgsql as
   $f$ declare q text; begin if current_setting('kept.now', true) = '{n}' then
   q := '{one}' || '{two}'; execute q; end if; end $f$;
+create schema kept_{n};
+create table kept_{n}.x (a int); insert into kept_{n}.x values (1);
+create function kept.k_{n}(int) returns int immutable language plpgsql as $f$ declare q text; begin
+  if current_setting('kept.now', true) = '{n}' then q := '{one}' || '{two}'; execute q; end if; return 1; end $f$;
+create index on kept_{n}.x (kept.k_{n}(a));
 create event trigger kept_{n} on ddl_command_end when tag in ('COMMENT') execute function kept.e_{n}();
 """
 WAYS = {
@@ -65,6 +72,8 @@ WAYS = {
     "default": ["select kept.by_default_{n}()"],
     "do": ["do $d$ begin execute '{one}' || '{two}'; end $d$"],
     "do in a do": ["do $d$ begin execute 'do $e$ begin perform kept.f_{n}(); end $e$'; end $d$"],
+    "reindex": ["set kept.now = '{n}'", "reindex schema kept_{n}"],
+    "vacuum": ["set kept.now = '{n}'", "analyze"],
     "event trigger": ["set kept.now = '{n}'", "comment on table kept.told is '{n}'"],
 }
 
@@ -88,6 +97,7 @@ def made(cluster, chief):  # noqa: F811
     yield
     for state in STATES:
         run(f"drop event trigger kept_{values(cluster, state)['n']}", APP_DATABASE)
+        run(f"drop schema kept_{values(cluster, state)['n']} cascade", APP_DATABASE)
     run("drop schema kept cascade", APP_DATABASE)
 
 
@@ -153,3 +163,74 @@ def test_what_a_process_keeps_is_met_by_nobody(proxy, cluster, chief, guessed, s
     tries = [(way, {}, [sql.format(**values(cluster, state)) for sql in statements])
              for way, statements in WAYS.items()]
     assert leaks_of(p, chief, guessed, tries) == {}
+
+
+SEEDS = {  # where the text shows it
+    "true": "select set_config('seed', '0.5', true)", "false": "select set_config('seed', '0.5', false)",
+    "upper case": "select set_config('SEED', '0.5', false)", "E": "select set_config(E's\\145ed', '0.5', true)",
+    "qualified": "select pg_catalog.set_config('seed', '0.5', true)",
+    "computed": "select set_config('se' || 'ed', '0.5', true)",
+    "by a name": "select set_config(n, '0.5', true) from (values ('seed')) v(n)",
+    "named arguments": "select set_config(setting_name => 'seed', new_value => '0.5', is_local => true)",
+    "explained": "explain analyze select set_config('seed', '0.5', false)",
+    "cursor": "begin; declare c cursor for select set_config('seed', '0.5', true); fetch c; commit",
+    "set": "set seed = 0.5", "set local": "begin; set local seed = 0.5; commit",
+    "set clause": "select kept.seeded()",
+    "undone": "begin; select set_config('seed', '0.5', false); rollback",
+}
+
+
+def test_a_seed_that_a_client_says_is_met_by_nobody(proxy, cluster, chief, guessed):  # noqa: F811
+    cluster.primary.psql("create function kept.seeded() returns int language sql set seed = '0.5' as 'select 1'",
+                         APP_DATABASE)
+    p = pool_of_one(proxy)
+    tries = [(way, {}, [part.strip() for part in sql.split("; ")]) for way, sql in SEEDS.items()]
+    tries += [("start-up", {"options": "-c seed=0.5"}, [PRIMARY + "select 1"]),
+              ("start-up alone", {"options": "-c seed=0.5"}, []),
+              ("start-up, in a block", {"options": "-c seed=0.5"}, ["begin", "insert into kept.told values (1)",
+                                                                    "rollback"])]
+    assert leaks_of(p, chief, guessed, tries) == {}
+
+
+def test_the_type_of_a_parameter_may_be_a_domain(proxy, cluster, chief, guessed):  # noqa: F811
+    """No text has its name: it is an OID in the Parse. Its checks run on what is bound."""
+    class Typed(str):
+        pass
+
+    p, leaks = pool_of_one(proxy), {}
+    for state in STATES:
+        oid = int(cluster.primary.psql(
+            f"select 'kept.d_{values(cluster, state)['n']}'::regtype::oid", APP_DATABASE)[0][0])
+
+        class Dumper(psycopg.types.string.StrDumper):
+            pass
+
+        Dumper.oid = oid
+        for prepare in (False, True):
+            with psycopg.connect(host="127.0.0.1", port=p.port, dbname=APP_DATABASE, **chief) as a:
+                a.autocommit = True
+                a.adapters.register_dumper(Typed, Dumper)
+                for _ in range(1 + prepare):
+                    try:
+                        a.execute(PRIMARY + "select %s", [Typed("1")], prepare=prepare)
+                    except psycopg.Error:
+                        pass
+            b = p.connect(**chief)
+            found = met(b, guessed)
+            b.close()
+            if found:
+                leaks[state, prepare] = found
+                p.admin("RECONNECT")
+    assert leaks == {}
+
+
+def test_who_stays_keeps_its_seed(proxy, chief):  # noqa: F811
+    p = known(proxy(database={"pool_size": 2}, users={CHIEF: CHIEF_SECRET}))
+    a, b = p.connect(**chief), p.connect(**chief)
+    for sql in ("select setseed(0.5)", "select set_config('seed', '0.5', false)", "set seed = 0.5"):
+        numbers = []
+        for _ in range(2):
+            said(a, sql)
+            one(b, "select kept.f_4()")
+            numbers.append(one(a, "select random()"))
+        assert numbers[0] == numbers[1], sql

@@ -30,7 +30,7 @@ static void what_changes_names_is_told(void **state)
         {"BEGIN; DROP TABLE t; COMMIT", WRITE(DDL), "twm"},
         {"CREATE TEMP TABLE x (a int)", PIN(TEMP_TABLE), "tw"},
         {"CREATE TEMP TABLE x (a int) ON COMMIT DROP", WRITE(DDL), "tw"},
-        {"VACUUM t", WRITE(UTILITY), "wh"},
+        {"VACUUM t", WRITE(UTILITY), "twh"},
     };
     CHECK(rows, STRICT);
 }
