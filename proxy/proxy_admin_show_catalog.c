@@ -12,6 +12,7 @@ static const struct {
     {ROUTER_FACT_RUNS, "runs"},     {ROUTER_FACT_WRITE_RUNS, "write_runs"},
     {ROUTER_FACT_HOME, "home"},     {ROUTER_FACT_OUTSIDE, "outside"},
     {ROUTER_FACT_OPAQUE, "opaque"}, {ROUTER_FACT_WRITE_OPAQUE, "write_opaque"},
+    {ROUTER_FACT_KEEPS, "keeps"},
 };
 
 static const char *const kind_names[ROUTER_FACT_KINDS] = {

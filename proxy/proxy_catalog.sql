@@ -222,8 +222,12 @@ edge AS MATERIALIZED (
 base AS (
     SELECT oid::int8 + 4294967296 AS node, flags FROM func_flags
     UNION ALL SELECT oid::int8 + 4294967296, flags FROM builtin
-    UNION ALL SELECT oid::int8, CASE WHEN relkind = 'f' THEN 28 ELSE 8 END FROM pg_class
-    WHERE oid >= 16384 AND (relkind IN ('f', 'S') OR relkind IN ('r', 'p') AND relpersistence <> 'p')
+    -- postgres_fdw's connections are reset, file_fdw has none
+    UNION ALL SELECT ftrelid::int8, CASE extname WHEN 'file_fdw' THEN 28 WHEN 'postgres_fdw' THEN 30 ELSE 158 END
+    FROM pg_foreign_table JOIN pg_foreign_server s ON s.oid = ftserver
+        JOIN pg_foreign_data_wrapper w ON w.oid = srvfdw LEFT JOIN member m ON m.oid = fdwhandler
+    UNION ALL SELECT oid::int8, 8 FROM pg_class
+    WHERE oid >= 16384 AND (relkind = 'S' OR relkind IN ('r', 'p') AND relpersistence <> 'p')
     UNION ALL SELECT ev_class::int8, 4 FROM pg_rewrite WHERE ev_class >= 16384 AND ev_type <> '1'
     -- views over PostgreSQL's own: a node's answer, and pg_settings may be written
     UNION ALL SELECT src, CASE mode WHEN 'r' THEN 12 ELSE 4 END
@@ -285,11 +289,11 @@ closure AS (
     SELECT x.node, x.flags
     FROM closure k JOIN needed ON dst = k.node
         CROSS JOIN LATERAL (
-            SELECT src, CASE mode WHEN 'r' THEN k.flags & 58 WHEN 'w' THEN (k.flags & 34) * 2 | (k.flags & 16)
-                WHEN 's' THEN (k.flags & 58) | (k.flags & 2) * 4 -- on the primary
-                WHEN 'n' THEN k.flags & 112
-                WHEN 'm' THEN (k.flags & 16) | CASE WHEN k.flags & 96 <> 0 THEN 32 ELSE 0 END
-                ELSE k.flags & 68 END
+            SELECT src, CASE mode WHEN 'r' THEN k.flags & 186 WHEN 'w' THEN (k.flags & 34) * 2 | (k.flags & 16) | (k.flags & 128) / 2
+                WHEN 's' THEN (k.flags & 186) | (k.flags & 2) * 4 -- on the primary
+                WHEN 'n' THEN k.flags & 240
+                WHEN 'm' THEN (k.flags & 144) | CASE WHEN k.flags & 96 <> 0 THEN 32 ELSE 0 END
+                ELSE k.flags & 196 END
             FROM unnest(srcs, modes) AS u(src, mode)
         ) x(node, flags)
     WHERE x.flags <> 0

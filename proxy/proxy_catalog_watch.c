@@ -21,8 +21,8 @@ static const char question[] =
     "SELECT NULL, sum(pg_stat_get_tuples_inserted(c)+pg_stat_get_tuples_updated(c)"
     "+pg_stat_get_tuples_deleted(c))::text FROM "
     "unnest('{pg_proc,pg_class,pg_trigger,pg_rewrite,pg_policy,"
-    "pg_attrdef,pg_constraint,pg_type,pg_operator,pg_cast,pg_index,pg_inherits,pg_aggregate,"
-    "pg_db_role_setting}'::regclass[])c" DEFAULTS;
+    "pg_attrdef,pg_constraint,pg_type,pg_operator,pg_cast,pg_opclass,pg_amop,pg_amproc,"
+    "pg_index,pg_inherits,pg_aggregate,pg_db_role_setting}'::regclass[])c" DEFAULTS;
 static const char question_old[] = "SELECT NULL, ''" DEFAULTS;
 
 bool catalog_watch_is_due(const struct catalog_watch *w, uint64_t others_ns, uint64_t now_ns)

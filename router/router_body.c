@@ -81,6 +81,7 @@ static void look_up(struct router_name word, const struct router_context *names,
                               router_facts_of(names->facts, ROUTER_FACT_RELATION, spellings[i]);
         f->opaque = f->opaque || (flags & (ROUTER_FACT_OPAQUE | ROUTER_FACT_WRITE_OPAQUE)) != 0;
         f->outside = f->outside || (flags & ROUTER_FACT_OUTSIDE) != 0;
+        f->keeps = f->keeps || (flags & ROUTER_FACT_KEEPS) != 0;
     }
 }
 

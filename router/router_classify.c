@@ -95,6 +95,7 @@ static void merge_statement(struct router_class *ret, const struct router_statem
     ret->acts = ret->acts || s->finding.acts;
     ret->opaque = ret->opaque || s->finding.opaque;
     ret->outside = ret->outside || s->finding.outside;
+    ret->keeps = ret->keeps || s->finding.keeps;
     ret->changes_catalog = ret->changes_catalog || s->finding.changes_catalog;
     ret->makes_names = ret->makes_names || s->finding.makes_names;
     ret->by_node_type = ret->by_node_type || s->finding.by_node_type;
@@ -231,6 +232,7 @@ static void scan_words(const char *text, size_t size, const struct router_contex
         return;
     router_body_scan(text, size, names, &found);
     ret->opaque = found.opaque;
+    ret->keeps = found.keeps;
 }
 
 void router_classify(const char *text, size_t size, const struct router_context *context,

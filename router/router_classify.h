@@ -111,6 +111,8 @@ struct router_class {
     bool forgets_statements; /* DEALLOCATE ALL or DISCARD ALL somewhere in the text */
     bool opaque;             /* what it leaves on the connection cannot be asked for */
     bool outside;            /* it may reach outside of the database: dblink, foreign tables */
+    bool keeps;              /* what it leaves may outlast each reset: its connection is closed,
+                                rather than given to another session */
     bool changes_catalog;    /* DDL: names may mean something else behind it */
     bool makes_names;        /* DDL that only makes or drops some: what is known of others holds */
     uint8_t signals;         /* enum router_signal: it begins like SELECT pg_cancel_backend(...) */

@@ -44,6 +44,9 @@ enum router_fact_flag {
     ROUTER_FACT_OPAQUE = 1 << 5,
     /* ... when it is written. */
     ROUTER_FACT_WRITE_OPAQUE = 1 << 6,
+    /* The server's process keeps what is done there, past each reset: a connection to yet another
+     * server, of a foreign-data wrapper that nobody knows how to end. Read or written. */
+    ROUTER_FACT_KEEPS = 1 << 7,
 };
 
 /* Blocks of somebody hold a snapshot though they do not say so. */
@@ -81,6 +84,8 @@ const char *router_facts_setting(const struct router_facts *f, uint32_t index);
  */
 struct router_context {
     const struct router_facts *facts; /* NULL: not known */
+    const struct router_facts *stale; /* ... those that DDL has made void, or NULL: what was not
+                                         there, or was opaque, keeps what it does */
     uint64_t key;
     bool strict;   /* isolation = proven: what the facts do not know is taken for the worst, and all
                       names where they are NULL. Else it is what its text shows. */

@@ -240,6 +240,7 @@ static void note_planned(struct walk w)
     f->touches = f->touches || planned.taints;
     f->opaque = f->opaque || planned.opaque;
     f->outside = f->outside || planned.outside;
+    f->keeps = f->keeps || planned.keeps;
 }
 
 void router_walk(const struct router_tree *tree, uint32_t statement, enum router_walk_scope scope,

@@ -26,8 +26,9 @@ struct router_finding {
     bool touches;        /* a relation or a function: what may be behind it is not in the text */
     bool home;           /* these two as in struct router_class */
     bool acts;
-    bool opaque; /* these three as in struct router_class */
+    bool opaque; /* these as in struct router_class */
     bool outside;
+    bool keeps;
     bool changes_catalog;
     bool makes_names;
     bool cacheable;

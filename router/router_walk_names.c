@@ -24,6 +24,15 @@ uint8_t router_walk_fact(const struct walk *w, enum router_fact_kind kind, struc
     return router_facts_of(w->names->facts, kind, name);
 }
 
+void router_walk_note_stale(struct walk *w, enum router_fact_kind kind, struct router_name name)
+{
+    const struct router_facts *stale = w->names->stale;
+    const uint8_t flags = stale != NULL ? router_facts_of(stale, kind, name) : ROUTER_FACT_THERE;
+    const uint8_t kept = ROUTER_FACT_OPAQUE | ROUTER_FACT_WRITE_OPAQUE | ROUTER_FACT_KEEPS;
+    w->finding->keeps =
+        w->finding->keeps || (flags & kept) != 0 || (flags == 0 && kind == ROUTER_FACT_FUNCTION);
+}
+
 bool router_walk_is_temporary(struct router_name schema)
 {
     return router_name_is(schema, "pg_temp") || router_name_starts(schema, "pg_temp_");
@@ -64,6 +73,7 @@ static void note(struct walk *w, uint8_t flags)
     f->taints = f->taints || (flags & ROUTER_FACT_RUNS) != 0;
     f->opaque = f->opaque || (flags & ROUTER_FACT_OPAQUE) != 0;
     f->outside = f->outside || (flags & ROUTER_FACT_OUTSIDE) != 0;
+    f->keeps = f->keeps || (flags & ROUTER_FACT_KEEPS) != 0;
     f->home = f->home || (flags & ROUTER_FACT_HOME) != 0;
     f->touches = f->touches || (flags & (ROUTER_FACT_RUNS | ROUTER_FACT_HOME)) != 0;
 }
@@ -119,8 +129,10 @@ void router_walk_called(struct walk *w, struct router_name name, enum walk_origi
     } else if (built_in != ROUTER_FUNCTION_UNKNOWN) {
         note_hidden(w, origin);
     }
-    if (flags == 0 && built_in == ROUTER_FUNCTION_UNKNOWN && !router_name_runs_text(name))
+    if (flags == 0 && built_in == ROUTER_FUNCTION_UNKNOWN && !router_name_runs_text(name)) {
         note_unknown(w, ROUTER_REASON_UNKNOWN_FUNCTION);
+        router_walk_note_stale(w, ROUTER_FACT_FUNCTION, name);
+    }
     w->finding->touches = w->finding->touches || is_text_only(w);
     router_walk_built_in(w, name, origin == WALK_ANY || origin == WALK_BUILT_IN, args);
 }

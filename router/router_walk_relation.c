@@ -122,6 +122,7 @@ static void visit_known(struct walk *w, uint8_t flags, bool target)
     f->taints = f->taints || (flags & runs) != 0;
     f->opaque = f->opaque || (flags & opaque) != 0;
     f->outside = f->outside || (flags & ROUTER_FACT_OUTSIDE) != 0;
+    f->keeps = f->keeps || (flags & ROUTER_FACT_KEEPS) != 0;
     f->touches = f->touches || (flags & (runs | ROUTER_FACT_HOME)) != 0;
     if ((flags & ROUTER_FACT_HOME) == 0 || w->scope == ROUTER_WALK_PLAN)
         return;
@@ -136,6 +137,7 @@ static void visit_unknown(struct walk *w, struct router_name name)
     f->touches = true;
     if (w->names->strict) {
         f->taints = f->outside = true;
+        router_walk_note_stale(w, ROUTER_FACT_RELATION, name);
         if (w->scope == ROUTER_WALK_PLAN || (w->names->orphaned && w->scope == ROUTER_WALK_READ))
             return;
         f->home = true;

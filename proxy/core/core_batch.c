@@ -79,6 +79,7 @@ static void merge(struct core_batch *batch, const struct router_class *c, bool f
     into->outside = was.outside || c->outside;
     into->acts = was.acts || c->acts;
     into->opaque = was.opaque || c->opaque;
+    into->keeps = was.keeps || c->keeps;
     into->outside = was.outside || c->outside;
     into->changes_catalog = was.changes_catalog || c->changes_catalog;
     into->makes_names = was.makes_names || c->makes_names;

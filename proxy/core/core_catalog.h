@@ -44,6 +44,8 @@ static inline uint64_t core_catalog_key_with(const struct core_session *s,
         key ^= router_facts_digest(facts);
     else if (s->group->catalog != NULL && core_catalog_is_orphaned(s))
         key = ~key;
+    else if (core_catalog_is_known(s))
+        key ^= ~router_facts_digest(s->group->catalog->facts);
     if (core_catalog_may_look_anywhere(s))
         key ^= core_catalog_salt(s);
     return key;

@@ -14,6 +14,9 @@ void core_classify(const struct core_session *s, struct proto_span text, struct 
     const struct router_facts *facts = core_catalog_facts(s);
     const struct router_context context = {
         .facts = facts,
+        .stale = facts == NULL && core_catalog_is_known(s) && !core_catalog_is_orphaned(s)
+                     ? s->group->catalog->facts
+                     : NULL,
         .key = core_catalog_key_with(s, facts),
         .any_path = core_catalog_may_look_anywhere(s),
         .strict = s->group->catalog != NULL && s->group->database->isolates,

@@ -138,6 +138,7 @@ void core_start_batch(struct core_session *s, uint64_t now_ns)
     if (s->group->database->pool_mode == CORE_POOL_SESSION && s->pin == ROUTER_REASON_NONE)
         core_pin_force(s, ROUTER_PIN_POOL);
     b->tainted = b->tainted || core_taints(s) || s->refused || misread;
+    b->spoiled = b->spoiled || (class->keeps && s->group->database->isolates);
     b->sequence_moved = b->sequence_moved || class->moves_sequence || class->taints;
     if (class->taints || s->refused || misread) {
         b->temp_used = true;

@@ -243,7 +243,7 @@ alter role app set app.from_role = 'x';
 R, F, T, O, A = "relation", "function", "type", "operator", "operator apart"
 EXPECTED = {
     (R, "plain"): "", (R, "plain_id_seq"): "home", (R, "unlogged"): "home", (R, "seq"): "home",
-    (R, "foreign_t"): "write_runs home outside", (R, "matview"): "",
+    (R, "foreign_t"): "runs write_runs home outside", (R, "matview"): "",
     (R, "v_plain"): "", (R, "v_over_view"): "", (R, "v_runs"): "runs write_runs",
     (R, "v_over_runs"): "runs write_runs", (R, "v_volatile"): "runs write_runs home",
     (R, "v_opaque"): "runs write_runs home opaque write_opaque",
@@ -258,7 +258,7 @@ EXPECTED = {
     (R, "v_aggregate"): "runs write_runs", (R, "v_aggregate_plain"): "",
     (R, "v_parted"): "write_runs", (R, "v_check"): "write_runs", (R, "v_default"): "write_runs",
     (R, "v_seq"): "home", (R, "v_nextval"): "home", (R, "v_unlogged"): "home",
-    (R, "v_foreign"): "write_runs home outside", (R, "v_backend"): "home",
+    (R, "v_foreign"): "runs write_runs home outside", (R, "v_backend"): "home",
     (R, "v_catalog"): "write_runs home", (R, "v_settings"): "write_runs home",
     (R, "v_extension"): "", (R, "v_crosstab"): "runs write_runs home", (R, "v_instead"): "write_runs",
     (R, "triggered"): "write_runs", (R, "trigger_off"): "",
@@ -282,8 +282,8 @@ EXPECTED = {
     (R, "parted"): "write_runs", (R, "part_1"): "write_runs", (R, "part_2"): "",
     (R, "parted_runs"): "write_runs", (R, "part_runs"): "write_runs",
     (R, "parent_t"): "write_runs", (R, "child_t"): "write_runs",
-    (R, "parted_foreign"): "write_runs home outside",
-    (R, "part_foreign"): "write_runs home outside",
+    (R, "parted_foreign"): "runs write_runs home outside",
+    (R, "part_foreign"): "runs write_runs home outside",
     (R, "v_operator"): "runs write_runs", (R, "cast_from"): "runs write_runs home",
     (R, "Quoted View"): "",
     (F, "vol"): "runs home", (F, "stab"): "runs", (F, "imm"): "runs", (F, "trg"): "runs home",

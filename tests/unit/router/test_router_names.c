@@ -396,6 +396,46 @@ static void savepoints_are_told_apart_by_63_bytes(void **state)
     assert_int_equal(strlen(savepoint_name(huge)), 63);
 }
 
+/* While DDL has made the facts void, what was not there is taken for what outlasts each reset. */
+static void what_is_new_keeps_until_it_is_known(void **state)
+{
+    static const struct router_fact known[] = {
+        {ROUTER_FACT_FUNCTION, ROUTER_FACT_RUNS, {"plain", 5}},
+        {ROUTER_FACT_FUNCTION, ROUTER_FACT_RUNS | ROUTER_FACT_OPAQUE, {"dark", 4}},
+        {ROUTER_FACT_RELATION, 0, {"t", 1}},
+        {ROUTER_FACT_RELATION, ROUTER_FACT_WRITE_OPAQUE, {"traps", 5}},
+        {ROUTER_FACT_RELATION, ROUTER_FACT_RUNS | ROUTER_FACT_KEEPS, {"far", 3}},
+    };
+    static const struct {
+        const char *text;
+        bool now, keeps; /* with these facts; when they are void */
+    } rows[] = {
+        {"SELECT plain()", false, false},
+        {"SELECT dark()", false, true},
+        {"SELECT new_one()", false, true},
+        {"SELECT now(), random()", false, false},
+        {"SELECT * FROM t", false, false},
+        {"INSERT INTO traps VALUES (1)", false, true},
+        {"SELECT * FROM new_t", false, false},
+        {"SELECT * FROM far", true, true},
+        {"COPY far TO STDOUT", true, true},
+        {"UPDATE t SET a = new_one()", false, true},
+        {"INSERT INTO far VALUES (1)", true, true},
+        {"SELECT 1 FROM t WHERE a IN (SELECT a FROM far)", true, true},
+    };
+    struct router_facts *f = router_facts_create(known, sizeof(known) / sizeof(known[0]), NULL, 0);
+    const struct router_context with = {.facts = f, .strict = true};
+    const struct router_context without = {.stale = f, .strict = true};
+    const struct router_context never = {.strict = true};
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        assert_int_equal(classify(rows[i].text, &with).keeps, rows[i].now);
+        assert_int_equal(classify(rows[i].text, &without).keeps, rows[i].keeps);
+        assert_false(classify(rows[i].text, &never).keeps);
+    }
+    router_facts_destroy(f);
+}
+
 /* No primary could be asked, and none could run it either. */
 static void without_a_primary_unknown_relations_are_read_where_they_can_be(void **state)
 {
@@ -425,6 +465,7 @@ int main(void)
         cmocka_unit_test(what_is_written_may_run_more),
         cmocka_unit_test(what_runs_unseen_code_taints),
         cmocka_unit_test(without_facts_the_worst_is_taken),
+        cmocka_unit_test(what_is_new_keeps_until_it_is_known),
         cmocka_unit_test(without_a_primary_unknown_relations_are_read_where_they_can_be),
         cmocka_unit_test(by_the_text_alone),
         cmocka_unit_test(hints_move_what_is_in_doubt),
