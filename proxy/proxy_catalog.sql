@@ -304,6 +304,9 @@ GROUP BY kind, name
 UNION ALL SELECT 4, s, 1 FROM (VALUES ('default_transaction_isolation')) v(s)
 WHERE current_setting(s) <> 'read committed' OR EXISTS (SELECT FROM pg_db_role_setting, unnest(setconfig) x
     WHERE lower(split_part(x, '=', 1)) = s AND lower(split_part(x, '=', 2)) NOT LIKE 'read %committed')
+UNION ALL SELECT 4, 'search_path', 1 WHERE EXISTS (SELECT FROM pg_settings WHERE name = 'search_path'
+    AND reset_val ILIKE '%pg\_temp%') OR EXISTS (SELECT FROM pg_db_role_setting, unnest(setconfig) x
+    WHERE x ILIKE 'search\_path=%pg\_temp%')
 UNION ALL SELECT DISTINCT 6, name, 0 FROM (
     SELECT m[1] AS name FROM func_flags, regexp_matches(body,
         '(?:set_config|current_setting)\s*\(\s*''([^'']*)''', 'g') m

@@ -235,6 +235,13 @@ static void scan_words(const char *text, size_t size, const struct router_contex
     ret->keeps = found.keeps;
 }
 
+/* Somebody's sessions begin with pg_temp in their search_path: what is made may be temporary. */
+static bool begins_temporary(const struct router_context *names)
+{
+    static const struct router_name path = {ROUTER_DEFAULT_PATH, sizeof(ROUTER_DEFAULT_PATH) - 1};
+    return names->facts != NULL && router_facts_of(names->facts, ROUTER_FACT_DEFAULT, path) != 0;
+}
+
 void router_classify(const char *text, size_t size, const struct router_context *context,
                      struct router_class *ret, struct router_detail *ret_detail)
 {
@@ -267,6 +274,8 @@ void router_classify(const char *text, size_t size, const struct router_context 
     }
     if (ret->unread)
         scan_words(text, size, names, ret);
+    if (ret->verdict == ROUTER_VERDICT_WRITE && begins_temporary(names))
+        ret->taints = true;
     if (ret->alone && ret->acts)
         ret->signals = (uint8_t)router_signal_named(text, size);
     ret->cacheable = ret->cacheable && !survey.uescape;

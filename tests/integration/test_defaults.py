@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: PostgreSQL
 """What ALTER ROLE and ALTER DATABASE ... SET give to new log-ins, though no ParameterStatus tells of it: soon, on
 each node, and without a way back."""
+import psycopg2
 import pytest
 
 from cluster import APP_DATABASE, wait_until
@@ -20,6 +21,13 @@ CHANGES = {
                   "alter database app set default_transaction_isolation = 'repeatable read'", "repeatable read"),
     "a planner's": ("enable_seqscan", "alter role app set enable_seqscan = off", "off"),
 }
+TEMPORARY = ("alter role app set search_path = pg_temp, public", "alter database app set search_path = 'pg_temp', public",
+             "alter role app in database app set search_path = \"$user\", PG_TEMP")
+MAKES = {"a table": ("create table mine (id int)", "select count(*) from mine"),
+         "a table of a query": ("create table mine as select 1 as id", "select count(*) from mine"),
+         "a view": ("create view mine as select 1 as id", "select count(*) from mine"),
+         "a sequence": ("create sequence mine", "select count(last_value) from mine"),
+         "into": ("select 1 as id into mine", "select count(*) from mine")}
 TAKE_BACK = ("alter role app reset all", "alter database app reset all", "alter role app in database app reset all",
              "alter role all reset all", "alter role all in database app reset all")
 
@@ -164,3 +172,22 @@ def new_count(p):
         rows_of(session, "rollback")
     session.close()
     return seen
+
+
+@pytest.mark.parametrize("make", MAKES)
+@pytest.mark.parametrize("change", TEMPORARY)
+def test_what_is_made_in_pg_temp_by_default_is_its_sessions_own(psql, proxy, change, make):
+    psql(change)
+    p = proxy(database={"pool_size": 2, "consistency": "primary"})
+    admin = p.connect_admin()
+    a, b, c = p.connect(), p.connect(), p.connect()
+    wait_until(lambda: known(admin), what="the catalog is known")
+    rows_of(a, MAKES[make][0])
+    for _ in range(3):  # a block holds the one that is free for all, or the one that A had
+        with pytest.raises(psycopg2.errors.UndefinedTable):
+            rows_of(b, MAKES[make][1])
+        rows_of(c, "begin; select 1")
+        assert one(a, MAKES[make][1]) in (0, 1)
+        rows_of(c, "rollback")
+    a.close()
+    wait_until(lambda: one(b, "select count(*) from pg_class where relname = 'mine'") == 0, what="it is gone")
