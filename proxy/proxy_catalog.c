@@ -11,16 +11,17 @@
 
 #include <stdlib.h>
 
+#include "proxy_catalog_slow.h"
 #include "proxy_catalog_watch.h"
 #include "proxy_defaults.h"
 #include "proxy_log.h"
 
 #define SECOND_NS UINT64_C(1000000000)
-static const uint64_t answer_timeout_ns = 25 * SECOND_NS; /* the server gives up earlier */
-static const uint64_t idle_ns = 2 * SECOND_NS;            /* then its connection is closed */
+static const uint64_t idle_ns = 2 * SECOND_NS; /* then its connection is closed */
 static const uint64_t make_way_ns = 10 * SECOND_NS;
 static const uint64_t log_pause_ns = 30 * SECOND_NS;
 static const uint64_t suspect_pause_ns = SECOND_NS;
+static const uint64_t changed_pause_max_ns = 30 * SECOND_NS;
 enum {
     BUSY_PARTS_CHANGED = 4,  /* a pause between questions, in their durations: after a change */
     BUSY_PARTS_SUSPECT = 50, /* ... that is only suspected */
@@ -174,7 +175,7 @@ static void put_question(struct catalog *c, uint8_t node, const char *question, 
     struct ask_target target = {.config = c->worker->config,
                                 .user = c->user,
                                 .password = c->password[0] != '\0' ? c->password : NULL,
-                                .settings = CATALOG_QUESTION_SETTINGS,
+                                .settings = catalog_slow_settings(c->shared),
                                 .prelude = CATALOG_QUESTION_PRELUDE,
                                 .application_name = "switchgear-catalog",
                                 .node_user_first = true,
@@ -206,13 +207,15 @@ static uint64_t pause_of(const struct catalog *c)
 {
     const uint64_t interval_ns = c->worker->config->switchgear.catalog_interval_ns;
     const uint64_t suspect_ns = c->duration_ns * (c->seen ? BUSY_PARTS_SEEN : BUSY_PARTS_SUSPECT);
+    const uint64_t changed_ns = c->duration_ns * BUSY_PARTS_CHANGED
+                                << (c->voids < VOIDS_MAX ? c->voids : VOIDS_MAX);
     if (c->ended_ns == 0)
         return 0;
-    if (c->failures > 0)
+    if (c->failures > 0 && shared_load(&c->shared->slow_ns) == 0)
         return SECOND_NS << (c->failures < BACKOFF_MAX ? c->failures - 1 : BACKOFF_MAX);
     if (c->core.facts == NULL || c->core.facts_changes != shared_load(&c->shared->changes) ||
         c->node != primary_of(c) || c->wishes != shared_load(&c->shared->wishes))
-        return c->duration_ns * BUSY_PARTS_CHANGED << (c->voids < VOIDS_MAX ? c->voids : VOIDS_MAX);
+        return changed_ns < changed_pause_max_ns ? changed_ns : changed_pause_max_ns;
     if (c->suspects != shared_load(&c->shared->suspects) && suspect_ns < interval_ns)
         return suspect_ns > suspect_pause_ns ? suspect_ns : suspect_pause_ns;
     return interval_ns;
@@ -259,7 +262,8 @@ static void facts_free(struct core_catalog *core)
 static bool lease_take(struct catalog *c, uint64_t now_ns)
 {
     const uint64_t since_ns = shared_load(&c->shared->asking_ns);
-    if (since_ns != 0 && (now_ns < since_ns || now_ns - since_ns < 2 * answer_timeout_ns))
+    if (since_ns != 0 &&
+        (now_ns < since_ns || now_ns - since_ns < 2 * catalog_slow_limit(c->shared)))
         return false;
     return ck_pr_cas_64(&c->shared->asking_ns, since_ns, now_ns);
 }
@@ -344,6 +348,11 @@ static void looked_out(struct catalog *c, const PGresult *result)
     ck_pr_faa_64(&c->shared->suspects, 1);
 }
 
+static uint64_t events_of(const struct shared_catalog *s)
+{
+    return shared_load(&s->changes) + shared_load(&s->wishes);
+}
+
 static void consider(struct catalog *c, uint64_t now_ns)
 {
     const bool wanted = is_wanted(c);
@@ -351,10 +360,11 @@ static void consider(struct catalog *c, uint64_t now_ns)
         (!wanted && !is_kept_ready(c)))
         return;
     const uint8_t node = primary_of(c);
-    const bool is_time = now_ns >= c->ended_ns && now_ns - c->ended_ns >= pause_of(c);
+    const bool waits = catalog_slow_waits(c->shared, events_of(c->shared), c->seen, now_ns);
+    const bool is_time = !waits && now_ns >= c->ended_ns && now_ns - c->ended_ns >= pause_of(c);
     if (node == ROUTER_NODE_NONE)
         return;
-    if (!wanted || (!is_time && !is_void(c))) {
+    if (!wanted || (!is_time && (waits || !is_void(c)))) {
         look_out(c, node, now_ns);
         return;
     }
@@ -371,11 +381,15 @@ static void failure_note(struct catalog *c, const char *sqlstate, const char *me
 {
     struct shared_catalog *s = c->shared;
     const uint64_t now_ns = uv_hrtime();
+    const bool slow = catalog_slow_note(s, sqlstate, c->changes + c->wishes, now_ns);
     c->failures++;
+    c->seen = false;
+    c->watch.watches = c->watch.watches || slow; /* until the reason is gone */
     lease_end(c);
     ck_pr_faa_64(&s->failures, 1);
     if (uv_mutex_trylock(&s->lock) == 0) {
-        (void)snprintf(s->error, sizeof(s->error), "%s", message);
+        (void)snprintf(s->error, sizeof(s->error), "%s%s", message,
+                       slow ? ": it gets 120 s, half a minute later" : "");
         uv_mutex_unlock(&s->lock);
     }
     const uint64_t logged_ns = shared_load(&s->logged_ns);
@@ -448,6 +462,7 @@ static void answered(struct ask_link *l, const PGresult *result)
         abort();
     facts_set(c, facts, c->changes, l->target.node);
     c->watch.watches = true;
+    catalog_slow_over(c->shared);
     c->watch.watched_ns = 0; /* DDL has passed here, perhaps: what of the defaults? */
     shared_set(&c->shared->server_version, (uint64_t)PQserverVersion(l->conn));
     lease_end(c);
@@ -501,7 +516,8 @@ void catalogs_tick(struct worker *w, uint64_t now_ns)
         consider(c, now_ns);
         const uint64_t connect_ns = w->config->switchgear.server_connect_timeout_ns;
         const bool is_asked = c->ask.state == ASK_LINK_ASKED;
-        const uint64_t limit_ns = is_asked || connect_ns == 0 ? answer_timeout_ns : connect_ns;
+        const uint64_t limit_ns =
+            is_asked || connect_ns == 0 ? catalog_slow_limit(c->shared) : connect_ns;
         const uint64_t since_ns = c->ask.since_ns;
         if (c->ask.state == ASK_LINK_CLOSED || now_ns < since_ns)
             continue;

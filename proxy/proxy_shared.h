@@ -180,9 +180,11 @@ struct shared_catalog {
     /* fetch-and-add: questions asked, failed, answered, and what answers took */
     uint64_t questions CK_CC_CACHELINE;
     uint64_t failures, answers, spent_ns;
-    uint64_t logged_ns; /* when a failure was last logged; compare-and-swap */
-    uint64_t asking_ns; /* since when one worker asks for all; 0: none does; compare-and-swap */
-    uv_mutex_t lock;    /* of storing what follows; no worker waits for it */
+    uint64_t slow_ns;     /* when a question last met its time limit; 0: none has since an answer */
+    uint64_t slow_events; /* ... what had been counted of changes and wishes when it was put */
+    uint64_t logged_ns;   /* when a failure was last logged; compare-and-swap */
+    uint64_t asking_ns;   /* since when one worker asks for all; 0: none does; compare-and-swap */
+    uv_mutex_t lock;      /* of storing what follows; no worker waits for it */
     /* Of the last answer: when it was asked for (0: there is none), `changes`, `wishes` and
      * `suspects` at that moment, its size, what it took, the node. */
     uint64_t answered_ns, answered_for, answered_wishes, answered_suspects, objects, took_ns, node;
