@@ -48,8 +48,10 @@ void core_deallocate_executed(struct core_session *s)
 {
     if (s->bound_deallocate == NULL)
         return;
+    const uint64_t told = core_names_told(s->names, core_span(s->bound_deallocate));
     struct core_stmt *stmt = core_names_remove(s, core_span(s->bound_deallocate));
     struct core_expect *e = core_expect_push(s->backend, CORE_EXPECT_FAKE, CORE_FORWARD);
+    e->told = told;
     e->fake = 0; /* nothing more is said; undone when the server skips or fails the Execute */
     e->name = s->bound_deallocate;
     e->stmt = stmt;

@@ -227,6 +227,7 @@ static void emit_close(struct core_session *s, struct proto_span message, struct
     (void)proto_target_read(core_span_skip(message, PROTO_HEADER_SIZE), &target);
     struct core_stmt *stmt = NULL;
     const bool named = target.what == 'S' && target.name.size > 0;
+    const uint64_t told = named ? core_names_told(s->names, target.name) : 0;
     if (named)
         stmt = core_names_remove(s, target.name);
     if (stmt != NULL && s->lent != NULL)
@@ -237,6 +238,7 @@ static void emit_close(struct core_session *s, struct proto_span message, struct
         e->stmt = stmt;
         e->named_in_client = stmt != NULL;
         e->name = stmt != NULL ? core_copy_name(target.name) : NULL;
+        e->told = told;
         s->names_in_flight = true;
         return;
     }

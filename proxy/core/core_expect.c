@@ -147,12 +147,13 @@ static void undo(struct core_backend *b, const struct core_expect *e)
         b->unnamed_id = 0; /* an unnamed Parse that never happened, or failed */
     if (e->named_in_client && s != NULL) {
         const struct proto_span name = core_span(e->name);
+        uint64_t *told;
         if (e->kind == CORE_EXPECT_PARSE) {
-            struct core_stmt *stmt = core_names_remove(s, name);
-            if (stmt != NULL)
-                core_stmt_release(b->worker, stmt);
-        } else if (core_names_find(s->names, name) == NULL) {
-            (void)core_names_set(s, name, core_stmt_hold(e->stmt));
+            core_names_take(s, name);
+        } else if (core_names_find_shape(s->names, name, &told) == NULL &&
+                   core_names_set(s, name, core_stmt_hold(e->stmt))) {
+            (void)core_names_find_shape(s->names, name, &told);
+            *told = e->told;
         }
         if (e->kind == CORE_EXPECT_FAKE && e->fake == 0)
             b->tainted = true; /* the empty statement of that name is still there */

@@ -129,11 +129,8 @@ static void forget_names(struct core_session *s)
     struct proto_parse parse;
     if (s->named_replayed < s->named_answered) /* its client has had so many, now or before */
         s->named_replayed = s->named_answered;
-    for (; s->named_answered > 0 && next_named(&in, &parse); s->named_answered--) {
-        struct core_stmt *stmt = core_names_remove(s, parse.name);
-        if (stmt != NULL)
-            core_stmt_release(s->worker, stmt);
-    }
+    for (; s->named_answered > 0 && next_named(&in, &parse); s->named_answered--)
+        core_names_take(s, parse.name);
 }
 
 void core_replay_ends(struct core_session *s)

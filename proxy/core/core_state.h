@@ -115,7 +115,11 @@ struct core_expect {
     uint32_t kept_size;             /* SYNC and QUERY: bytes of s->kept that it answers */
     uint32_t portal;                /* BIND: core_portal_id() of its portal; EXECUTE, DESCRIBE of a
                                        portal: not 0 where it has a name */
-    struct router_hash hash; /* QUERY, BIND, EXECUTE: of the text, which we called a read; else 0 */
+    union {
+        struct router_hash
+            hash;      /* QUERY, BIND, EXECUTE: of the text, which we called a read, or 0 */
+        uint64_t told; /* FAKE: of the name that was dropped, core_shape.h */
+    };
 };
 
 /* ---- settings that a client brought along ---- */
@@ -283,11 +287,12 @@ struct core_session {
     struct core_bound *bound;              /* what portals will change: core_bound.c */
     struct core_block *left_rows;          /* what the server says is left: core_left.c */
     struct core_block *lent; /* names of statements that SQL was lent, each with NUL: core_lend.c */
-    char *bound_deallocate;  /* the statement that a bound DEALLOCATE will drop, or NULL */
-    uint64_t planned[4];     /* `replan`: core_shape_id() of what was parsed anew, once each */
-    uint64_t shape_asked;    /* core_shape_id() of what a Bind has waited for; 0: it has not */
-    char *shape_name;        /* whose portal the next message describes, or NULL */
-    uint64_t salt_id;        /* of salt_unique */
+    struct core_taken *taken; /* what was told of names that a replay takes back, or NULL */
+    char *bound_deallocate;   /* the statement that a bound DEALLOCATE will drop, or NULL */
+    uint64_t planned[4];      /* `replan`: core_shape_id() of what was parsed anew, once each */
+    uint64_t shape_asked;     /* core_shape_id() of what a Bind has waited for; 0: it has not */
+    char *shape_name;         /* whose portal the next message describes, or NULL */
+    uint64_t salt_id;         /* of salt_unique */
     uint8_t local_salt[CORE_DIGEST_SIZE]; /* of SET LOCAL search_path and the like */
 
     uint64_t id;

@@ -7,6 +7,7 @@
 
 #include "core_follow.h"
 #include "core_internal.h"
+#include "core_shape.h"
 #include "core_stmt.h"
 
 /* ---- texts ---- */
@@ -216,6 +217,12 @@ struct core_stmt *core_names_find(const struct core_names *names, struct proto_s
     return core_names_find_shape(names, name, &shape);
 }
 
+uint64_t core_names_told(const struct core_names *names, struct proto_span name)
+{
+    uint64_t *shape;
+    return core_names_find_shape(names, name, &shape) != NULL ? *shape : 0;
+}
+
 struct core_stmt *core_names_find_shape(const struct core_names *names, struct proto_span name,
                                         uint64_t **ret_shape)
 {
@@ -264,6 +271,64 @@ static struct core_names *names_resize(struct core_names *old, uint32_t capacity
     return names;
 }
 
+/* What a client was told of a name that a replay has taken back. */
+struct core_taken {
+    struct core_taken *next;
+    uint64_t id; /* core_shape_id() of its statement */
+    uint64_t shape;
+    size_t size;
+    char name[];
+};
+
+static void taken_clear(struct core_session *s)
+{
+    while (s->taken != NULL) {
+        struct core_taken *one = s->taken;
+        s->taken = one->next;
+        free(one);
+    }
+}
+
+/* ... and once more of its statement: that is told no second time. 0: nothing. */
+static uint64_t taken_shape(struct core_session *s, struct proto_span name,
+                            const struct core_stmt *stmt)
+{
+    if (!s->retried && !s->replay_on_primary) { /* that replay is long over */
+        taken_clear(s);
+        return 0;
+    }
+    for (struct core_taken **link = &s->taken; *link != NULL; link = &(*link)->next) {
+        struct core_taken *one = *link;
+        if (one->size != name.size || one->id != core_shape_id(stmt) ||
+            memcmp(one->name, name.base, name.size) != 0)
+            continue;
+        const uint64_t shape = one->shape;
+        *link = one->next;
+        free(one);
+        return shape;
+    }
+    return 0;
+}
+
+void core_names_take(struct core_session *s, struct proto_span name)
+{
+    const uint64_t shape = core_names_told(s->names, name);
+    struct core_stmt *stmt = core_names_remove(s, name);
+    if (stmt == NULL)
+        return;
+    name = told(name);
+    if (shape != 0) {
+        struct core_taken *one = malloc(sizeof(*one) + name.size);
+        if (one == NULL)
+            abort();
+        *one = (struct core_taken){
+            .next = s->taken, .id = core_shape_id(stmt), .shape = shape, .size = name.size};
+        memcpy(one->name, name.base, name.size);
+        s->taken = one;
+    }
+    core_stmt_release(s->worker, stmt);
+}
+
 bool core_names_set(struct core_session *s, struct proto_span name, struct core_stmt *stmt)
 {
     name = told(name);
@@ -289,6 +354,8 @@ bool core_names_set(struct core_session *s, struct proto_span name, struct core_
         .name = copy, .stmt = stmt, .size = (uint32_t)name.size, .hash = name_hash(name)};
     s->names->count++;
     s->names->size += cost;
+    if (s->taken != NULL)
+        slot->shape = taken_shape(s, name, stmt);
     return true;
 }
 
@@ -319,6 +386,7 @@ struct core_stmt *core_names_remove(struct core_session *s, struct proto_span na
 
 void core_names_clear(struct core_session *s)
 {
+    taken_clear(s);
     if (s->names == NULL)
         return;
     for (uint32_t i = 0; i < s->names->capacity; i++) {

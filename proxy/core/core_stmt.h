@@ -43,11 +43,16 @@ struct core_stmt *core_names_find(const struct core_names *names, struct proto_s
 /* ... and what its client was told of it: core_shape.h. Borrowed until names change. */
 struct core_stmt *core_names_find_shape(const struct core_names *names, struct proto_span name,
                                         uint64_t **ret_shape);
-/* Takes one reference of stmt. False: its client has no room for it (names_size_max). */
+/* What its client was told of it; 0: nothing, or there is none. */
+uint64_t core_names_told(const struct core_names *names, struct proto_span name);
+/* Takes one reference of stmt. False: its client has no room for it (names_size_max). What was told
+ * of it before core_names_take() is told still. */
 bool core_names_set(struct core_session *s, struct proto_span name, struct core_stmt *stmt);
 /* Returns the statement with its reference, or NULL. */
 struct core_stmt *core_names_remove(struct core_session *s, struct proto_span name);
 void core_names_clear(struct core_session *s);
+/* Takes back a name that is given again where its batch is replayed. */
+void core_names_take(struct core_session *s, struct proto_span name);
 
 /* What a backend has. */
 bool core_lru_touch(struct core_backend *b, const uint8_t digest[CORE_DIGEST_SIZE]);
