@@ -112,10 +112,10 @@ void defaults_join(struct group *g, struct shared_catalog *shared)
 
 static bool follow(struct pool *pool, uint64_t since_ns, uint64_t now_ns)
 {
+    if (pool->shared == NULL || pool->defaults_for == since_ns)
+        return false; /* nobody has used it yet, or nothing is new */
     const struct router_node *node = &pool->group->worker->topology.nodes[pool->node];
     const bool caught_up = node->role == ROUTER_ROLE_REPLICA && node->fresh_as_of_ns >= since_ns;
-    if (pool->shared == NULL || pool->defaults_for == since_ns)
-        return false;
     if (caught_up || node->role == ROUTER_ROLE_PRIMARY) {
         pool->defaults_for = since_ns;
         pool->defaults_ns = caught_up ? now_ns : since_ns;
