@@ -14,7 +14,12 @@ builtin AS MATERIALIZED (
                 'pg_logical_emit_message', 'pg_cancel_backend', 'pg_terminate_backend',
                 'tsvector_update_trigger', 'tsvector_update_trigger_column',
                 'suppress_redundant_updates_trigger', 'unique_key_recheck') THEN 8
-        ELSE 10 END AS flags
+        ELSE 10 END
+        -- 256: what a replica does, silently, on itself alone
+        | CASE WHEN proname ~ ('^(pg_(try_)?advisory_|pg_(cancel|terminate)_backend$|pg_promote$'
+            || '|pg_reload_conf$|lo_export$|pg_copy_|pg_create_|pg_drop_replication_|pg_log_backend_'
+            || '|pg_logical_slot_get_|pg_rotate_logfile|pg_stat_reset|pg_wal_replay_)') THEN 264
+        ELSE 0 END AS flags
     FROM pg_proc
     WHERE oid < 16384 AND (provolatile = 'v'
             OR proname ~ '_to_xml|^pg_stat_get_|^to_reg|^pg_.*_is_visible$|^reg.*(in|recv)$'
@@ -41,7 +46,7 @@ func AS MATERIALIZED (
     SELECT p.oid, proname, prokind, provolatile, lanname, lanpltrusted, extname, proargnames,
         lanname IN ('c', 'internal') AND m.oid IS NOT NULL
             OR lanname = 'internal' AND prosrc ~ '^(multi)?range_constructor[0-3]$' AS is_installed,
-        lower(prosrc COLLATE "C") AS body, prosqlbody::text AS tree
+        lower(prosrc COLLATE "C") AS body
     FROM pg_proc p JOIN pg_language l ON l.oid = prolang LEFT JOIN member m ON m.oid = p.oid
     WHERE p.oid >= 16384
 ),
@@ -51,15 +56,20 @@ func_flags AS MATERIALIZED (
     SELECT oid, proname, body, lanname, CASE
         WHEN prokind = 'a' THEN 0 -- it is what its transition functions are
         WHEN is_installed THEN CASE
-            WHEN extname = 'dblink' THEN 26 | CASE WHEN proname ~ '^dblink_connect' THEN 32 ELSE 0 END
+            WHEN extname = 'dblink' THEN 282 | CASE WHEN proname ~ '^dblink_connect' THEN 32 ELSE 0 END
             WHEN proname ~ '^(crosstab|connectby|xpath_table|pgr_)' THEN 10 -- they run SQL
+            WHEN extname = 'isn' AND proname = 'isn_weak' THEN 42
             WHEN provolatile <> 'v' OR extname IN ('uuid-ossp', 'pgcrypto')
                 OR proname = 'pg_stat_statements' THEN 0
             ELSE 10 END
-        ELSE 2 | CASE WHEN provolatile = 'v' THEN 8 ELSE 0 END | CASE
+        ELSE 2 | CASE WHEN provolatile = 'v' THEN 8 ELSE 0 END
+        | CASE WHEN body ~ ('\m(pg_(try_)?advisory_|pg_(cancel|terminate)_backend|pg_promote|dblink'
+            || '|pg_reload_conf|lo_export|pg_copy_|pg_create_|pg_drop_replication_|pg_log_backend_'
+            || '|pg_logical_slot_get_|pg_rotate_logfile|pg_stat_reset|pg_wal_replay_)') THEN 264
+        ELSE 0 END
+        | CASE
             WHEN NOT lanpltrusted THEN 48
             WHEN lanname NOT IN ('sql', 'plpgsql') THEN 32
-            WHEN tree ~ ':funcid (2078|1599) ' THEN 32 -- set_config, setseed
             WHEN body LIKE '%load%' AND body ~ '\mload\s+''' OR body LIKE '%temp_buffers%'
                 OR body LIKE '%replication_origin_session_setup%' OR body LIKE '%replication_slot%'
                 OR body LIKE '%seed%'
@@ -86,6 +96,8 @@ tree AS MATERIALIZED (
         relkind IN ('v', 'm') AS is_view
     FROM pg_rewrite JOIN pg_class c ON c.oid = ev_class WHERE ev_class >= 16384
     UNION ALL SELECT adrelid::int8, 'w', adbin::text, false FROM pg_attrdef WHERE adrelid >= 16384
+    UNION ALL SELECT oid::int8 + 4294967296, 'r', concat(prosqlbody::text, proargdefaults::text), false
+    FROM pg_proc WHERE oid >= 16384 AND (prosqlbody IS NOT NULL OR proargdefaults IS NOT NULL)
     UNION ALL SELECT CASE contypid WHEN 0 THEN conrelid::int8 ELSE contypid::int8 + 8589934592 END,
         CASE contypid WHEN 0 THEN 'w' ELSE 'r' END, conbin::text, false
     FROM pg_constraint WHERE conbin IS NOT NULL AND oid >= 16384
@@ -262,14 +274,18 @@ named AS MATERIALIZED (
 word AS MATERIALIZED (
     SELECT DISTINCT body, w FROM (SELECT DISTINCT body FROM func_flags WHERE flags & 2 <> 0) b,
         regexp_split_to_table(body || ' ', '[^a-z0-9_\u0080-\U0010ffff]+') w
-    WHERE EXISTS (SELECT FROM func_flags WHERE flags & 48 <> 0)
+    WHERE EXISTS (SELECT FROM func_flags WHERE flags & 304 <> 0)
         OR EXISTS (SELECT FROM pg_class WHERE relkind = 'f')
-        OR EXISTS (SELECT FROM edge JOIN builtin ON dst = oid::int8 + 4294967296 WHERE flags & 32 <> 0)
+        OR EXISTS (SELECT FROM edge JOIN builtin ON dst = oid::int8 + 4294967296 WHERE flags & 288 <> 0)
 ),
 name AS MATERIALIZED (
     SELECT n, coalesce(substring(n, '[a-z0-9_\u0080-\U0010ffff]+'), '') AS first,
         min(node) + 25769803776 AS node, array_agg(node) AS nodes
-    FROM named, lower(name COLLATE "C") n WHERE kind < 2 GROUP BY n
+    FROM named, lower(name COLLATE "C") n WHERE kind < 2
+        OR node IN (SELECT oid::int8 + 8589934592 FROM pg_type WHERE typtype = 'd')
+        OR node IN (SELECT o.oid::int8 + 12884901888 FROM pg_operator o
+            JOIN func_flags f ON f.oid = oprcode WHERE f.flags & 2 <> 0 AND lanname NOT IN ('c', 'internal'))
+    GROUP BY n
 ),
 mention AS MATERIALIZED (
     SELECT DISTINCT name.node AS dst, f.oid::int8 + 4294967296 AS src
@@ -289,18 +305,22 @@ closure AS (
     SELECT x.node, x.flags
     FROM closure k JOIN needed ON dst = k.node
         CROSS JOIN LATERAL (
-            SELECT src, CASE mode WHEN 'r' THEN k.flags & 186 WHEN 'w' THEN (k.flags & 34) * 2 | (k.flags & 16) | (k.flags & 128) / 2
-                WHEN 's' THEN (k.flags & 186) | (k.flags & 2) * 4 -- on the primary
-                WHEN 'n' THEN k.flags & 240
-                WHEN 'm' THEN (k.flags & 144) | CASE WHEN k.flags & 96 <> 0 THEN 32 ELSE 0 END
+            SELECT src, CASE mode WHEN 'r' THEN k.flags & 442
+                WHEN 'w' THEN (k.flags & 34) * 2 | (k.flags & 16) | (k.flags & 128) / 2
+                WHEN 's' THEN (k.flags & 442) | (k.flags & 2) * 4 -- on the primary
+                WHEN 'n' THEN k.flags & 496
+                WHEN 'm' THEN (k.flags & 400) | CASE WHEN k.flags & 96 <> 0 THEN 32 ELSE 0 END
                 ELSE k.flags & 196 END
             FROM unnest(srcs, modes) AS u(src, mode)
         ) x(node, flags)
     WHERE x.flags <> 0
 )
-SELECT kind, name, bit_or(coalesce(flags, 0) | 1) FROM named
+SELECT kind, name, bit_or(coalesce(flags & 255 | (flags & 256) / 32, 0) | 1) FROM named
     LEFT JOIN (SELECT node, bit_or(flags) AS flags FROM closure GROUP BY node) c USING (node)
 GROUP BY kind, name
+-- what runs with any DDL
+UNION ALL SELECT 4, 'event triggers', bit_or(flags) & 50 | 1 FROM pg_event_trigger
+    JOIN closure ON node = evtfoid::int8 + 4294967296 WHERE evtenabled <> 'D' HAVING count(*) > 0
 UNION ALL SELECT 4, s, 1 FROM (VALUES ('default_transaction_isolation')) v(s)
 WHERE current_setting(s) <> 'read committed' OR EXISTS (SELECT FROM pg_db_role_setting, unnest(setconfig) x
     WHERE lower(split_part(x, '=', 1)) = s AND lower(split_part(x, '=', 2)) NOT LIKE 'read %committed')

@@ -11,7 +11,10 @@
 
 #include "router_lexer.h"
 
-enum { NAME_SIZE_MAX = 256 }; /* no name is as long */
+enum {
+    NAME_SIZE_MAX = 256, /* no name is as long */
+    DEPTH_MAX = 8,       /* of texts in texts; whoever goes deeper hides something */
+};
 
 /* SET app.tenant: the setting is none of PostgreSQL's, and nobody keeps its name. */
 enum set_state { SET_NONE, SET_SEEN, SET_NAMED };
@@ -22,18 +25,35 @@ static bool word_is(struct router_name word, const char *text)
 }
 
 /* What a word that runs or sets something is waiting for. */
-enum waits { WAITS_NONE, WAITS_TEXT, WAITS_TEXT_END, WAITS_CALL, WAITS_NAME, WAITS_NAME_END };
+enum waits {
+    WAITS_NONE,
+    WAITS_TEXT,
+    WAITS_TEXT_END,
+    WAITS_BODY,
+    WAITS_LANGUAGE,
+    WAITS_CALL,
+    WAITS_NAME,
+    WAITS_NAME_END
+};
 
-/* EXECUTE 'text' and set_config('name', ...) say what they do; anything else is computed. True: the
- * token is a text to look into. */
+/* EXECUTE 'text', DO $$text$$ and set_config('name', ...) say what they do; anything else is
+ * computed. True: the token is a text to look into. */
 static bool next_literal(enum waits *waits, const struct router_token *t, struct router_name word,
                          struct router_finding *f)
 {
     const bool literal = t->kind == ROUTER_TOKEN_STRING && *word.base == '\'';
     enum waits next = WAITS_NONE;
     bool plain = true;
+    const bool string = t->kind == ROUTER_TOKEN_STRING;
     switch (*waits) {
     case WAITS_NONE:
+        break;
+    case WAITS_BODY: /* or ON CONFLICT DO */
+        plain = !string || literal || *word.base == '$';
+        next = word_is(word, "language") ? WAITS_LANGUAGE : WAITS_NONE;
+        break;
+    case WAITS_LANGUAGE:
+        next = WAITS_BODY;
         break;
     case WAITS_TEXT:
         plain = literal;
@@ -56,13 +76,28 @@ static bool next_literal(enum waits *waits, const struct router_token *t, struct
     }
     if (!plain)
         f->opaque = f->outside = true;
-    const bool is_text = plain && *waits == WAITS_TEXT;
+    const bool is_text = plain && string && (*waits == WAITS_TEXT || *waits == WAITS_BODY);
     *waits = plain ? next : WAITS_NONE;
     if (t->kind == ROUTER_TOKEN_WORD && word_is(word, "execute"))
         *waits = WAITS_TEXT;
+    else if (t->kind == ROUTER_TOKEN_WORD && word_is(word, "do"))
+        *waits = WAITS_BODY;
     else if (word_is(word, "set_config") || word_is(word, "\"set_config\""))
         *waits = WAITS_CALL;
     return is_text;
+}
+
+/* $tag$text$tag$ and 'text', without what is around it. */
+static struct router_name inside(struct router_name string)
+{
+    size_t skip = 1;
+    if (string.size > 0 && *string.base == '$') {
+        const char *end = memchr(string.base + 1, '$', string.size - 1);
+        skip = end != NULL ? (size_t)(end - string.base) + 1 : string.size;
+    }
+    if (string.size < 2 * skip)
+        return (struct router_name){.base = string.base, .size = 0};
+    return (struct router_name){.base = string.base + skip, .size = string.size - 2 * skip};
 }
 
 static void look_up(struct router_name word, const struct router_context *names,
@@ -77,8 +112,12 @@ static void look_up(struct router_name word, const struct router_context *names,
     }
     const struct router_name spellings[] = {{.base = lower, .size = word.size}, word};
     for (size_t i = 0; i < sizeof(spellings) / sizeof(spellings[0]); i++) {
-        const uint8_t flags = router_facts_of(names->facts, ROUTER_FACT_FUNCTION, spellings[i]) |
-                              router_facts_of(names->facts, ROUTER_FACT_RELATION, spellings[i]);
+        const uint8_t flags =
+            router_facts_of(names->facts, ROUTER_FACT_FUNCTION, spellings[i]) |
+            router_facts_of(names->facts, ROUTER_FACT_RELATION, spellings[i]) |
+            router_facts_of(names->facts, ROUTER_FACT_TYPE, spellings[i]) |
+            router_facts_of(names->facts, ROUTER_FACT_OPERATOR, spellings[i]) |
+            router_facts_of(names->facts, ROUTER_FACT_OPERATOR_APART, spellings[i]);
         f->opaque = f->opaque || (flags & (ROUTER_FACT_OPAQUE | ROUTER_FACT_WRITE_OPAQUE)) != 0;
         f->outside = f->outside || (flags & ROUTER_FACT_OUTSIDE) != 0;
         f->keeps = f->keeps || (flags & ROUTER_FACT_KEEPS) != 0;
@@ -97,12 +136,17 @@ static enum set_state next_state(enum set_state state, enum router_token_kind ki
                : SET_NONE;
 }
 
-void router_body_scan(const char *text, size_t size, const struct router_context *names,
-                      struct router_finding *f)
+static void scan(struct router_name body, const struct router_context *names, uint32_t depth,
+                 struct router_finding *f)
 {
-    struct router_lexer lexer = router_lexer_make(text, size);
+    const char *text = body.base;
+    struct router_lexer lexer = router_lexer_make(text, body.size);
     enum set_state state = SET_NONE;
     enum waits waits = WAITS_NONE;
+    if (depth > DEPTH_MAX) {
+        f->opaque = f->outside = true;
+        return;
+    }
     for (;;) {
         const struct router_token t = router_lexer_next(&lexer);
         struct router_name word = {.base = text + t.start, .size = t.size};
@@ -116,13 +160,13 @@ void router_body_scan(const char *text, size_t size, const struct router_context
             if (t.kind == ROUTER_TOKEN_ERROR)
                 return;
         }
-        if (next_literal(&waits, &t, word, f) && word.size > 2)
-            router_body_scan(word.base + 1, word.size - 2, names, f);
+        if (next_literal(&waits, &t, word, f))
+            scan(inside(word), names, depth + 1, f);
         f->opaque = f->opaque || (state == SET_NAMED && router_name_is(word, "."));
         state = next_state(state, t.kind, word);
         if (t.kind == ROUTER_TOKEN_QUOTED_NAME && word.size > 2)
             word = (struct router_name){.base = word.base + 1, .size = word.size - 2};
-        else if (t.kind != ROUTER_TOKEN_WORD)
+        else if (t.kind != ROUTER_TOKEN_WORD && t.kind != ROUTER_TOKEN_OPERATOR)
             continue;
         if (word_is(word, "load"))
             f->opaque = f->outside = true;
@@ -131,6 +175,12 @@ void router_body_scan(const char *text, size_t size, const struct router_context
         if (names->facts != NULL)
             look_up(word, names, f);
     }
+}
+
+void router_body_scan(const char *text, size_t size, const struct router_context *names,
+                      struct router_finding *f)
+{
+    scan((struct router_name){.base = text, .size = size}, names, 0, f);
 }
 
 void router_body_argument(const struct router_tree *tree, uint32_t def_elem,

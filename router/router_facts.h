@@ -21,7 +21,8 @@ enum router_fact_kind {
     ROUTER_FACT_TYPE,
     ROUTER_FACT_OPERATOR,
     ROUTER_FACT_DEFAULT, /* a setting that somebody's sessions begin with, unlike PostgreSQL's own:
-                            ROUTER_DEFAULT_ISOLATION, or ROUTER_DEFAULT_PATH with pg_temp */
+                            ROUTER_DEFAULT_ISOLATION, ROUTER_DEFAULT_PATH with pg_temp, or
+                            ROUTER_EVENT_TRIGGERS */
     ROUTER_FACT_OPERATOR_APART, /* in a schema that no session's search_path begins with */
     ROUTER_FACT_KINDS
 };
@@ -52,6 +53,8 @@ enum router_fact_flag {
 /* Blocks of somebody hold a snapshot though they do not say so. */
 #define ROUTER_DEFAULT_ISOLATION "default_transaction_isolation"
 #define ROUTER_DEFAULT_PATH "search_path"
+/* All of them together: with DDL runs what their functions do. */
+#define ROUTER_EVENT_TRIGGERS "event triggers"
 
 enum { ROUTER_FACT_NAME_SIZE = 63, ROUTER_FACTS_MAX = 1 << 20, ROUTER_FACT_SETTINGS_MAX = 64 };
 

@@ -53,9 +53,22 @@ static void on_dml(struct context *c)
     walk(c, ROUTER_WALK_WRITE);
 }
 
+static void note_event_triggers(struct context *c)
+{
+    const struct router_name all = {.base = ROUTER_EVENT_TRIGGERS,
+                                    .size = sizeof(ROUTER_EVENT_TRIGGERS) - 1};
+    struct router_finding *f = &c->s->finding;
+    if (c->names->facts == NULL)
+        return;
+    const uint8_t flags = router_facts_of(c->names->facts, ROUTER_FACT_DEFAULT, all);
+    f->opaque = f->opaque || (flags & ROUTER_FACT_OPAQUE) != 0;
+    f->outside = f->outside || (flags & ROUTER_FACT_OUTSIDE) != 0;
+}
+
 /* Event triggers run with it, and expressions of indexes and defaults. */
 static void on_ddl(struct context *c)
 {
+    note_event_triggers(c);
     const enum router_ddl effect = router_statement_ddl(c, router_tree_key(c->tree, c->node));
     c->s->finding.taints = true;
     c->s->finding.changes_catalog = effect == ROUTER_DDL_CHANGES;
@@ -189,6 +202,7 @@ static void on_explain(struct context *c)
     }
     const struct router_name body = router_tree_key(c->tree, query);
     if (router_name_is(body, "ExecuteStmt")) {
+        walk(c, ROUTER_WALK_WRITE);
         c->s->finding.taints = c->s->finding.names_prepared = true;
         decide(c, ROUTER_VERDICT_PIN, ROUTER_REASON_SQL_PREPARE);
         return;
@@ -296,8 +310,21 @@ static void on_deallocate(struct context *c)
     decide(c, ROUTER_VERDICT_SESSION, ROUTER_REASON_DEALLOCATE);
 }
 
+/* What no DISCARD takes back outlives the name: it binds for itself, before anything runs. */
 static void on_prepare(struct context *c)
 {
+    enum { LASTING = ROUTER_PIN_SEED | ROUTER_PIN_LOAD };
+    struct router_statement found = {.finding = {.verdict = ROUTER_VERDICT_LOCAL}};
+    struct context inner = *c;
+    inner.s = &found;
+    inner.node = wrapped(c->tree, c->node, "query");
+    if (inner.node != ROUTER_TREE_NONE)
+        classify_node(&inner);
+    inner.node = c->node;
+    walk(&inner, ROUTER_WALK_DDL); /* the types of its parameters */
+    c->s->finding.pins |= found.finding.pins & LASTING;
+    c->s->finding.opaque = found.finding.opaque;
+    c->s->finding.changes_seed = found.finding.changes_seed;
     c->s->finding.cacheable = false;
     c->s->finding.names_prepared = true;
     decide(c, ROUTER_VERDICT_PIN, ROUTER_REASON_SQL_PREPARE);
@@ -305,6 +332,7 @@ static void on_prepare(struct context *c)
 
 static void on_execute(struct context *c)
 {
+    walk(c, ROUTER_WALK_WRITE);                          /* its arguments */
     c->s->finding.taints = c->s->finding.outside = true; /* what it runs was prepared elsewhere */
     c->s->finding.names_prepared = true;
     decide(c, ROUTER_VERDICT_PIN, ROUTER_REASON_SQL_PREPARE);

@@ -284,6 +284,8 @@ void router_walk_type(struct walk *w, uint32_t names)
     }
     const uint8_t flags = fact_of(w, ROUTER_FACT_TYPE, name, origin);
     note_any(w, flags, ROUTER_REASON_UNKNOWN_FUNCTION);
+    if (flags == 0 && (fact_of(w, ROUTER_FACT_RELATION, name, origin) & ROUTER_FACT_WRITE_OPAQUE))
+        w->finding->opaque = true; /* a row of it is checked as what is written into the table */
     if (flags != 0 || (built_in && (router_name_type_known(name) || is_data)))
         return;
     if (is_text_only(w)) /* of a cast, or of a domain's check */
