@@ -334,6 +334,7 @@ static void on_execute(struct context *c)
 {
     walk(c, ROUTER_WALK_WRITE);                          /* its arguments */
     c->s->finding.taints = c->s->finding.outside = true; /* what it runs was prepared elsewhere */
+    c->s->finding.keeps = c->names->stale != NULL;
     c->s->finding.names_prepared = true;
     decide(c, ROUTER_VERDICT_PIN, ROUTER_REASON_SQL_PREPARE);
 }

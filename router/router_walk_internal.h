@@ -56,8 +56,8 @@ static inline void pin(struct walk *w, enum router_reason reason)
 
 /* What the facts say of a name, as it stands in the tree. 0: there is none, or no facts. */
 uint8_t router_walk_fact(const struct walk *w, enum router_fact_kind kind, struct router_name name);
-/* While DDL has made all facts void: was what this name stands for opaque before? A function that
- * is new may be, too. */
+/* While DDL has made all facts void: was what this name stands for opaque before? What is new may
+ * be, too. */
 void router_walk_note_stale(struct walk *w, enum router_fact_kind kind, struct router_name name);
 bool router_walk_is_temporary(struct router_name schema);
 /* `name` is called. `args`: NONE where there are none. */

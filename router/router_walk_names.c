@@ -29,8 +29,7 @@ void router_walk_note_stale(struct walk *w, enum router_fact_kind kind, struct r
     const struct router_facts *stale = w->names->stale;
     const uint8_t flags = stale != NULL ? router_facts_of(stale, kind, name) : ROUTER_FACT_THERE;
     const uint8_t kept = ROUTER_FACT_OPAQUE | ROUTER_FACT_WRITE_OPAQUE | ROUTER_FACT_KEEPS;
-    w->finding->keeps =
-        w->finding->keeps || (flags & kept) != 0 || (flags == 0 && kind == ROUTER_FACT_FUNCTION);
+    w->finding->keeps = w->finding->keeps || flags == 0 || (flags & kept) != 0;
 }
 
 bool router_walk_is_temporary(struct router_name schema)

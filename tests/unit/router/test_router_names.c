@@ -416,7 +416,7 @@ static void what_is_new_keeps_until_it_is_known(void **state)
         {"SELECT now(), random()", false, false},
         {"SELECT * FROM t", false, false},
         {"INSERT INTO traps VALUES (1)", false, true},
-        {"SELECT * FROM new_t", false, false},
+        {"SELECT * FROM new_t", false, true},
         {"SELECT * FROM far", true, true},
         {"COPY far TO STDOUT", true, true},
         {"UPDATE t SET a = new_one()", false, true},
