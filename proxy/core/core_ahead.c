@@ -135,7 +135,8 @@ void core_ahead_emit(struct core_session *s, struct core_actions *a)
     const bool begins = s->block == CORE_DEFERRED;
     if (begins)
         emit_begin(s, a);
-    if ((s->asks_portal || s->portal_lost) && !(begins && s->begin_bound))
+    const bool asks = s->asks_portal || s->portal_lost == CORE_PORTAL_HALF;
+    if (asks && !(begins && s->begin_bound))
         close_portal(s, a);
 }
 
@@ -182,7 +183,7 @@ static void lose_block(struct core_session *s, uint64_t now_ns, struct core_acti
     const bool synced = s->syncs > 0;
     forget_batch(s, now_ns);
     core_block_give(s->worker, &s->log_pending);
-    s->movable = s->movable_once = s->portal_open = false;
+    s->movable = s->movable_once = false;
     s->block = CORE_FAILED;
     if (synced)
         core_ready_write(s, a);

@@ -46,6 +46,7 @@ static void defer(struct core_session *s, const struct router_class *class, stru
     s->begin = class->begin;
     s->stays = class->snapshot;
     s->block = CORE_DEFERRED;
+    s->own_portal = CORE_PORTAL_UNTOUCHED;
 }
 
 void core_begin_over(struct core_session *s)

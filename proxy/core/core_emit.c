@@ -63,7 +63,7 @@ static void emit_query(struct core_session *s, struct proto_span message, bool b
         core_expect_keep_unnamed(s->backend);
         core_unnamed_drop(s);
         e->unnamed_id = s->unnamed_change;
-        s->portal_open = false;
+        s->own_portal = CORE_PORTAL_NONE;
     }
     s->syncs++;
     s->unsynced = s->executed = false;
@@ -180,7 +180,7 @@ static void emit_bind(struct core_session *s, struct proto_span prefix, uint32_t
         return;
     }
     if (bind.portal.size == 0)
-        s->portal_open = false;
+        s->own_portal = CORE_PORTAL_WHOLE;
     if (s->movable && s->loggable)
         core_move_sent(s, bound_statement(s, bind.statement, meant.stmt).text);
     struct core_expect *e = core_expect_push(s->backend, CORE_EXPECT_BIND, CORE_FORWARD);
@@ -248,6 +248,8 @@ static void emit_close(struct core_session *s, struct proto_span message, struct
         core_unnamed_drop(s);
         e->unnamed_id = s->unnamed_change;
     }
+    if (target.what == 'P' && target.name.size == 0)
+        s->own_portal = CORE_PORTAL_NONE;
     core_sink_append(&a->server, message);
 }
 
@@ -349,7 +351,7 @@ static void emit_message(struct core_session *s, struct proto_header h, struct p
     case 'E':
         s->executed = true;
         e = core_expect_push(s->backend, CORE_EXPECT_EXECUTE, CORE_FORWARD);
-        if (s->portal_lost)
+        if (s->portal_lost != 0)
             e->portal = message.base[PROTO_HEADER_SIZE] != '\0';
         if (s->backend->is_replica)
             core_learn_execute(s, e, message);

@@ -86,7 +86,7 @@ void core_flight_over(struct core_session *s, uint64_t now_ns, struct core_actio
     s->resets_failed = 0;
     s->refused = false;
     if (s->movable_once) /* it has shown something of this replica, though no Sync came yet */
-        s->movable = s->movable_once = s->portal_open = false;
+        s->movable = s->movable_once = false;
     s->names_in_flight = s->unnamed_in_flight = s->unnamed_used = s->rows_forwarded =
         s->salt_unique = false;
     s->kept_run = 0;
@@ -118,6 +118,19 @@ static bool next_named(struct proto_span *in, struct proto_parse *ret)
         *in = core_span_skip(*in, PROTO_HEADER_SIZE + (size_t)h.body_size);
         if (h.type == 'P' && proto_parse_read(body, ret) == PROTO_OK && ret->name.size > 0)
             return true;
+    }
+    return false;
+}
+
+/* Does what will be sent again bind the unnamed portal? */
+static bool binds_portal(const struct core_session *s)
+{
+    struct proto_span in = core_block_span(s->kept);
+    struct proto_header h;
+    while (proto_header_peek(in, UINT32_MAX - 4, &h) == PROTO_OK) {
+        if (h.type == 'B' && in.size > PROTO_HEADER_SIZE && in.base[PROTO_HEADER_SIZE] == '\0')
+            return true;
+        in = core_span_skip(in, PROTO_HEADER_SIZE + (size_t)h.body_size);
     }
     return false;
 }
@@ -202,8 +215,11 @@ bool core_replay(struct core_session *s, uint8_t avoid_node, enum router_reason 
         return false; /* once for each reason */
     if (!is_whole(s) || (s->movable && b->status == 'E'))
         return false;
-    if (s->movable && s->block == CORE_OPEN)
+    if (s->movable && s->block == CORE_OPEN) {
+        if (binds_portal(s)) /* it will be there again */
+            s->own_portal = CORE_PORTAL_NONE;
         core_move_defer(s);
+    }
     s->movable = false;
     s->cancelled = s->cancelled || b->cancels > 0; /* it goes nowhere with this server */
     core_not_in_flight(s, b->node);

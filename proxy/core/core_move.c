@@ -107,7 +107,7 @@ bool core_move_lost(const struct core_session *s, const char *sqlstate, const ch
             return true;
     const struct core_expect *e = core_expect_head(s->backend);
     const bool unnamed = e != NULL && e->portal == 0; /* no other may be left where a block moves */
-    return s->portal_lost && unnamed &&
+    return s->portal_lost != 0 && unnamed &&
            (strcmp(routine, "exec_execute_message") == 0 ||
             strcmp(routine, "exec_describe_portal_message") == 0);
 }
@@ -115,8 +115,9 @@ bool core_move_lost(const struct core_session *s, const char *sqlstate, const ch
 bool core_move_prepares(const struct core_session *s, const struct core_batch *batch)
 {
     const struct router_class *c = &batch->class;
-    return s->portal_open && batch->needs_server && !batch->simple && !batch->binds &&
-           !batch->executes && c->verdict == ROUTER_VERDICT_WRITE && c->pins == 0 && !c->changes;
+    return s->own_portal == CORE_PORTAL_HALF && batch->needs_server && !batch->simple &&
+           !batch->binds && !batch->executes && c->verdict == ROUTER_VERDICT_WRITE &&
+           c->pins == 0 && !c->changes;
 }
 
 /* In a READ ONLY block the server keeps the rest from writing, wherever it is. */
@@ -151,7 +152,7 @@ static bool leaves_nothing(const struct core_session *s, const struct router_cla
 bool core_move_ties(const struct core_session *s, const struct core_batch *batch)
 {
     return batch->needs_server && core_begin_reads_only(s) &&
-           (batch->opens || (batch->continues && !s->portal_open) ||
+           (batch->opens || (batch->continues && s->own_portal != CORE_PORTAL_HALF) ||
             !leaves_nothing(s, &batch->class));
 }
 
@@ -162,7 +163,7 @@ bool core_move_needed(const struct core_session *s, const struct core_batch *bat
         return false;
     if (core_begin_reads_only(s))
         return is_home(s, c) && !comes_too_late(s, batch);
-    if (batch->opens || (batch->continues && !s->portal_open))
+    if (batch->opens || (batch->continues && s->own_portal != CORE_PORTAL_HALF))
         return true;
     if (c->verdict == ROUTER_VERDICT_READ || c->verdict == ROUTER_VERDICT_LOCAL)
         return false;
@@ -189,8 +190,11 @@ void core_move_defer(struct core_session *s)
     assert(s->movable && s->block == CORE_OPEN && s->begin_text != NULL);
     s->block = CORE_DEFERRED;
     s->moved = s->moved || !s->movable_once;
-    s->portal_lost = s->portal_lost || s->portal_open;
-    s->movable = s->movable_once = s->portal_open = s->ending = s->has_snapshot = false;
+    if (s->own_portal >= CORE_PORTAL_WHOLE && s->own_portal > s->portal_lost)
+        s->portal_lost = s->own_portal;
+    s->begin_bound = s->begin_bound && s->own_portal == CORE_PORTAL_UNTOUCHED;
+    s->own_portal = CORE_PORTAL_UNTOUCHED;
+    s->movable = s->movable_once = s->ending = s->has_snapshot = false;
     core_block_give(s->worker, &s->log_pending);
 }
 
@@ -252,7 +256,7 @@ void core_move_ready(struct core_session *s)
     if (s->movable_once) { /* what it has shown is of this replica */
         if (s->movable)
             s->replayable = false;
-        s->movable = s->movable_once = s->portal_open = false;
+        s->movable = s->movable_once = false;
     }
     if (s->backend->status == 'I') {
         core_move_over(s);
@@ -262,7 +266,8 @@ void core_move_ready(struct core_session *s)
         core_block_give(s->worker, &s->begin_text);
         core_block_give(s->worker, &s->block_log);
     }
-    s->portal_open = s->portal_open && s->backend->status == 'T';
+    if (s->backend->status != 'T')
+        s->own_portal = CORE_PORTAL_NONE;
     if (s->log_pending != NULL && !s->group_failed)
         core_block_append(s->worker, &s->block_log, core_block_span(s->log_pending));
     core_block_give(s->worker, &s->log_pending);
@@ -270,8 +275,10 @@ void core_move_ready(struct core_session *s)
 
 void core_move_over(struct core_session *s)
 {
-    s->movable = s->movable_once = s->stays = s->loggable = s->portal_open = s->ending = false;
-    s->moved = s->portal_lost = s->has_snapshot = false;
+    s->movable = s->movable_once = s->stays = s->loggable = s->ending = false;
+    s->own_portal = CORE_PORTAL_UNTOUCHED;
+    s->portal_lost = 0;
+    s->moved = s->has_snapshot = false;
     core_block_give(s->worker, &s->begin_text);
     core_block_give(s->worker, &s->block_log);
     core_block_give(s->worker, &s->log_pending);

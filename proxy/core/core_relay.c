@@ -144,8 +144,8 @@ static enum core_verdict on_plain(struct core_backend *b, uint8_t type, struct p
     case 's':
         if (e->follow != CORE_FOLLOW_NOTHING)
             core_follow_suspended(b, e, a);
-        if (b->session != NULL)
-            b->session->portal_open = b->session->movable;
+        if (b->session != NULL && b->session->movable)
+            b->session->own_portal = CORE_PORTAL_HALF;
         return execute ? answer(b, type, true) : CORE_VERDICT_BAD;
     case 'G': /* 'W' belongs to replication, and a server that says it here is out of its mind */
         /* a replica has no table that it could copy into; what the client has sent already may be a

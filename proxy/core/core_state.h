@@ -86,6 +86,14 @@ enum core_ahead {
     CORE_AHEAD_BEGIN, /* the client's own, which was deferred, and what its block has said */
 };
 
+/* The unnamed portal of a block. */
+enum core_portal {
+    CORE_PORTAL_UNTOUCHED, /* what its BEGIN has left */
+    CORE_PORTAL_NONE,      /* a Query, or an error, has ended it */
+    CORE_PORTAL_WHOLE,     /* bound, and not left half read */
+    CORE_PORTAL_HALF,      /* in a block that may move: perhaps it was */
+};
+
 enum core_expect_action {
     CORE_FORWARD,
     CORE_SWALLOW,       /* an error is forwarded all the same: it is the client's next one */
@@ -351,16 +359,16 @@ struct core_session {
     bool preflight;       /* settings are being sent; the batch follows */
     bool preflight_alone; /* ... no batch does: the client reset what it had brought along */
     bool movable;         /* the block is open on a replica, and may leave it: core_move.c */
-    bool movable_once; /* ... but only until its first answer: it is READ ONLY, with a snapshot */
-    bool stays;        /* the block has moved to the primary, or will not move */
-    bool ending;       /* its end was sent, and no ReadyForQuery has come since */
-    bool has_snapshot; /* ... and has read: it is too late for an isolation level */
-    bool moved;        /* the block has left a replica: what was open there is gone */
-    bool portal_open;  /* the unnamed portal of a movable block may have been left half read */
-    bool portal_lost;  /* ... and was, where the block has left a replica */
-    bool loggable;     /* the batch at the front could be said again there */
-    bool ready_held;   /* ... and its ReadyForQuery waits for that */
-    bool settings_off; /* the backend's settings are not `settings` */
+    bool movable_once;   /* ... but only until its first answer: it is READ ONLY, with a snapshot */
+    bool stays;          /* the block has moved to the primary, or will not move */
+    bool ending;         /* its end was sent, and no ReadyForQuery has come since */
+    bool has_snapshot;   /* ... and has read: it is too late for an isolation level */
+    bool moved;          /* the block has left a replica: what was open there is gone */
+    uint8_t own_portal;  /* enum core_portal */
+    uint8_t portal_lost; /* ... of those that were left with a replica; 0: none */
+    bool loggable;       /* the batch at the front could be said again there */
+    bool ready_held;     /* ... and its ReadyForQuery waits for that */
+    bool settings_off;   /* the backend's settings are not `settings` */
     bool settings_off_before;
     bool settings_fly;     /* they go ahead of the batch in the same flight */
     bool settings_hidden;  /* ... and what the server reports of them is not for the client */

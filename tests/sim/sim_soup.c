@@ -202,6 +202,14 @@ static uint32_t some_rows(void)
     return sim_chance(60) ? 0 : 1 + sim_below(6);
 }
 
+/* May what a portal has left be gone? Its block moves, or the replica is lost and the block goes on
+ * on another: then the client is told so (40001), and not what the portal would have said. */
+static bool may_be_left(const struct sim_model *m, const struct sim_model_portal *p)
+{
+    return p->started &&
+           (sim.database.until_write || (sim.faults && m->status == 'T' && m->read_only));
+}
+
 /* A SHOW by a portal tells what it was when it began: one that goes on is not known here. */
 static bool may_execute(const struct sim_model *m, int portal)
 {
@@ -210,8 +218,8 @@ static bool may_execute(const struct sim_model *m, int portal)
      * there keeps a read in front of it from being sent again */
     if (p->unsure || (!p->exists && (portal == 0 || !m->c->wild)))
         return false;
-    if (p->started && sim.database.until_write)
-        return false; /* what its block moves for in the same batch ends it */
+    if (may_be_left(m, p))
+        return false;
     return !p->started || (p->kind != SIM_SHOW && p->kind != SIM_SHOW_APPLICATION);
 }
 
@@ -249,8 +257,7 @@ static void some_message(struct sim_model *m)
     } else if (what < 90) {
         describe(m, true, name);
     } else if (what < 93) {
-        if ((portal > 0 || m->portals[0].exists) &&
-            !(m->portals[portal].started && sim.database.until_write))
+        if ((portal > 0 || m->portals[0].exists) && !may_be_left(m, &m->portals[portal]))
             describe(m, false, portal);
     } else if (what < 97) {
         close_target(m, sim_chance(50), sim_chance(50) ? 0 : 1);

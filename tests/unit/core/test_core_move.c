@@ -103,7 +103,7 @@ static void a_portal_that_is_left_half_read_does_not_keep_the_block_from_a_repli
     story_client(st, "P(|INSERT INTO t VALUES (1)) B() E S");
     story_expect(st, "release replica\n"
                      "replica: Q(ROLLBACK)\n"
-                     "primary: P(|BEGIN) B() E P(|INSERT INTO t VALUES (1)) B() E S\n");
+                     "primary: P(|BEGIN) B() E C(P) P(|INSERT INTO t VALUES (1)) B() E S\n");
 }
 
 static void a_half_read_portal_is_not_lost_for_a_write_that_is_only_prepared(void **state)
@@ -123,7 +123,7 @@ static void a_half_read_portal_is_not_lost_for_a_write_that_is_only_prepared(voi
     story_client(st, "B(w) E S");
     story_expect(st, "release replica\n"
                      "replica: Q(ROLLBACK)\n"
-                     "primary: P(|BEGIN) B() E P(sg|INSERT INTO t VALUES (1)) B(sg) E S\n");
+                     "primary: P(|BEGIN) B() E C(P) P(sg|INSERT INTO t VALUES (1)) B(sg) E S\n");
 }
 
 static void a_portal_that_goes_on_is_not_said_again_elsewhere(void **state)

@@ -106,6 +106,52 @@ static void a_half_read_portal_whose_replica_is_lost_is_gone(void **state)
                      "primary: P(|BEGIN) B() E C(P) E S\nclient: E(40001) Z(E)\n");
 }
 
+/* Read to its end it is there all the same: executed again it has no more rows. */
+static void a_whole_portal_whose_replica_is_lost_is_gone(void **state)
+{
+    static const char *const begins[] = {"P(|BEGIN) B() D(P) E S", "Q(BEGIN)"};
+    for (size_t i = 0; i < sizeof(begins) / sizeof(begins[0]); i++) {
+        struct story *st = *state;
+        story_client(st, begins[i]);
+        story_client(st, "P(|SELECT 1) B() E S");
+        story_server(st, 1, "1 2 C(BEGIN) 1 2 D(1) C(SELECT 1) Z(T)");
+        story_server_dies(st, 1);
+        st->log_size = 0;
+        story_client(st, "E() S");
+        story_server(st, 0, "1 2 C(BEGIN) 3 " GONE " Z(E)");
+        story_expect(st, "primary: P(|BEGIN) B() E C(P) E S\nclient: E(40001) Z(E)\n");
+        story_end(st);
+        (void)block_open(state);
+    }
+}
+
+/* ... and the one that a Query has ended never was there. */
+static void a_portal_that_a_query_has_ended_is_not_gone(void **state)
+{
+    struct story *st = *state;
+    story_client(st, "P(|BEGIN) B() E S P(|SELECT 1) B() E S");
+    story_server(st, 1, "1 2 C(BEGIN) 1 2 D(1) C(SELECT 1) Z(T)");
+    story_client(st, "Q(SELECT 2)");
+    story_server(st, 1, "T(a) D(2) C(SELECT 1) Z(T)");
+    story_server_dies(st, 1);
+    st->log_size = 0;
+    story_client(st, "E() S");
+    story_server(st, 0, "1 2 C(BEGIN) 3 " GONE " Z(E)");
+    story_expect(st, "primary: P(|BEGIN) B() E C(P) E S\nclient: E(34000) Z(E)\n");
+}
+
+/* The BEGIN's own cannot be run twice, wherever it is. */
+static void the_portal_of_a_begin_goes_along(void **state)
+{
+    struct story *st = *state;
+    story_client(st, "P(|BEGIN) B() E S P(s|SELECT 1) S");
+    story_server(st, 1, "1 2 C(BEGIN) 1 Z(T)");
+    story_server_dies(st, 1);
+    st->log_size = 0;
+    story_client(st, "E() S");
+    story_expect(st, "primary: P(|BEGIN) B() E E S\n");
+}
+
 /* A function that says STABLE has opened it. */
 static void a_cursor_is_read_where_it_is(void **state)
 {
@@ -197,6 +243,9 @@ int main(void)
         STORY(a_portal_that_never_was_is_not_gone),
         STORY(who_looks_at_it_again_is_told_too),
         STORY(a_half_read_portal_whose_replica_is_lost_is_gone),
+        STORY(a_whole_portal_whose_replica_is_lost_is_gone),
+        STORY(a_portal_that_a_query_has_ended_is_not_gone),
+        STORY(the_portal_of_a_begin_goes_along),
         STORY(a_cursor_is_read_where_it_is),
         STORY(a_declared_cursor_begins_on_the_primary),
         STORY(a_level_comes_too_late_behind_a_read),
