@@ -170,7 +170,7 @@ static struct core_actions *apply_once(struct worker *w, struct client *c, struc
     }
     /* the actions are the worker's only ones: keep what is needed before the next step */
     const bool want = a->want, again = a->again, again_server = a->again_server;
-    const bool settle = a->settle;
+    const bool settle = a->settle, tired = a->tired;
     struct core_backend *b = a->backend;
     const bool kept = b != NULL && a->close_backend == CORE_KEEP && !a->release && !a->drain;
     const uint8_t close_client = a->close_client;
@@ -206,6 +206,10 @@ static struct core_actions *apply_once(struct worker *w, struct client *c, struc
     }
     if (want) {
         pool_want(w, c, now_ns);
+        return NULL;
+    }
+    if (tired) {
+        client_later(c);
         return NULL;
     }
     if (again_server && kept)

@@ -154,6 +154,7 @@ void client_readable(struct client *c)
         return;
     }
     const uint64_t now_ns = uv_hrtime();
+    w->core.work = 0;
     c->quiet_since_ns = now_ns;
     if (c->core.group != NULL) {
         struct group *g = (struct group *)c->core.group;
@@ -192,6 +193,8 @@ static void on_client_event(uv_poll_t *poll, int status, int events)
         on_client_error(c);
         return;
     }
+    if (c->in_later)
+        return; /* the descriptor will say it again */
     if (c->preface != NULL) {
         preface_ready(c);
         return;

@@ -53,6 +53,63 @@ void client_io_handshake_ready(struct client *c)
     (void)uv_idle_start(&w->turns, on_idle);
 }
 
+void client_later(struct client *c)
+{
+    struct worker *w = c->worker;
+    if (c->in_later)
+        return;
+    assert(!c->in_turn); /* its handshake is over */
+    c->in_later = true;
+    TAILQ_INSERT_TAIL(&w->later, c, turn);
+    (void)uv_idle_start(&w->turns, on_idle);
+}
+
+static void forget_later(struct client *c)
+{
+    if (c->in_later)
+        TAILQ_REMOVE(&c->worker->later, c, turn);
+    c->in_later = false;
+}
+
+/* All that may have been put off; each of these does nothing where there is nothing to do. */
+static void later_step(struct client *c)
+{
+    struct worker *w = c->worker;
+    const uint64_t now_ns = uv_hrtime();
+    w->core.work = 0;
+    forget_later(c);
+    if (c->core.backend != NULL && c->core.backend->hold != NULL)
+        worker_apply(w, c, core_server_data(c->core.backend, (struct proto_span){0}, now_ns),
+                     now_ns);
+    if (!c->closing && c->core.client_pending < WORKER_OUT_HIGH) /* else when it has taken that */
+        worker_apply(w, c, core_resume(&c->core, now_ns), now_ns);
+    if (!c->closing && c->core.client_pending == 0)
+        worker_apply(w, c, core_client_drained(&c->core, now_ns), now_ns);
+}
+
+void client_later_now(struct client *c)
+{
+    while (c->in_later)
+        later_step(c);
+}
+
+/* Those who are in the queue now, as far as one share goes; each may come back to its end. */
+static void later_turn(struct worker *w)
+{
+    uint32_t count = 0;
+    uint64_t work = 0;
+    struct client *c;
+    TAILQ_FOREACH (c, &w->later, turn)
+        count++;
+    for (; count > 0 && work <= w->core.work_share; count--) {
+        c = TAILQ_FIRST(&w->later);
+        if (c == NULL)
+            return;
+        later_step(c);
+        work += w->core.work;
+    }
+}
+
 /* ---- buffers ---- */
 
 /* OpenSSL allocates a buffer for each record that it reads or writes and frees it again, unless it
@@ -84,6 +141,7 @@ void client_io_forget(struct client *c)
 {
     if (c->keeps_buffers)
         buffers_release(c);
+    forget_later(c);
     if (!c->in_turn)
         return;
     c->in_turn = false;
@@ -218,7 +276,8 @@ void client_io_turn(struct worker *w)
         client_io_forget(c);
         handshake_step(c);
     }
-    if (TAILQ_EMPTY(&w->handshakes))
+    later_turn(w);
+    if (TAILQ_EMPTY(&w->handshakes) && TAILQ_EMPTY(&w->later))
         (void)uv_idle_stop(&w->turns);
 }
 

@@ -27,7 +27,13 @@ static inline bool client_io_is_direct(const struct client *c, struct proto_span
 bool client_io_start_tls(struct client *c, struct proto_span early);
 /* The descriptor of a client in its handshake is ready. */
 void client_io_handshake_ready(struct client *c);
-/* Once a loop turn, while anybody is in the queue. */
+/* It has more to be done than its share of a turn: it goes on in the next ones, when others were
+ * served. Neither it nor its server is read until then. */
+void client_later(struct client *c);
+/* It does so now, as far as what has come goes. */
+void client_later_now(struct client *c);
+/* Once a loop turn, while anybody is in a queue: one step of a handshake, and one of each who was
+ * told to go on later. */
 void client_io_turn(struct worker *w);
 /* Says goodbye where that is possible, and forgets its TLS; the descriptor stays open. */
 void client_io_end(struct client *c);

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "proxy_cancel.h"
+#include "proxy_client_io.h"
 #include "proxy_log.h"
 #include "proxy_spans.h"
 #include "proxy_tls_bytes.h"
@@ -189,6 +190,15 @@ void server_drain(struct server *v, bool cancels, uint64_t now_ns)
     v->drain_cancels = cancels;
     pool_move(v, SERVER_DRAINING, now_ns);
     server_events_update(v);
+    if (v->core.hold !=
+        NULL) { /* it waited for the client's turn, and nothing may come behind it */
+        worker_apply(v->worker, NULL, core_server_data(&v->core, (struct proto_span){0}, now_ns),
+                     now_ns);
+        if (v->core.broken || core_backend_drained(&v->core)) {
+            drained(v, now_ns);
+            return;
+        }
+    }
     if (cancels)
         server_cancel(v);
 }
@@ -216,6 +226,13 @@ static void unattended(struct server *v, uint64_t now_ns)
         server_close(v, "it is no longer fit to be used");
 }
 
+/* Something that came of it waits until others were served. */
+static bool is_late(const struct server *v)
+{
+    const struct client *c = v->core.session != NULL ? v->core.session->shell : NULL;
+    return c != NULL && c->in_later;
+}
+
 static void on_server_event(uv_poll_t *poll, int status, int events)
 {
     struct server *v = poll->data;
@@ -224,6 +241,8 @@ static void on_server_event(uv_poll_t *poll, int status, int events)
     struct worker *w = v->worker;
     worker_topology_refresh(w);
     const bool ended = status < 0; /* reset: its last words may still be there to be read */
+    if (!ended && is_late(v))
+        return; /* the descriptor will say it again */
     if (!ended && (events & UV_WRITABLE) != 0 && v->out != NULL && !flush(v)) {
         server_lost(v, "write failed");
         return;
@@ -231,6 +250,10 @@ static void on_server_event(uv_poll_t *poll, int status, int events)
     if (!ended && (events & UV_READABLE) == 0 && (!v->unread || v->stopped))
         return;
     for (;;) {
+        if (is_late(v)) /* what came before the end is done before it */
+            client_later_now(v->core.session->shell);
+        if (poll->data != v)
+            return;
         /* The analyser does not see that the handle of a closed connection has lost its data, so
          * that the loop ends below. */
         const ssize_t n = transport_receive(v, w->scratch, WORKER_READ_SIZE); // NOLINT
@@ -243,6 +266,7 @@ static void on_server_event(uv_poll_t *poll, int status, int events)
             return;
         }
         const uint64_t now_ns = uv_hrtime();
+        w->core.work = 0;
         const struct proto_span in = {.base = w->scratch, .size = (size_t)n};
         struct client *c = v->core.session != NULL ? v->core.session->shell : NULL;
         struct core_actions *a = core_server_data(&v->core, in, now_ns);

@@ -464,6 +464,7 @@ int worker_start(struct worker *w, struct proxy *p, uint32_t index)
     TAILQ_INIT(&w->logins);
     TAILQ_INIT(&w->unended);
     TAILQ_INIT(&w->handshakes);
+    TAILQ_INIT(&w->later);
     TAILQ_INIT(&w->groups);
     TAILQ_INIT(&w->dirty);
     TAILQ_INIT(&w->waiting);

@@ -39,7 +39,7 @@ struct client {
     struct worker *worker;
     TAILQ_ENTRY(client) link;         /* worker->clients, worker->logins */
     struct waiter wait;               /* among a group's waiters; its mask, what may serve it */
-    TAILQ_ENTRY(client) turn;         /* worker->handshakes */
+    TAILQ_ENTRY(client) turn;         /* worker->handshakes or worker->later */
     TAILQ_ENTRY(client) pause;        /* worker->unended */
     struct server *own_server;        /* being made for this client alone: replication */
     struct preface *preface;          /* NULL, or a header that is not whole (proxy_preface.h) */
@@ -66,6 +66,7 @@ struct client {
     uint8_t tls_wants;   /* events that its handshake waits for */
     bool in_handshake;   /* nothing is sent or read but by proxy_client_io.c */
     bool in_turn;        /* is in worker->handshakes */
+    bool in_later;       /* ... worker->later */
     bool is_unended;     /* is in worker->unended */
     bool is_direct_tls;  /* it began with TLS, without asking for it */
     bool unread;         /* it has bytes that the descriptor does not tell of */
@@ -210,7 +211,8 @@ struct worker {
     SSL_CTX *tls;                  /* what clients are offered; NULL: no TLS */
     struct client_list unended;    /* with a batch that has no end yet; oldest first */
     struct client_list handshakes; /* those that can go on; oldest first */
-    uv_idle_t turns;               /* active while there are any */
+    struct client_list later;      /* those that have had their share of a turn; oldest first */
+    uv_idle_t turns;               /* active while there are any of these */
     uint32_t tls_keepers;          /* clients whose SSL keeps its buffers */
     struct group_list_head groups;
     struct group_list_head dirty;

@@ -25,6 +25,7 @@ struct set {
 
 struct router_cache {
     struct router_cache_stats stats;
+    uint64_t *work; /* or NULL */
     uint64_t now_ns;
     uint32_t mask;
     uint8_t key[ROUTER_KEY_SIZE];
@@ -151,6 +152,23 @@ static void apply_lesson(struct router_cache *cache, const struct router_hash *h
     class->proven = class->hinted = false;
 }
 
+void router_cache_count_work(struct router_cache *cache, uint64_t *work)
+{
+    cache->work = work;
+}
+
+static __attribute__((noinline)) void parse(struct router_cache *cache,
+                                            const struct router_context *context,
+                                            struct router_name text, struct router_class *ret,
+                                            struct router_detail *ret_detail)
+{
+    struct router_detail unwanted;
+    struct router_detail *detail = ret_detail != NULL ? ret_detail : &unwanted;
+    router_classify(text.base, text.size, context, ret, detail);
+    if (cache->work != NULL)
+        *cache->work += detail->work;
+}
+
 void router_cache_classify(struct router_cache *cache, const struct router_context *context,
                            struct router_name text, struct router_class *ret,
                            struct router_hash *ret_hash, struct router_detail *ret_detail)
@@ -169,7 +187,7 @@ void router_cache_classify(struct router_cache *cache, const struct router_conte
         cache->stats.hits++;
         return;
     }
-    router_classify(text.base, text.size, context, ret, ret_detail);
+    parse(cache, context, text, ret, ret_detail);
     if (may_cache && ret->cacheable) {
         cache->stats.misses++;
         (void)store(cache, &scan.hash, ret);

@@ -31,6 +31,8 @@ struct router_cache_stats {
     uint64_t evictions;
 };
 const struct router_cache_stats *router_cache_stats(const struct router_cache *cache);
+/* From now on, what parsing takes is added to *work, in about as many instructions. */
+void router_cache_count_work(struct router_cache *cache, uint64_t *work);
 
 /*
  * The class of a text, from the cache or by router_classify(). context may be NULL, and is then not

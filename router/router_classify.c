@@ -281,6 +281,7 @@ void router_classify(const char *text, size_t size, const struct router_context 
     ret->cacheable = ret->cacheable && !survey.uescape;
     detail->hint = survey.hint;
     detail->body_offset = survey.body_offset;
+    detail->work = survey.work;
     if (survey.hinted)
         apply_hint(ret, &survey.hint, names);
 }

@@ -136,6 +136,8 @@ struct router_detail {
     uint32_t body_offset;                /* EXPLAIN (ROUTE): where the statement begins */
     char deallocate[64];                 /* name in a single DEALLOCATE <name>, else "" */
     struct router_hint hint;             /* what the text's comments ask for */
+    uint64_t work;                       /* instructions, about, that it took; at most twice
+                                            ROUTER_WORK_MAX */
 };
 
 /*

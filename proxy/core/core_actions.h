@@ -51,6 +51,7 @@ struct core_actions {
     bool unended;         /* a batch at the front lacks its Sync or Flush: core_unended(), once
                              nothing more has come for some milliseconds */
     bool again_server;    /* call core_server_data() without new bytes */
+    bool tired;           /* with either of these: not before others had their turn */
     bool probe;           /* fresher evidence would help: ask the supervisor */
     uint8_t close_client; /* enum core_close */
     bool login_failed;    /* a FATAL ended its log-in ... */

@@ -12,6 +12,7 @@ enum { BATCH_NAMES_MAX = 16, EARLY_PARTS = 32 };
 
 /* Statements that the batch itself parses: a later Bind in it may name them. */
 struct batch_names {
+    uint64_t work_max; /* above this the batch takes too long to be read whole */
     uint32_t count;
     struct batch_name {
         struct proto_span name;
@@ -278,6 +279,8 @@ static bool scan_message(struct core_session *s, struct proto_header h, struct p
         batch->names = batch->names || parse.name.size > 0;
         batch->drops_unnamed = batch->drops_unnamed || parse.name.size == 0;
         half = batch->bound;
+        if (s->worker->work > names->work_max)
+            return false;
         parsed_class(s, names, &parse, batch, &parsed);
         batch->needs_server = true;
         break;
@@ -486,12 +489,15 @@ enum core_batch_status core_batch_scan(struct core_session *s, struct proto_span
 
     struct batch_names names;
     names.count = 0; /* the rest is large, and of no batch but one with a Parse */
+    names.work_max = s->worker->work + CORE_WORK_BATCH_MAX;
     bool first = true;
     for (size_t pos = 0; pos < ret->size;) {
         (void)proto_header_peek(core_span_skip(in, pos), UINT32_MAX - 4, &h);
         const struct proto_span body = {.base = in.base + pos + PROTO_HEADER_SIZE,
                                         .size = h.body_size};
         if (!scan_message(s, h, body, &names, ret, &first)) {
+            if (s->worker->work > names.work_max)
+                return CORE_BATCH_TOO_LONG;
             ret->odd = ret->needs_server = true;
             merge(ret, &unknown_statement, first);
             first = ret->all_local = false;
@@ -507,6 +513,8 @@ enum core_batch_status core_batch_scan(struct core_session *s, struct proto_span
             break;
         }
     }
+    if (ret->messages > CORE_WORK_MESSAGES_MAX)
+        return CORE_BATCH_TOO_LONG;
     ret->opens = ret->opens || ret->bound;
     if (first) /* no statement in it: at most a portal's; where there is none, any node says so */
         ret->class = (struct router_class){.verdict = ret->needs_server ? ROUTER_VERDICT_READ

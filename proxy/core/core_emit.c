@@ -474,6 +474,20 @@ static void flush(struct core_session *s, uint8_t last_type, struct core_actions
     core_sink_commit(&a->server, &w);
 }
 
+/* A message of a batch that was not planned. True: others have their turn before its next one. */
+static __attribute__((noinline)) bool streamed(struct core_session *s, uint8_t type, size_t pos,
+                                               struct core_actions *a)
+{
+    if (ends_batch(type)) {
+        s->streaming = false;
+        s->batch_left = (uint32_t)pos;
+        return false;
+    }
+    s->worker->work += CORE_WORK_MESSAGE;
+    a->again = core_is_tired(s->worker, a);
+    return a->again;
+}
+
 size_t core_emit(struct core_session *s, struct proto_span in, struct core_actions *a)
 {
     assert(s->emitting && s->backend != NULL);
@@ -514,10 +528,8 @@ size_t core_emit(struct core_session *s, struct proto_span in, struct core_actio
             break; /* the same message again, when the answer is here */
         pos += size;
         last_type = h.type;
-        if (s->streaming && ends_batch(h.type)) {
-            s->streaming = false;
-            s->batch_left = (uint32_t)pos;
-        }
+        if (s->streaming && streamed(s, h.type, pos, a))
+            break;
     }
     if (!s->streaming) {
         s->batch_left -= s->batch_left < pos ? s->batch_left : (uint32_t)pos;

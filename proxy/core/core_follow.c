@@ -263,7 +263,6 @@ enum core_follow core_follow_read(struct core_session *s, const struct router_cl
                                   struct proto_span text, struct router_changes **ret_changes)
 {
     *ret_changes = NULL;
-    (void)s;
     if (class->ends)
         return CORE_FOLLOW_COMMIT;
     if (class->rolls_back)
@@ -274,8 +273,10 @@ enum core_follow core_follow_read(struct core_session *s, const struct router_cl
         return CORE_FOLLOW_NOTHING;
     if (class->alone && class->reason == ROUTER_REASON_SAVEPOINT)
         *ret_changes = read_savepoint(text);
-    if (*ret_changes == NULL)
+    if (*ret_changes == NULL) {
+        s->worker->work += CORE_WORK_PARSE + text.size * CORE_WORK_PARSED_BYTE;
         *ret_changes = router_changes_read((const char *)text.base, text.size);
+    }
     return *ret_changes != NULL ? CORE_FOLLOW_CHANGES : CORE_FOLLOW_UNREAD;
 }
 
@@ -317,8 +318,10 @@ void core_follow_sent(struct core_session *s, struct core_expect *e, enum core_f
     assert(e->changes == NULL);
     e->follow = (uint8_t)follow;
     e->changes = changes;
-    if (follow == CORE_FOLLOW_CHANGES || follow == CORE_FOLLOW_UNREAD)
+    if (follow == CORE_FOLLOW_CHANGES || follow == CORE_FOLLOW_UNREAD) {
         s->settings_hidden = false; /* behind a Flush: what it changes is reported along */
+        s->worker->work += s->settings->texts_size * CORE_WORK_HASHED_BYTE; /* when answered */
+    }
     const bool moves = changes != NULL ? moves_salt(s, changes) : core_follow_pending(s);
     if (!moves)
         return;

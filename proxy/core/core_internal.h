@@ -6,6 +6,7 @@
 #define CORE_INTERNAL_H
 
 #include "core.h"
+#include "core_work.h"
 #include "router_change.h"
 
 /* ---- core_sink.c ---- */

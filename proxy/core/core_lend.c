@@ -58,6 +58,7 @@ bool core_lend(struct core_session *s, struct proto_span text, struct core_actio
     bool any = false;
     if (s->names == NULL || b->status == 'E' || b->is_replica)
         return false;
+    s->worker->work += CORE_WORK_PARSE + text.size * CORE_WORK_PARSED_BYTE;
     router_prepared_read((const char *)text.base, text.size, &prepared);
     for (uint32_t i = 0; i < prepared.count; i++) {
         const char *name = prepared.names[i];

@@ -24,6 +24,9 @@ bool core_worker_init(struct core_worker *w, const struct core_limits *limits,
     w->limits = *limits;
     w->random = seed | 1;
     w->cache = router_cache_create(cache_entries, key);
+    w->work_share = CORE_WORK_SHARE;
+    if (w->cache != NULL)
+        router_cache_count_work(w->cache, &w->work);
     w->stmts = core_stmts_create();
     w->actions.server.scratch = malloc(CORE_SCRATCH_SIZE);
     w->actions.client.scratch = malloc(CORE_SCRATCH_SIZE);

@@ -159,7 +159,7 @@ void core_pin_ready(struct core_session *s, bool in_block)
 {
     if (s->error_seen || in_block) /* an error or a rollback takes back what was to pin */
         s->pins_doubtful = s->pins_doubtful || s->pins_new != 0;
-    if (s->syncs > 0)
+    if (s->syncs > 0 || s->emitting)
         return;
     s->pins_new = 0;
     if ((s->pins & ROUTER_PIN_SNAPSHOT) != 0)

@@ -252,6 +252,8 @@ static enum core_verdict take_error(struct core_backend *b, const struct proto_e
         return CORE_VERDICT_SWALLOW;
     }
     struct core_expect *e = core_expect_head(b);
+    if (fatal)
+        s->rows_forwarded = true; /* the client sees its end: no replay comes behind that */
     if (fatal || e == NULL)
         return e == NULL && !fatal ? CORE_VERDICT_BAD : CORE_VERDICT_FORWARD;
     if (e->follow == CORE_FOLLOW_ASKED || e->follow == CORE_FOLLOW_LEFT)

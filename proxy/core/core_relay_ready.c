@@ -57,7 +57,8 @@ void core_relay_ready(struct core_backend *b, uint64_t now_ns, struct core_actio
         s->floor_ns = now_ns;
         s->floor_node = b->node;
     }
-    s->drops_statements = s->drops_statements && s->syncs > 0;
+    /* what is being sent has its own Sync or Query still to go */
+    s->drops_statements = s->drops_statements && (s->syncs > 0 || s->emitting);
     if (b->status != 'I' && s->syncs == 0 && s->group->database->pool_mode == CORE_POOL_STATEMENT) {
         b->broken = true; /* it came in a text that nobody reads */
         core_fatal(s, "0A000", "transaction blocks not allowed in statement pooling mode", NULL, a);
@@ -72,12 +73,13 @@ void core_relay_ready(struct core_backend *b, uint64_t now_ns, struct core_actio
     finish_write(s, in_block, now_ns, a);
     if ((s->pins & ROUTER_PIN_OTHER) != 0) /* RESET ALL leaves a role */
         s->releases &= (uint16_t) ~(ROUTER_PIN_SET | ROUTER_PIN_SET_CONFIG);
-    if (s->releases != 0 && s->syncs == 0 && !s->error_seen)
+    if (s->releases != 0 && s->syncs == 0 && !s->emitting && !s->error_seen)
         core_pin_release(s, s->releases);
-    s->releases = 0;
+    if (!s->emitting)
+        s->releases = 0;
     if (s->pins_new != 0)
         core_pin_ready(s, in_block);
-    if (s->unpins && s->syncs == 0 && !s->error_seen) {
+    if (s->unpins && s->syncs == 0 && !s->emitting && !s->error_seen) {
         /* a library stays in the process: nobody else shall have it; a backup goes on */
         b->broken = b->broken || (s->pins & CORE_PINS_CLOSING) != 0;
         core_pin_release(s, (uint16_t) ~(ROUTER_PIN_POOL | ROUTER_PIN_BACKUP));
@@ -93,7 +95,8 @@ void core_relay_ready(struct core_backend *b, uint64_t now_ns, struct core_actio
 bool core_may_mend(const struct core_session *s)
 {
     const struct core_backend *b = s->backend;
-    return b->status != 'E' && !b->fatal_seen && (!b->broken || core_is_bound(s)) && !s->emitting &&
-           !s->streaming && !s->copy_in && s->stream_left == 0 && !s->unsynced &&
-           b->body_left == 0 && s->phase == CORE_QUERY;
+    /* broken: nobody else is to have it; what this client is told there is to be true all the same
+     */
+    return b->status != 'E' && !b->fatal_seen && !s->emitting && !s->streaming && !s->copy_in &&
+           s->stream_left == 0 && !s->unsynced && b->body_left == 0 && s->phase == CORE_QUERY;
 }

@@ -322,6 +322,7 @@ static size_t stream_message(struct core_session *s, struct proto_span in, bool 
                              struct core_actions *a)
 {
     struct proto_header h;
+    s->worker->work += CORE_WORK_MESSAGE / 2;
     const uint32_t max = proto_client_body_size_max(in.base[0]);
     const enum proto_status status =
         max == UINT32_MAX ? PROTO_EUNSUPPORTED : proto_header_peek(in, max, &h);
@@ -416,6 +417,13 @@ static size_t front_at(struct core_session *s, size_t front, size_t pos)
     return pos;
 }
 
+/* Another batch is behind the last one. */
+static __attribute__((noinline)) bool had_enough(struct core_session *s, struct core_actions *a)
+{
+    s->worker->work += CORE_WORK_BATCH;
+    return core_is_tired(s->worker, a);
+}
+
 /* Takes what can be taken of the client's bytes. */
 static size_t run(struct core_session *s, struct proto_span in, uint64_t now_ns,
                   struct core_actions *a)
@@ -443,6 +451,9 @@ static size_t run(struct core_session *s, struct proto_span in, uint64_t now_ns,
                 pos += taken;
                 break;
             }
+        } else if (pos > 0 && had_enough(s, a)) {
+            a->again = true;
+            break;
         } else {
             front = front_at(s, front, pos);
             taken = next(s, rest, now_ns, a);

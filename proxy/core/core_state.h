@@ -548,10 +548,12 @@ struct core_worker {
     uint32_t free_blocks_count;
     struct core_block *dying_blocks; /* free when the next step begins */
     uint32_t blocks_out;             /* borrowed: 0 when every session is idle */
-    uint64_t random;                 /* state of a small generator, seeded by the shell */
-    uint64_t next_id; /* of sessions and unnamed statements: unique over all workers, as backends
-                         migrate; the shell starts each worker at its own multiple of
-                         1 << CORE_ID_WORKER_SHIFT */
+    uint64_t work;       /* instructions, about, since the shell set it to 0: at each event */
+    uint64_t work_share; /* above this, whoever has more to do is tired */
+    uint64_t random;     /* state of a small generator, seeded by the shell */
+    uint64_t next_id;    /* of sessions and unnamed statements: unique over all workers, as backends
+                            migrate; the shell starts each worker at its own multiple of
+                            1 << CORE_ID_WORKER_SHIFT */
     const char *const *node_names;
     struct core_actions actions; /* one step's result; the scratch buffers live here */
 };

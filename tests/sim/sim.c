@@ -173,7 +173,10 @@ static void server_to_core(struct sim_conn *c)
     if (size == 0) {
         if (!c->dead)
             return;
-        sim_execute(client, core_server_lost(&c->core, sim.now_ns));
+        while (client != NULL && client->tired) /* what it said comes before its end */
+            sim_client_goes_on(client);
+        if (c->open && client_of(c) == client)
+            sim_execute(client, core_server_lost(&c->core, sim.now_ns));
         return;
     }
     const size_t part = piece(size);
@@ -319,6 +322,10 @@ static void signalled(struct sim_client *c)
 /* It sends more, or has not done so for some milliseconds. */
 static void client_pauses(struct sim_client *c)
 {
+    if (c->open && c->tired && sim_chance(50)) {
+        sim_client_goes_on(c);
+        return;
+    }
     if (!c->open || !c->unended || !sim_chance(20)) {
         client_to_core(c);
         return;
@@ -334,6 +341,8 @@ static void one_step(void)
     struct sim_conn *conn = &sim.conns[sim_below(SIM_CONNS_MAX)];
     sim.now_ns += 1 + sim_below(2000);
     sim.step++;
+    if (sim_chance(30))
+        sim.worker.work = 0; /* another turn */
     sim_table_alter();
     signalled(c);
     if (conn->open) {
@@ -436,6 +445,8 @@ static void start(uint64_t seed)
                                        .hold_max = 65536};
     if (!core_worker_init(&sim.worker, &limits, 256, key, seed))
         abort();
+    if (sim_chance(50)) /* whoever has done this much in a turn is tired */
+        sim.worker.work_share = sim_below(sim_chance(50) ? 1 : 10000);
     sim.worker.hashes = &hashes;
     sim.worker.node_names = names;
     sim.worker.topology = &sim.topology;

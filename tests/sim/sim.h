@@ -268,6 +268,7 @@ struct sim_client {
     bool settle;
     bool unended;  /* the core has said so */
     int signal;    /* the number that it has asked for */
+    bool tired;    /* likewise: it goes on when others were served */
     int cut_until; /* units up to this one may have begun without their end */
     bool eventual;
     bool refusable; /* nothing in its script depends on what came before */
@@ -379,6 +380,8 @@ extern struct sim sim;
 
 /* Carries out one step's actions and those of the steps that it calls for. */
 void sim_execute(struct sim_client *client, struct core_actions *a);
+/* What it was too tired for. */
+void sim_client_goes_on(struct sim_client *c);
 void sim_client_close(struct sim_client *c);
 void sim_conn_free(struct sim_conn *c);
 /* An idle connection to the node, or a new one; NULL: the budget is used up. */

@@ -146,6 +146,10 @@ void sim_client_close(struct sim_client *c)
         conn_of(b)->draining = true;
         if (a->cancel_backend && sim.cancels)
             sim_cancel_send(conn_of(b), c->index);
+        if (b->hold != NULL) { /* that its client was too tired for */
+            (void)core_server_data(b, (struct proto_span){0}, sim.now_ns);
+            sim_unattended(conn_of(b));
+        }
     }
     core_session_deinit(&c->core);
 }
@@ -177,6 +181,7 @@ static struct core_actions *execute_one(struct sim_client *client, struct core_a
     struct sim_conn *conn = b != NULL ? conn_of(b) : NULL;
     const struct core_actions did = {.again = a->again,
                                      .again_server = a->again_server,
+                                     .tired = a->tired,
                                      .settle = a->settle,
                                      .close_client = a->close_client,
                                      .login_want_user = a->login_want_user};
@@ -227,6 +232,10 @@ static struct core_actions *execute_one(struct sim_client *client, struct core_a
         client->settle = true;
     if (did.login_want_user)
         return log_in(client);
+    if (did.tired) {
+        client->tired = true;
+        return NULL;
+    }
     if (did.again_server && conn != NULL)
         return core_server_data(b, (struct proto_span){0}, sim.now_ns);
     if (did.again)
@@ -242,6 +251,17 @@ void sim_execute(struct sim_client *client, struct core_actions *a)
 {
     while (a != NULL)
         a = execute_one(client, a);
+}
+
+void sim_client_goes_on(struct sim_client *c)
+{
+    c->tired = false;
+    if (c->open && c->core.backend != NULL && c->core.backend->hold != NULL)
+        sim_execute(c, core_server_data(c->core.backend, (struct proto_span){0}, sim.now_ns));
+    if (c->open)
+        sim_execute(c, core_resume(&c->core, sim.now_ns));
+    if (c->open && c->core.client_pending == 0)
+        sim_execute(c, core_client_drained(&c->core, sim.now_ns));
 }
 
 struct sim_conn *sim_conn_find(uint8_t node)

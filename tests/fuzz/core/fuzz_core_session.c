@@ -33,6 +33,7 @@ struct shell {
     uint8_t reads;
     uint64_t now_ns;
     bool gone;
+    bool tired; /* the session goes on when others were served */
     const uint8_t *in;
     size_t left;
     uint64_t writes_given, writes_sent; /* of the Query that is `a_write` */
@@ -142,6 +143,7 @@ static void execute(struct shell *sh, struct core_actions *a)
         check_writes(sh, a);
         const bool again = a->again;
         const bool again_server = a->again_server;
+        const bool tired = a->tired;
         const uint8_t close_client = a->close_client;
         const bool look_up = a->login_want_user;
         const bool proven = a->login_proven;
@@ -166,6 +168,9 @@ static void execute(struct shell *sh, struct core_actions *a)
             a = core_login_user(s, &answer, sh->now_ns);
         } else if (proven) {
             a = core_login_admit(s, &sh->group, NULL, sh->now_ns);
+        } else if (tired) {
+            sh->tired = true;
+            return;
         } else if (again_server && b != NULL) {
             a = core_server_data(b, (struct proto_span){0}, sh->now_ns);
         } else if (again) {
@@ -176,8 +181,23 @@ static void execute(struct shell *sh, struct core_actions *a)
     }
 }
 
+static void goes_on(struct shell *sh)
+{
+    struct core_session *s = &sh->session;
+    sh->tired = false;
+    sh->worker.work = 0;
+    if (s->backend != NULL && s->backend->hold != NULL)
+        execute(sh, core_server_data(s->backend, (struct proto_span){0}, sh->now_ns));
+    if (!sh->gone)
+        execute(sh, core_resume(s, sh->now_ns));
+    if (!sh->gone)
+        execute(sh, core_client_drained(s, sh->now_ns));
+}
+
 static void drained(struct core_backend *b)
 {
+    if (b->hold != NULL) /* that its client was too tired for */
+        (void)core_server_data(b, (struct proto_span){0}, 1);
     if (core_backend_drained(b))
         (void)core_backend_reset(b);
 }
@@ -371,6 +391,10 @@ static void step(struct shell *sh)
     struct core_session *s = &sh->session;
     const uint8_t op = take_byte(sh);
     sh->now_ns += 1000;
+    if (sh->tired && op % 2 == 0)
+        goes_on(sh);
+    if (sh->gone)
+        return;
     switch (op % 14) {
     case 0:
         client_repeats(sh, take_bytes(sh), 1);
@@ -496,6 +520,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                                        .hold_max = 65536};
     if (!core_worker_init(&sh->worker, &limits, 64, key, 7))
         abort();
+    if (data[size - 1] % 2 != 0) /* somebody is tired after each message */
+        sh->worker.work_share = 0;
     sh->worker.hashes = &hashes;
     sh->worker.node_names = names;
     sh->worker.topology = &sh->topology;
