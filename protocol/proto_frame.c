@@ -17,28 +17,23 @@ const char *proto_status_text(enum proto_status status)
     return "";
 }
 
-uint32_t proto_client_body_size_max(uint8_t type)
-{
-    switch (type) {
-    case 'C': /* Close */
-    case 'D': /* Describe */
-    case 'E': /* Execute */
-    case 'H': /* Flush */
-    case 'S': /* Sync */
-    case 'X': /* Terminate */
-    case 'c': /* CopyDone */
-    case 'f': /* CopyFail */
-        return PROTO_BODY_SIZE_SMALL;
-    case 'B': /* Bind */
-    case 'F': /* FunctionCall */
-    case 'P': /* Parse */
-    case 'Q': /* Query */
-    case 'd': /* CopyData */
-        return PROTO_BODY_SIZE_MAX;
-    default:
-        return UINT32_MAX;
-    }
-}
+#define SMALL ~(uint32_t)PROTO_BODY_SIZE_SMALL
+#define LARGE ~(uint32_t)PROTO_BODY_SIZE_MAX
+const uint32_t proto_client_body_sizes_inverted[256] = {
+    ['C'] = SMALL, /* Close */
+    ['D'] = SMALL, /* Describe */
+    ['E'] = SMALL, /* Execute */
+    ['H'] = SMALL, /* Flush */
+    ['S'] = SMALL, /* Sync */
+    ['X'] = SMALL, /* Terminate */
+    ['c'] = SMALL, /* CopyDone */
+    ['f'] = SMALL, /* CopyFail */
+    ['B'] = LARGE, /* Bind */
+    ['F'] = LARGE, /* FunctionCall */
+    ['P'] = LARGE, /* Parse */
+    ['Q'] = LARGE, /* Query */
+    ['d'] = LARGE, /* CopyData */
+};
 
 bool proto_server_type_known(uint8_t type)
 {

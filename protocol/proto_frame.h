@@ -88,7 +88,11 @@ static inline enum proto_status proto_header_peek(struct proto_span in, uint32_t
 
 /* The largest body that PostgreSQL accepts in a message of this type from a client after start-up;
  * 0xffffffff when the type is not a client's. */
-uint32_t proto_client_body_size_max(uint8_t type);
+extern const uint32_t proto_client_body_sizes_inverted[256]; /* so that what is not there is it */
+static inline uint32_t proto_client_body_size_max(uint8_t type)
+{
+    return ~proto_client_body_sizes_inverted[type];
+}
 
 /* True when a server may send a message of this type after its first ReadyForQuery: so neither
  * Authentication ('R') nor BackendKeyData ('K') nor NegotiateProtocolVersion ('v'). */
