@@ -13,6 +13,7 @@ enum { BATCH_NAMES_MAX = 16, EARLY_PARTS = 32 };
 /* Statements that the batch itself parses: a later Bind in it may name them. */
 struct batch_names {
     uint64_t work_max; /* above this the batch takes too long to be read whole */
+    uint32_t set_size; /* bytes of statements that set something */
     uint32_t count;
     struct batch_name {
         struct proto_span name;
@@ -263,6 +264,14 @@ static bool is_read_in_pieces(struct proto_span execute)
 }
 
 /* One message of an extended batch. False: the server, or we, will find an error in it. */
+/* The answer to each SET makes the session's settings anew, those that the batch has made, too. */
+static bool may_set_more(struct core_session *s, struct batch_names *names, uint32_t size)
+{
+    names->set_size += size;
+    s->worker->work += (s->settings->texts_size + names->set_size) * CORE_WORK_HASHED_BYTE;
+    return s->worker->work <= names->work_max;
+}
+
 static bool scan_message(struct core_session *s, struct proto_header h, struct proto_span body,
                          struct batch_names *names, struct core_batch *batch, bool *first)
 {
@@ -326,8 +335,11 @@ static bool scan_message(struct core_session *s, struct proto_header h, struct p
     default:
         return true;
     }
-    if (class != NULL)
-        merge_next(batch, class, first, half);
+    if (class == NULL)
+        return true;
+    if (class->changes && !may_set_more(s, names, h.body_size))
+        return false;
+    merge_next(batch, class, first, half);
     return true;
 }
 
@@ -488,7 +500,7 @@ enum core_batch_status core_batch_scan(struct core_session *s, struct proto_span
                            ret);
 
     struct batch_names names;
-    names.count = 0; /* the rest is large, and of no batch but one with a Parse */
+    names.count = names.set_size = 0; /* the rest is large, and of no batch but one with a Parse */
     names.work_max = s->worker->work + CORE_WORK_BATCH_MAX;
     bool first = true;
     for (size_t pos = 0; pos < ret->size;) {
