@@ -37,6 +37,15 @@ static bool lend_query(struct core_session *s, struct proto_span message, struct
            core_lend(s, text, a);
 }
 
+/* A Query goes: what has no name ends with it, though another message goes for it. */
+static void drop_unnamed(struct core_session *s, struct core_expect *e)
+{
+    core_expect_keep_unnamed(s->backend);
+    core_unnamed_drop(s);
+    e->unnamed_id = s->unnamed_change;
+    s->own_portal = CORE_PORTAL_NONE;
+}
+
 static void emit_query(struct core_session *s, struct proto_span message, bool behind_ours,
                        struct core_actions *a)
 {
@@ -59,12 +68,8 @@ static void emit_query(struct core_session *s, struct proto_span message, bool b
     }
     if (!sent)
         core_sink_append(&a->server, message);
-    if (message.base[0] == 'Q') {
-        core_expect_keep_unnamed(s->backend);
-        core_unnamed_drop(s);
-        e->unnamed_id = s->unnamed_change;
-        s->own_portal = CORE_PORTAL_NONE;
-    }
+    if (message.base[0] == 'Q')
+        drop_unnamed(s, e);
     s->syncs++;
     s->unsynced = s->executed = false;
 }
@@ -270,6 +275,8 @@ static void emit_execute(struct core_session *s, struct proto_span message, stru
 /* The batch may not run: the server is made to fail it. True: the message is replaced. */
 static bool deny(struct core_session *s, uint8_t type, struct core_actions *a)
 {
+    if (type == 'Q' && s->own_portal >= CORE_PORTAL_WHOLE && s->backend->status == 'T')
+        core_ahead_close_portal(s, a); /* that of a ROLLBACK could still be executed */
     core_provoke(s, a,
                  s->cancel_denied          ? core_own_denied(s->cancel_denied)
                  : s->block_denied         ? CORE_OWN_NO_BLOCKS
@@ -282,6 +289,7 @@ static bool deny(struct core_session *s, uint8_t type, struct core_actions *a)
     s->cancel_denied = CORE_CANCELLED_NOT;
     if (type != 'Q')
         return false; /* the server skips the rest, up to the batch's own Sync */
+    drop_unnamed(s, core_expect_at(s->backend, core_expect_count(s->backend) - 1));
     core_inject_sync(s->backend, a, CORE_FORWARD);
     s->syncs++;
     s->unsynced = s->executed = false;

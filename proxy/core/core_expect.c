@@ -122,7 +122,7 @@ static void undo_unnamed_later(struct core_backend *b, struct core_expect *e, ui
 {
     for (uint32_t i = first; i < core_expect_count(b); i++) {
         struct core_expect *later = core_expect_at(b, i);
-        if (later->action != CORE_FORWARD || later->unnamed_id == 0)
+        if (later->action == CORE_SWALLOW || later->unnamed_id == 0)
             continue;
         if (later->unnamed_was != NULL) {
             core_block_give(b->worker, &later->unnamed_was);
@@ -169,7 +169,7 @@ void core_expect_undo(struct core_backend *b, uint32_t count, bool failed)
     for (uint32_t i = count; i-- > 0;) {
         struct core_expect *e = core_expect_at(b, i);
         undo(b, e);
-        if (s == NULL || e->action != CORE_FORWARD || e->unnamed_id == 0)
+        if (s == NULL || e->action == CORE_SWALLOW || e->unnamed_id == 0)
             continue;
         last = last || e->unnamed_id == s->unnamed_change;
         if (last)

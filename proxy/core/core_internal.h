@@ -279,6 +279,7 @@ static inline bool core_ahead_waits(const struct core_session *s)
     return s->block == CORE_DEFERRED || s->settings_fly;
 }
 /* Sends it: settings, then a deferred BEGIN and what its block has left for itself. */
+void core_ahead_close_portal(struct core_session *s, struct core_actions *a);
 void core_ahead_emit(struct core_session *s, struct core_actions *a);
 /* An error came to what is at the head of what is expected. True: it was a reset, and the session
  * has left that backend for another one. */

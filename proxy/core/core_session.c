@@ -248,6 +248,10 @@ static void drop_batch(struct core_session *s, struct proto_span in, struct core
         (void)proto_header_peek(core_span_skip(in, pos), UINT32_MAX - 4, &last);
     core_block_consume(s->worker, &s->hold, s->batch_size);
     s->framed = s->judged = 0;
+    if (last.type == 'Q') { /* as a server does at every Query */
+        s->unnamed_id = 0;
+        core_block_give(s->worker, &s->unnamed);
+    }
     if (last.type == 'Q' || last.type == 'F' || last.type == 'S')
         core_ready_write(s, a);
     else
