@@ -147,12 +147,7 @@ static void answer_way(struct core_session *s, enum way_out way, uint64_t now_ns
 
 static void write_aborted(struct core_session *s, struct core_actions *a)
 {
-    static const struct proto_error_text aborted = {
-        .severity = "ERROR",
-        .sqlstate = "25P02",
-        .message =
-            "current transaction is aborted, commands ignored until end of transaction block"};
-    core_write_error(s, &aborted, a);
+    core_own_error_write(s, CORE_OWN_ABORTED, "", a);
 }
 
 static void write_no_savepoint(struct core_session *s, struct core_actions *a)

@@ -188,6 +188,7 @@ enum core_own_error {
     CORE_OWN_MAY_NOT_END,
     CORE_OWN_NO_BLOCKS,
     CORE_OWN_MOVED,
+    CORE_OWN_ABORTED,
     CORE_OWN_COUNT
 };
 char *core_copy_name(struct proto_span name);
@@ -279,8 +280,9 @@ static inline bool core_ahead_waits(const struct core_session *s)
     return s->block == CORE_DEFERRED || s->settings_fly;
 }
 /* Sends it: settings, then a deferred BEGIN and what its block has left for itself. */
-void core_ahead_close_portal(struct core_session *s, struct core_actions *a);
 void core_ahead_emit(struct core_session *s, struct core_actions *a);
+/* The unnamed portal at the server is not for the client to find. */
+void core_ahead_close_portal(struct core_session *s, struct core_actions *a);
 /* An error came to what is at the head of what is expected. True: it was a reset, and the session
  * has left that backend for another one. */
 bool core_ahead_reset_failed(struct core_backend *b, uint64_t now_ns, struct core_actions *a);

@@ -277,7 +277,9 @@ static enum core_verdict take_error(struct core_backend *b, const struct proto_e
         core_own_error_write(s,
                              late     ? CORE_OWN_QUERY_TIMEOUT
                              : misfit ? CORE_OWN_OTHER_SHAPE
-                                      : CORE_OWN_MOVED,
+                             : b->status == 'E'
+                                 ? CORE_OWN_ABORTED /* it would still be there, of no use */
+                                 : CORE_OWN_MOVED,
                              "", a);
     s->timed_out = false;
     const bool told = late || misfit || lost || read_only_copy(s, error, sqlstate, a);

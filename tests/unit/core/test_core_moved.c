@@ -125,7 +125,21 @@ static void a_whole_portal_whose_replica_is_lost_is_gone(void **state)
     }
 }
 
-/* ... and the one that a Query has ended never was there. */
+/* Of a block that has failed nothing can be executed, wherever it is. */
+static void in_a_failed_block_a_portal_that_is_gone_is_of_no_use_either(void **state)
+{
+    struct story *st = *state;
+    one_row_is_no_piece(state);
+    story_client(st, "P(|INSERT INTO t VALUES (1)) B(|x) E(x) S");
+    story_server(st, 1, "C(ROLLBACK) Z(I)");
+    story_server(st, 0, "1 2 C(BEGIN) 3 1 2 E(23505) Z(E)");
+    st->log_size = 0;
+    story_client(st, "E(|1) S");
+    story_server(st, 0, GONE " Z(E)");
+    story_expect(st, "primary: E S\nclient: E(25P02) Z(E)\n");
+}
+
+/* What a Query has ended never was there. */
 static void a_portal_that_a_query_has_ended_is_not_gone(void **state)
 {
     struct story *st = *state;
@@ -244,6 +258,7 @@ int main(void)
         STORY(who_looks_at_it_again_is_told_too),
         STORY(a_half_read_portal_whose_replica_is_lost_is_gone),
         STORY(a_whole_portal_whose_replica_is_lost_is_gone),
+        STORY(in_a_failed_block_a_portal_that_is_gone_is_of_no_use_either),
         STORY(a_portal_that_a_query_has_ended_is_not_gone),
         STORY(the_portal_of_a_begin_goes_along),
         STORY(a_cursor_is_read_where_it_is),
