@@ -119,7 +119,7 @@ static void emit_begin(struct core_session *s, struct core_actions *a)
 }
 
 /* The unnamed portal that ours have left is not for the client to find. */
-void core_ahead_close_portal(struct core_session *s, struct core_actions *a)
+static void close_portal(struct core_session *s, struct core_actions *a)
 {
     struct proto_writer w = core_sink_writer(&a->server);
     proto_write_close(&w, 'P', core_span(""));
@@ -137,7 +137,7 @@ void core_ahead_emit(struct core_session *s, struct core_actions *a)
         emit_begin(s, a);
     const bool asks = s->asks_portal || s->portal_lost == CORE_PORTAL_HALF;
     if (asks && !(begins && s->begin_bound))
-        core_ahead_close_portal(s, a);
+        close_portal(s, a);
 }
 
 void core_ahead_done(struct core_session *s)

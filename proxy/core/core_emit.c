@@ -275,8 +275,6 @@ static void emit_execute(struct core_session *s, struct proto_span message, stru
 /* The batch may not run: the server is made to fail it. True: the message is replaced. */
 static bool deny(struct core_session *s, uint8_t type, struct core_actions *a)
 {
-    if (type == 'Q' && s->own_portal >= CORE_PORTAL_WHOLE && s->backend->status == 'T')
-        core_ahead_close_portal(s, a); /* that of a ROLLBACK could still be executed */
     core_provoke(s, a,
                  s->cancel_denied          ? core_own_denied(s->cancel_denied)
                  : s->block_denied         ? CORE_OWN_NO_BLOCKS

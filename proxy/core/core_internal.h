@@ -281,8 +281,6 @@ static inline bool core_ahead_waits(const struct core_session *s)
 }
 /* Sends it: settings, then a deferred BEGIN and what its block has left for itself. */
 void core_ahead_emit(struct core_session *s, struct core_actions *a);
-/* The unnamed portal at the server is not for the client to find. */
-void core_ahead_close_portal(struct core_session *s, struct core_actions *a);
 /* An error came to what is at the head of what is expected. True: it was a reset, and the session
  * has left that backend for another one. */
 bool core_ahead_reset_failed(struct core_backend *b, uint64_t now_ns, struct core_actions *a);

@@ -101,8 +101,8 @@ static void a_block_fails_by_it_where_it_is(void **state)
     story_expect(st, "primary: Q(" END ")\n");
 }
 
-/* What has no name ends with a Query that is denied, as with any other. */
-static void what_has_no_name_ends_with_a_query_that_is_denied(void **state)
+/* As with any other; the portal does not, and is of no use in the failed block. */
+static void the_unnamed_statement_ends_with_a_query_that_is_denied(void **state)
 {
     struct story *st = *state;
     story_client(st, "Q(BEGIN) P(|INSERT INTO t VALUES (1)) B() E S P(|ROLLBACK) B() S");
@@ -111,13 +111,15 @@ static void what_has_no_name_ends_with_a_query_that_is_denied(void **state)
     st->log_size = 0;
     story_client(st, "Q(" END ")");
     says(st, CORE_SIGNAL_DENIED);
-    story_expect(st, "end 5000000 0\nprimary: C(P) P(sg_error|switchgear provokes an error) S\n");
-    story_server(st, 0, "3 E(42601) Z(E)");
+    story_expect(st, "end 5000000 0\nprimary: P(sg_error|switchgear provokes an error) S\n");
+    story_server(st, 0, "E(42601) Z(E)");
     st->log_size = 0;
     story_client(st, "B() E S");
     story_expect(st, "primary: P(sg_error|switchgear provokes an error) E S\n");
     story_server(st, 0, "E(42601) Z(E)");
     story_expect(st, "client: E(26000) Z(E)\n");
+    story_client(st, "E() S");
+    story_expect(st, "primary: E S\n");
 }
 
 static void an_open_block_goes_on(void **state)
@@ -233,7 +235,7 @@ int main(void)
         STORY(an_end_that_comes_late_is_told),
         STORY(who_may_not_gets_an_error),
         STORY(a_block_fails_by_it_where_it_is),
-        STORY(what_has_no_name_ends_with_a_query_that_is_denied),
+        STORY(the_unnamed_statement_ends_with_a_query_that_is_denied),
         STORY(an_open_block_goes_on),
         STORY(it_waits_for_what_is_outstanding_and_others_wait_for_it),
         STORY(what_was_only_flushed_is_synced_first),
