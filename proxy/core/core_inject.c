@@ -73,8 +73,10 @@ static const struct own_error {
                         NULL,
                         "Run the transaction again. DECLARE, a portal with a name, or an Execute "
                         "with a limit of more than one row keeps it in one place from there on."},
-    [CORE_OWN_ABORTED] = {"25P02", "current transaction is aborted, commands ignored until end of "
-                                   "transaction block"},
+    [CORE_OWN_ABORTED] = {"25P02",
+                          "current transaction is aborted, commands ignored until end of "
+                          "transaction block",
+                          NULL, NULL},
     [CORE_OWN_NO_BLOCKS] = {"0A000", "transaction blocks not allowed in statement pooling mode",
                             NULL,
                             "Use autocommit, or set pool_mode = transaction for this database."},
