@@ -178,13 +178,24 @@ void core_shape_remember(struct core_session *s, struct proto_span name)
 {
     free(s->shape_name);
     s->shape_name = core_copy_name(name);
+    s->shape_tail = 0;
+}
+
+void core_shape_remember_cut(struct core_session *s, const struct proto_bind *bind, uint64_t told)
+{
+    if (bind->portal.size > 0 || !core_shape_is_new(told, *core_lru_shape(s->backend), false))
+        return;
+    core_shape_remember(s, bind->statement);
+    s->shape_tail = s->backend->expect_tail + 2; /* behind the Bind and its Describe */
 }
 
 void core_shape_expect_portal(struct core_session *s, struct proto_span message)
 {
     const struct proto_span name = core_span(s->shape_name);
     struct core_stmt *stmt = core_names_find(s->names, name);
-    if (stmt != NULL && message.base[PROTO_HEADER_SIZE + 1] == '\0') /* the unnamed portal */
+    const bool other = s->shape_tail != 0 && s->shape_tail != s->backend->expect_tail;
+    if (!other && stmt != NULL &&
+        message.base[PROTO_HEADER_SIZE + 1] == '\0') /* the unnamed portal */
         core_shape_expect(s, core_stmt_under(s, stmt), name);
     free(s->shape_name);
     s->shape_name = NULL;

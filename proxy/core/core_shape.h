@@ -56,6 +56,16 @@ bool core_shape_cancelled(struct core_session *s, struct core_actions *a);
 
 /* The next message will describe the portal of the statement that the client calls `name`. */
 void core_shape_remember(struct core_session *s, struct proto_span name);
+/* ... or will not: it is not here yet. */
+void core_shape_remember_cut(struct core_session *s, const struct proto_bind *bind, uint64_t told);
+/* No Describe is about what was remembered. */
+static inline void core_shape_forget_name(struct core_session *s)
+{
+    if (s->shape_name != NULL) {
+        free(s->shape_name);
+        s->shape_name = NULL;
+    }
+}
 
 /* Are not all of its parameters text, which any type reads in its own way? */
 bool core_shape_sends_binary(const struct proto_bind *bind);
@@ -77,13 +87,20 @@ static inline bool core_shape_at_bind(struct core_session *s, const struct proto
                                       struct core_actions *a)
 {
     const uint64_t there = *core_lru_shape(s->backend);
-    if (!core_shape_is_told(bind, next))
-        return told == there || core_shape_fits(s, told, stmt, a);
+    if (!core_shape_is_told(bind, next)) {
+        if (told != there && !core_shape_fits(s, told, stmt, a))
+            return false;
+        if (next.size == 0 || next.base[0] == 'D') /* it may be to come, or half of it is here */
+            core_shape_remember_cut(s, bind, told);
+        return true;
+    }
     if (told >> 32 != there >> 32 && core_shape_sends_binary(bind) &&
         !core_shape_fits(s, told & ~(uint64_t)UINT32_MAX, stmt, a))
         return false;
     if (bind->portal.size == 0 && core_shape_is_new(told, there, false))
         core_shape_remember(s, bind->statement);
+    else
+        core_shape_forget_name(s);
     return true;
 }
 
@@ -139,10 +156,7 @@ static inline void core_shape_forget(struct core_session *s)
 {
     s->shape = CORE_SHAPE_NONE;
     s->shape_asked = 0;
-    if (s->shape_name != NULL) {
-        free(s->shape_name);
-        s->shape_name = NULL;
-    }
+    core_shape_forget_name(s);
 }
 
 #endif

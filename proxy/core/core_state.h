@@ -124,9 +124,8 @@ struct core_expect {
     uint32_t portal;                /* BIND: core_portal_id() of its portal; EXECUTE, DESCRIBE of a
                                        portal: not 0 where it has a name */
     union {
-        struct router_hash
-            hash;      /* QUERY, BIND, EXECUTE: of the text, which we called a read, or 0 */
-        uint64_t told; /* FAKE: of the name that was dropped, core_shape.h */
+        struct router_hash hash; /* QUERY, BIND, EXECUTE: of what we called a read; else 0 */
+        uint64_t told;           /* FAKE: of the name that was dropped, core_shape.h */
     };
 };
 
@@ -300,6 +299,7 @@ struct core_session {
     uint64_t planned[4];      /* `replan`: core_shape_id() of what was parsed anew, once each */
     uint64_t shape_asked;     /* core_shape_id() of what a Bind has waited for; 0: it has not */
     char *shape_name;         /* whose portal the next message describes, or NULL */
+    uint32_t shape_tail;      /* ... if expect_tail is this by then; 0: whatever it is */
     uint64_t salt_id;         /* of salt_unique */
     uint8_t local_salt[CORE_DIGEST_SIZE]; /* of SET LOCAL search_path and the like */
 
@@ -359,16 +359,15 @@ struct core_session {
     bool preflight;       /* settings are being sent; the batch follows */
     bool preflight_alone; /* ... no batch does: the client reset what it had brought along */
     bool movable;         /* the block is open on a replica, and may leave it: core_move.c */
-    bool movable_once;   /* ... but only until its first answer: it is READ ONLY, with a snapshot */
-    bool stays;          /* the block has moved to the primary, or will not move */
-    bool ending;         /* its end was sent, and no ReadyForQuery has come since */
-    bool has_snapshot;   /* ... and has read: it is too late for an isolation level */
-    bool moved;          /* the block has left a replica: what was open there is gone */
-    uint8_t own_portal;  /* enum core_portal */
-    uint8_t portal_lost; /* ... of those that were left with a replica; 0: none */
-    bool loggable;       /* the batch at the front could be said again there */
-    bool ready_held;     /* ... and its ReadyForQuery waits for that */
-    bool settings_off;   /* the backend's settings are not `settings` */
+    bool movable_once; /* ... but only until its first answer: it is READ ONLY, with a snapshot */
+    bool stays;        /* the block has moved to the primary, or will not move */
+    bool ending;       /* its end was sent, and no ReadyForQuery has come since */
+    bool has_snapshot; /* ... and has read: it is too late for an isolation level */
+    bool moved;        /* the block has left a replica: what was open there is gone */
+    uint8_t own_portal, portal_lost; /* enum core_portal; lost with a replica (0: none) */
+    bool loggable;                   /* the batch at the front could be said again there */
+    bool ready_held;                 /* ... and its ReadyForQuery waits for that */
+    bool settings_off;               /* the backend's settings are not `settings` */
     bool settings_off_before;
     bool settings_fly;     /* they go ahead of the batch in the same flight */
     bool settings_hidden;  /* ... and what the server reports of them is not for the client */
