@@ -69,7 +69,7 @@ void core_pin_ask(struct core_session *s)
         return; /* it keeps its backend anyway: pool_size is the limit */
     if (on_replica && s->backend->status == 'E' && core_expect_count(s->backend) == 0) {
         s->class.pins = 0; /* in a failed block it does nothing, and the server says so */
-        s->class.changes = false;
+        s->class.changes = s->class.opaque = false;
         return;
     }
     if (pins == ROUTER_PIN_OPAQUE && (on_replica || !may_count(s))) {
@@ -135,7 +135,9 @@ bool core_pin_found(struct core_session *s, uint16_t pins)
 void core_pin_take(struct core_session *s, const struct router_class *class)
 {
     const uint16_t pins = s->pin_denied ? 0 : core_pins_of(s, class);
-    if (pins != 0)
+    if (pins != 0 && s->backend->is_replica) /* core_pin_ask() lets none come here */
+        s->spoils = s->backend->tainted = s->backend->spoiled = true;
+    else if (pins != 0)
         core_pin_force(s, pins);
     const bool exact = class->alone && s->block == CORE_NO_BLOCK; /* `releases` says it all */
     const uint16_t asks = exact ? class->asks & (uint16_t) ~class->releases : class->asks;

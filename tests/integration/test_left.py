@@ -274,6 +274,21 @@ def test_no_replica_is_made_to_keep_what_binds_a_session(proxy, first, sql):
     p.insist_alive()
 
 
+@pytest.mark.parametrize("sql", ["select {}", "do $$ begin perform {}; end $$", "listen x", "select setseed(0.5)",
+                                 "prepare q as select {}", "set seed = 0.5", "create temp table x (a int)"])
+def test_in_a_failed_block_on_a_replica_nothing_binds(proxy, sql):
+    p = known(proxy())
+    c = p.connect()
+    rows_of(c, "begin read only")
+    with pytest.raises(psycopg2.errors.DivisionByZero):
+        rows_of(c, "select 1 / count(*) from t where id < 0")
+    with pytest.raises(psycopg2.errors.InFailedSqlTransaction):
+        rows_of(c, sql.format(by("perform setseed(0.5)").removeprefix("select ")))
+    rows_of(c, "rollback")
+    assert one(c, "select 1") == 1
+    p.insist_alive()
+
+
 @pytest.mark.parametrize("way", ["function", "do"])
 @pytest.mark.parametrize("name", LASTING)
 def test_what_no_reset_takes_back_ends_its_connection(proxy, chief, name, way):
