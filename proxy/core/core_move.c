@@ -165,8 +165,10 @@ bool core_move_needed(const struct core_session *s, const struct core_batch *bat
         return is_home(s, c) && !comes_too_late(s, batch);
     if (batch->opens || (batch->continues && s->own_portal != CORE_PORTAL_HALF))
         return true;
-    if (c->verdict == ROUTER_VERDICT_READ || c->verdict == ROUTER_VERDICT_LOCAL)
+    if (c->verdict == ROUTER_VERDICT_LOCAL)
         return false;
+    if (c->verdict == ROUTER_VERDICT_READ) /* what binds its session is the primary's */
+        return s->pin == ROUTER_REASON_NONE && core_pins_of(s, c) != 0;
     if (c->alone && c->verdict == ROUTER_VERDICT_SESSION && c->reason == ROUTER_REASON_DEALLOCATE)
         return false; /* what it forgets is parsed wherever it is wanted */
     if (is_about_cursor(c) || comes_too_late(s, batch))

@@ -132,8 +132,8 @@ void core_start_batch(struct core_session *s, uint64_t now_ns)
     const bool misread = core_is_misread(s);
     if (!b->is_replica && counts_as_write(s, class))
         note_write(s);
-    if (s->dirty_block && core_ends_inside(class))
-        s->dirty_for_good = true;
+    if (s->dirty_block && (core_ends_inside(class) || class->outside))
+        s->dirty_for_good = true; /* no ROLLBACK takes back what a function did elsewhere */
     core_pin_take(s, class);
     if (s->group->database->pool_mode == CORE_POOL_SESSION && s->pin == ROUTER_REASON_NONE)
         core_pin_force(s, ROUTER_PIN_POOL);
