@@ -30,6 +30,7 @@ class Missing:
 
 def test_jdbc_reads_its_blocks_on_replicas_and_moves_them_to_write(cluster, gear):
     need(Missing)
+    gear.connect().close()  # names are known, and what a transaction's level is
     cluster.mark_logs()
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("PG", "DATABASE_"))}
     done = subprocess.run(["java", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp", JDBC,
