@@ -259,10 +259,12 @@ static struct scanned searched(enum router_token_kind kind, struct router_lexer 
 #define YYBACKUP() (marker = cursor)
 #define YYRESTORE() (cursor = marker)
 
-enum { IN_WORD = 1, BEGINS_WORD = 2 };
+enum { IN_WORD = 1, BEGINS_WORD = 3, ALONE = 4 };
 
-/* Of ASCII. A string's prefix (E, B, X, N, U) may begin something else. */
-static const uint8_t word_characters[256] = {
+/* What most tokens are told by, without the scanner. Of ASCII; a string's prefix (E, B, X, N, U)
+ * may begin something else. */
+static const uint8_t characters[256] = {
+    [','] = ALONE, ['('] = ALONE, [')'] = ALONE, ['['] = ALONE, [']'] = ALONE, [';'] = ALONE,
     ['a'] = BEGINS_WORD, ['b'] = IN_WORD, ['c'] = BEGINS_WORD, ['d'] = BEGINS_WORD, ['e'] = IN_WORD,
     ['f'] = BEGINS_WORD, ['g'] = BEGINS_WORD, ['h'] = BEGINS_WORD, ['i'] = BEGINS_WORD,
     ['j'] = BEGINS_WORD, ['k'] = BEGINS_WORD, ['l'] = BEGINS_WORD, ['m'] = BEGINS_WORD,
@@ -293,20 +295,22 @@ scan_token(struct router_lexer *lexer)
     size_t start;
 
 next:
-    while (cursor != limit && *cursor == ' ')
-        cursor++;
     start = (size_t)(cursor - base);
     if (cursor == limit) {
         lexer->pos = size;
         return make(ROUTER_TOKEN_END, size, size, LITERAL_NONE);
     }
-    if (word_characters[*cursor] == BEGINS_WORD) { /* no other rule begins with it */
+    const uint8_t kind = characters[*cursor];
+    if (kind == BEGINS_WORD) { /* no other rule begins with it */
         do
             cursor++;
-        while (cursor != limit && word_characters[*cursor] != 0);
+        while (cursor != limit && (characters[*cursor] & IN_WORD) != 0);
         if (cursor == limit || *cursor < 0x80)
             TOKEN(WORD, NONE);
         cursor = base + start;
+    } else if (kind == ALONE) {
+        cursor++;
+        TOKEN(SELF, NONE);
     }
     /*!re2c
         re2c:api = custom;
