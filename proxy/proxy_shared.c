@@ -110,8 +110,8 @@ struct shared_pool *shared_pool_get(struct proxy *p, uint32_t database, const ch
         if (pool != NULL) {
             pool->owner = owner;
             pool->next = p->pools;
-            ck_pr_fence_store(); /* the contents before the pointer: others read without the lock */
-            ck_pr_store_ptr(&p->pools, pool);
+            /* the contents before the pointer: others read without the lock */
+            __atomic_store_n(&p->pools, pool, __ATOMIC_RELEASE);
         }
     }
     uv_mutex_unlock(&p->pools_lock);

@@ -57,9 +57,8 @@ void sum_pool(const struct proxy *p, const struct shared_pool *pool, uint64_t no
 
 const struct shared_pool *sum_pools_first(const struct proxy *p)
 {
-    const struct shared_pool *first = ck_pr_load_ptr(&p->pools);
-    ck_pr_fence_load(); /* its contents were written before it was prepended */
-    return first;
+    /* its contents were written before it was prepended */
+    return __atomic_load_n(&p->pools, __ATOMIC_ACQUIRE);
 }
 
 void sum_pools(const struct proxy *p, uint32_t node, uint32_t database, uint64_t now_ns,

@@ -350,7 +350,7 @@ def test_whom_a_node_does_not_let_in_moves_no_breaker(strangers, proxy, user):
 
     with nothing_moves(p):
         at_ten_a_second(step)
-    assert len(errors) > 3
+    assert len(errors) >= 2
     if DOORS[user]:  # 53300: the wait for a connection ends at its limit where a node answers slowly
         assert DOORS[user] in errors and set(errors) <= {DOORS[user], "53300"}
 
