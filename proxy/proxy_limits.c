@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "proxy_pool_internal.h"
+#include "proxy_sum.h"
 
 enum { CAP_DATABASE, CAP_USER, CAP_NODE, CAPS };
 
@@ -102,9 +103,7 @@ static void evict_elsewhere(struct pool *pool, int cap, uint64_t now_ns)
     if (now_ns - pool->asked_room_ns < ASK_AGAIN_NS)
         return;
     pool->asked_room_ns = now_ns;
-    struct shared_pool *p = ck_pr_load_ptr(&w->proxy->pools);
-    ck_pr_fence_load();
-    for (; p != NULL; p = p->next)
+    for (const struct shared_pool *p = sum_pools_first(w->proxy); p != NULL; p = p->next)
         for (uint32_t i = 0; i < pool_workers(w); i++) {
             if (i == w->index || !shares(p, pool->shared, cap) ||
                 shared_load(&p->workers[i].idle) == 0)

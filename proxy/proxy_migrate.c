@@ -86,7 +86,7 @@ void pool_take_backend(struct worker *w, struct server *v)
     pool_release(w, v, now_ns);
 }
 
-void pool_steal(struct worker *w, struct shared_pool *shared, uint32_t thief)
+void pool_steal(struct worker *w, const struct shared_pool *shared, uint32_t thief)
 {
     struct group *g;
     TAILQ_FOREACH (g, &w->groups, link)

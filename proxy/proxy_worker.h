@@ -161,10 +161,10 @@ struct group {
     TAILQ_ENTRY(group) dirty_link;
     TAILQ_ENTRY(group) waiting_link; /* while somebody waits in it */
     struct worker *worker;
-    uint32_t database; /* index of its section */
-    bool dirty;        /* to be matched in this loop turn */
+    uint32_t database;              /* index of its section */
+    bool dirty;                     /* to be matched in this loop turn */
     struct shared_catalog *catalog; /* of its database; NULL: names are what their text shows */
-    uint64_t defaults_version; /* of its catalog, as this worker has looked at it */
+    uint64_t defaults_version;      /* of its catalog, as this worker has looked at it */
     uint32_t waiting;
     uint32_t fallback_waiting; /* of them, reads that fell back */
     uint32_t clients;
@@ -328,7 +328,7 @@ void pool_open_failed(struct pool *pool, const char *sqlstate, const char *messa
                       uint64_t now_ns);
 void pool_gone(struct server *v); /* its connection has ended: the budget is free */
 void pool_take_backend(struct worker *w, struct server *v);
-void pool_steal(struct worker *w, struct shared_pool *shared, uint32_t thief);
+void pool_steal(struct worker *w, const struct shared_pool *shared, uint32_t thief);
 void pools_match(struct worker *w, uint64_t now_ns);
 void pools_topology_changed(struct worker *w, uint64_t now_ns);
 void pools_tick(struct worker *w, uint64_t now_ns);
@@ -355,7 +355,7 @@ struct mail_backend {
 
 struct mail_steal {
     struct mail mail;
-    struct shared_pool *pool;
+    const struct shared_pool *pool;
     uint32_t thief;
 };
 
