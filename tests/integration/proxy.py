@@ -44,6 +44,11 @@ def binary_path():
     return os.path.abspath(os.environ.get("SWITCHGEAR", os.path.join(ROOT, "build", "switchgear")))
 
 
+def is_sanitized():
+    with open(binary_path(), "rb") as f:
+        return re.search(rb"__[at]san_init", f.read()) is not None
+
+
 def install_binary(cluster):
     """A copy that the unprivileged user may run, wherever the build directory is."""
     source = binary_path()

@@ -2,7 +2,6 @@
 """Log-in byte by byte: SCRAM bound to TLS, what strangers can see, and many wrong passwords."""
 import hashlib
 import os
-import re
 import ssl
 import struct
 import threading
@@ -13,7 +12,7 @@ import pytest
 import scram
 import tls
 from cluster import APP_DATABASE, APP_PASSWORD, APP_USER, wait_until
-from proxy import Load, binary_path, one, rows_of
+from proxy import Load, is_sanitized, one, rows_of
 from wire import SSL_REQUEST, Wire, first_error, message, startup, types
 
 pytestmark = pytest.mark.one_session
@@ -245,11 +244,6 @@ def test_many_wrong_passwords_leave_nothing_behind_and_disturb_nobody(proxy):
     assert descriptors(p) < 60
     if not is_sanitized():
         assert resident_kb(p) - memory < 20000
-
-
-def is_sanitized():
-    with open(binary_path(), "rb") as f:
-        return re.search(rb"__[at]san_init", f.read()) is not None
 
 
 def resident_kb(p):

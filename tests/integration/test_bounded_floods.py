@@ -7,7 +7,7 @@ import pytest
 
 from cluster import APP_DATABASE
 from floods import END, FLOODS
-from test_auth_protocol import is_sanitized
+from proxy import is_sanitized
 from wire import Wire, query
 
 # 20 ms of its own are meant; starting and the other programs are in it too, and what a sanitizer does

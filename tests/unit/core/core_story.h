@@ -76,6 +76,17 @@ void story_leave(struct story *st);
 /* What was logged since the last time. */
 void story_expect(struct story *st, const char *log);
 
+/* "a" was described on the replica, to whoever keeps descriptions; then reads go to the primary. */
+static inline struct story *story_described(void **state)
+{
+    struct story *st = *state;
+    story_client(st, "P(a|SELECT v FROM t) D(Sa) S");
+    story_server(st, 1, "1 t T(int) Z(I)");
+    st->topology.nodes[1].breaker = BREAKER_OPEN;
+    st->log_size = 0;
+    return st;
+}
+
 /* For cmocka: the story of a client that has logged in. */
 static inline int story_open(void **state)
 {

@@ -6,20 +6,9 @@
 #include "core_stmt.h"
 #include "core_story.h"
 
-/* "a" was described on the replica, to whoever keeps descriptions; then reads go to the primary. */
-static struct story *begin(void **state)
-{
-    struct story *st = *state;
-    story_client(st, "P(a|SELECT v FROM t) D(Sa) S");
-    story_server(st, 1, "1 t T(int) Z(I)");
-    st->topology.nodes[1].breaker = BREAKER_OPEN;
-    st->log_size = 0;
-    return st;
-}
-
 static void a_bind_waits_until_the_backend_has_described_it(void **state)
 {
-    struct story *st = begin(state);
+    struct story *st = story_described(state);
     story_client(st, "B(a) E S");
     story_expect(st, "primary: P(sg|SELECT v FROM t) D(Ssg) H\n");
     story_server(st, 0, "1 t");
@@ -36,7 +25,7 @@ static void a_bind_waits_until_the_backend_has_described_it(void **state)
 
 static void another_result_is_the_error_that_postgresql_has_for_it(void **state)
 {
-    struct story *st = begin(state);
+    struct story *st = story_described(state);
     story_client(st, "B(a) E S");
     st->log_size = 0;
     story_server(st, 0, "1 t T(text)");
@@ -91,7 +80,7 @@ static void what_takes_and_gives_nothing_need_not_be_asked(void **state)
 
 static void who_is_told_with_each_result_need_not_ask(void **state)
 {
-    struct story *st = begin(state);
+    struct story *st = story_described(state);
     story_client(st, "B(a) D(P) E S");
     story_expect(st, "primary: P(sg|SELECT v FROM t) B(sg) D(P) E S\n");
     story_server(st, 0, "1 2 T(text) D(x) C(SELECT 1) Z(I)");
@@ -104,7 +93,7 @@ static void who_is_told_with_each_result_need_not_ask(void **state)
 /* One format a column, and a Describe: as pgx binds. */
 static void a_column_that_went_is_a_stale_plan_though_the_result_is_described(void **state)
 {
-    struct story *st = begin(state);
+    struct story *st = story_described(state);
     story_client(st, "B(a) D(P) E S");
     story_server(st, 0, "1 E(08P01|PortalSetResultFormat) Z(I)");
     story_expect(st, "primary: P(sg|SELECT v FROM t) B(sg) D(P) E S\n"
@@ -152,7 +141,7 @@ static void an_unnamed_statement_that_was_parsed_elsewhere_may_be_stale_too(void
 /* Where nobody knows what a name stands for it may reach outside; but a Bind has run nothing. */
 static void what_may_reach_outside_is_planned_anew_too(void **state)
 {
-    struct story *st = begin(state);
+    struct story *st = story_described(state);
     story_client(st, "B(a) D(P) E S");
     st->session.outside = true;
     story_server(st, 0, "1 E(0A000|RevalidateCachedQuery) Z(I)");
@@ -165,7 +154,7 @@ static void what_may_reach_outside_is_planned_anew_too(void **state)
 /* The parameters that it lacks are the client's own fault. */
 static void another_error_of_the_protocol_is_as_it_is(void **state)
 {
-    struct story *st = begin(state);
+    struct story *st = story_described(state);
     story_client(st, "B(a) D(P) E S");
     story_server(st, 0, "1 E(08P01|exec_bind_message) Z(I)");
     story_expect(st, "primary: P(sg|SELECT v FROM t) B(sg) D(P) E S\n"
@@ -195,7 +184,7 @@ static void a_plan_from_before_the_change_makes_way(void **state)
 
 static void what_cannot_be_parsed_any_more_fails_the_batch(void **state)
 {
-    struct story *st = begin(state);
+    struct story *st = story_described(state);
     story_client(st, "B(a) E H");
     story_server(st, 0, "E(42P01)");
     story_expect(st, "primary: P(sg|SELECT v FROM t) D(Ssg) H\nclient: E(42P01)\n");
@@ -210,7 +199,7 @@ static void what_cannot_be_parsed_any_more_fails_the_batch(void **state)
 
 static void a_whole_batch_that_fails_so_is_synced(void **state)
 {
-    struct story *st = begin(state);
+    struct story *st = story_described(state);
     story_client(st, "B(a) E S");
     story_server(st, 0, "E(42P01)");
     story_server(st, 0, "Z(I)");
@@ -239,7 +228,7 @@ static void a_server_that_dies_meanwhile_is_not_missed(void **state)
 
 static void a_client_that_leaves_meanwhile_takes_its_connection_along(void **state)
 {
-    struct story *st = begin(state);
+    struct story *st = story_described(state);
     story_client(st, "B(a) E S");
     st->log_size = 0;
     story_leave(st);
@@ -248,7 +237,7 @@ static void a_client_that_leaves_meanwhile_takes_its_connection_along(void **sta
 
 static void what_comes_meanwhile_waits_its_turn(void **state)
 {
-    struct story *st = begin(state);
+    struct story *st = story_described(state);
     story_client(st, "B(a) E S");
     story_client(st, "B(a) E S");
     story_client(st, "Q(SELECT 1)");
@@ -265,7 +254,7 @@ static void what_comes_meanwhile_waits_its_turn(void **state)
 
 static void a_block_whose_bind_is_refused_has_failed(void **state)
 {
-    struct story *st = begin(state);
+    struct story *st = story_described(state);
     story_client(st, "Q(BEGIN) Q(UPDATE t SET v = 1)");
     story_server(st, 0, "1 2 C(BEGIN) C(UPDATE 1) Z(T)");
     st->log_size = 0;
@@ -310,7 +299,7 @@ static void each_bind_of_a_batch_has_its_own_question(void **state)
 
 static void a_batch_that_is_planned_anew_asks_once(void **state)
 {
-    struct story *st = begin(state);
+    struct story *st = story_described(state);
     st->topology.nodes[1].breaker = BREAKER_CLOSED;
     story_replicate(st);
     story_client(st, "P(b|SELECT w FROM t) D(Sb) S");
@@ -330,7 +319,7 @@ static void a_batch_that_is_planned_anew_asks_once(void **state)
 
 static void what_is_described_next_has_to_be_that_portal(void **state)
 {
-    struct story *st = begin(state);
+    struct story *st = story_described(state);
     story_client(st, "B(a) D(Sa) E S");
     story_expect(st, "primary: P(sg|SELECT v FROM t) D(Ssg) H\n");
     story_server(st, 0, "1 t T(int)");
@@ -368,7 +357,7 @@ static void who_sends_binary_parameters_has_to_know_their_types(void **state)
 
 static void a_cancel_meanwhile_fails_the_bind_that_waits(void **state)
 {
-    struct story *st = begin(state);
+    struct story *st = story_described(state);
     story_client(st, "B(a) E S");
     st->log_size = 0;
     assert_int_equal(core_cancel(&st->session), CORE_CANCEL_SERVER);
@@ -383,7 +372,7 @@ static void a_cancel_meanwhile_fails_the_bind_that_waits(void **state)
 
 static void a_cancel_that_hits_the_question_is_used_up(void **state)
 {
-    struct story *st = begin(state);
+    struct story *st = story_described(state);
     story_client(st, "B(a) E S");
     (void)core_cancel(&st->session);
     story_server(st, 0, "E(57014)");
@@ -415,7 +404,7 @@ static void last_words_that_come_with_the_answer_are_not_missed(void **state)
 
 static void a_path_that_is_set_meanwhile_is_another_question(void **state)
 {
-    struct story *st = begin(state);
+    struct story *st = story_described(state);
     story_client(st, "P(|SET search_path = 'x') B() E B(a) E S");
     st->log_size = 0;
     story_server(st, 0, "1 2 C(SET) 1 t T(int)");
@@ -481,7 +470,7 @@ static void also_where_the_second_run_is_the_last(void **state)
 
 static void a_batch_that_is_not_planned_anew_leaves_the_next_one_alone(void **state)
 {
-    struct story *st = begin(state);
+    struct story *st = story_described(state);
     story_client(st, "P(w|INSERT INTO t VALUES (1) RETURNING v) S");
     story_server(st, 0, "1 Z(I)");
     st->log_size = 0;

@@ -4,17 +4,6 @@
  */
 #include "core_story.h"
 
-/* "a" was described on the replica, to whoever keeps descriptions; then reads go to the primary. */
-static struct story *begin(void **state)
-{
-    struct story *st = *state;
-    story_client(st, "P(a|SELECT v FROM t) D(Sa) S");
-    story_server(st, 1, "1 t T(int) Z(I)");
-    st->topology.nodes[1].breaker = BREAKER_OPEN;
-    st->log_size = 0;
-    return st;
-}
-
 /* What skips a Close leaves the name, and what its client knows of it. */
 static void a_name_whose_close_is_skipped_is_still_described(void **state)
 {
@@ -22,7 +11,7 @@ static void a_name_whose_close_is_skipped_is_still_described(void **state)
                                           "P(|SELECT 1/0) B() E C(Sa) P(a|SELECT v FROM t) S",
                                           "P(|SELECT 1/0) B() E P(|DEALLOCATE a) B() E S"};
     for (size_t i = 0; i < sizeof(batches) / sizeof(batches[0]); i++) {
-        struct story *st = begin(state);
+        struct story *st = story_described(state);
         story_client(st, batches[i]);
         story_server(st, 0, "1 2 E(22012) Z(I)");
         st->log_size = 0;
@@ -59,7 +48,7 @@ static void a_name_that_is_given_twice_is_described_once(void **state)
 
 static void what_a_name_was_before_it_was_closed_is_forgotten(void **state)
 {
-    struct story *st = begin(state);
+    struct story *st = story_described(state);
     story_client(st, "C(Sa) P(a|SELECT v FROM t) S");
     story_server(st, 0, "1 Z(I)");
     st->log_size = 0;
