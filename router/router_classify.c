@@ -238,8 +238,7 @@ static void scan_words(const char *text, size_t size, const struct router_contex
 /* Somebody's sessions begin with pg_temp in their search_path: what is made may be temporary. */
 static bool begins_temporary(const struct router_context *names)
 {
-    static const struct router_name path = {ROUTER_DEFAULT_PATH, sizeof(ROUTER_DEFAULT_PATH) - 1};
-    return names->facts != NULL && router_facts_of(names->facts, ROUTER_FACT_DEFAULT, path) != 0;
+    return names->facts != NULL && router_facts_of_default(names->facts, ROUTER_DEFAULT_PATH) != 0;
 }
 
 void router_classify(const char *text, size_t size, const struct router_context *context,

@@ -114,6 +114,11 @@ uint8_t router_facts_of(const struct router_facts *f, enum router_fact_kind kind
     return f->slots[find(f, kind, hash_of(kind, name))].flags;
 }
 
+uint8_t router_facts_of_default(const struct router_facts *f, const char *name)
+{
+    return router_facts_of(f, ROUTER_FACT_DEFAULT, (struct router_name){name, strlen(name)});
+}
+
 uint64_t router_facts_digest(const struct router_facts *f)
 {
     return f->digest;

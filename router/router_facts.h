@@ -77,6 +77,8 @@ void router_facts_destroy(struct router_facts *f);
 /* Of all that has this name (cut at 63 bytes). 0: nothing has. */
 uint8_t router_facts_of(const struct router_facts *f, enum router_fact_kind kind,
                         struct router_name name);
+/* Of a setting, or of ROUTER_EVENT_TRIGGERS: a fact of kind DEFAULT. `name` is NUL-terminated. */
+uint8_t router_facts_of_default(const struct router_facts *f, const char *name);
 /* Equal for two that say the same. Never 0. */
 uint64_t router_facts_digest(const struct router_facts *f);
 uint32_t router_facts_settings_count(const struct router_facts *f);

@@ -54,7 +54,7 @@ static bool take_sign(struct reader *r, const char *sign)
     return take(r, ROUTER_TOKEN_SELF, sign) || take(r, ROUTER_TOKEN_OPERATOR, sign);
 }
 
-static bool digits(const char *text, size_t size, int64_t *ret)
+bool router_signal_number(const char *text, size_t size, int64_t *ret)
 {
     int64_t value = 0;
     if (size == 0 || size > DIGITS_MAX)
@@ -76,11 +76,12 @@ static bool read_value(struct reader *r, struct router_signal_argument *ret)
     int64_t number = 0;
     bool good = false;
     if (r->token.kind == ROUTER_TOKEN_NUMBER) {
-        good = digits(text, size, &ret->value);
+        good = router_signal_number(text, size, &ret->value);
     } else if (r->token.kind == ROUTER_TOKEN_STRING) {
-        good = size > 2 && text[0] == '\'' && digits(text + 1, size - 2, &ret->value);
+        good = size > 2 && text[0] == '\'' && router_signal_number(text + 1, size - 2, &ret->value);
     } else if (r->token.kind == ROUTER_TOKEN_PARAMETER) {
-        good = size > 1 && digits(text + 1, size - 1, &number) && number > 0 && number <= 2;
+        good = size > 1 && router_signal_number(text + 1, size - 1, &number) && number > 0 &&
+               number <= 2;
         ret->parameter = (uint16_t)number;
     }
     if (good)

@@ -35,6 +35,8 @@ struct router_signal_call {
 /* Does the text begin like one? Literals do not matter to it, as to all that a cached class says.
  */
 enum router_signal router_signal_named(const char *text, size_t size);
+/* Digits alone, 18 at most. */
+bool router_signal_number(const char *text, size_t size, int64_t *ret);
 /* False: it is something else, or its arguments are no numbers that we can read. */
 bool router_signal_read(const char *text, size_t size, struct router_signal_call *ret);
 

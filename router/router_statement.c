@@ -55,12 +55,10 @@ static void on_dml(struct context *c)
 
 static void note_event_triggers(struct context *c)
 {
-    const struct router_name all = {.base = ROUTER_EVENT_TRIGGERS,
-                                    .size = sizeof(ROUTER_EVENT_TRIGGERS) - 1};
     struct router_finding *f = &c->s->finding;
     if (c->names->facts == NULL)
         return;
-    const uint8_t flags = router_facts_of(c->names->facts, ROUTER_FACT_DEFAULT, all);
+    const uint8_t flags = router_facts_of_default(c->names->facts, ROUTER_EVENT_TRIGGERS);
     f->opaque = f->opaque || (flags & ROUTER_FACT_OPAQUE) != 0;
     f->outside = f->outside || (flags & ROUTER_FACT_OUTSIDE) != 0;
 }

@@ -231,13 +231,10 @@ void core_adopt_row(struct core_adoption *d, struct proto_span name, struct prot
     char lower[NAME_SIZE];
     if (d->next == NULL)
         return;
-    if (name.size >= sizeof(lower) || value.base == NULL) {
+    if (value.base == NULL || !core_fold(name, lower, sizeof(lower))) {
         replace(d, NULL);
         return;
     }
-    for (size_t i = 0; i < name.size; i++)
-        lower[i] = core_lower((char)name.base[i]);
-    lower[name.size] = '\0';
     d->temp_buffers = d->temp_buffers || strcmp(lower, "temp_buffers") == 0;
     const int64_t at = find(had, lower);
     if (strcmp(lower, "role") == 0 && core_text_equal(value, "none"))

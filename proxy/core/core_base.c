@@ -36,16 +36,11 @@ static bool next(struct parameters *p)
     return false;
 }
 
-static bool same(struct proto_span a, struct proto_span b)
-{
-    return a.size == b.size && (a.size == 0 || memcmp(a.base, b.base, a.size) == 0);
-}
-
 static bool value_of(struct proto_span all, struct proto_span name, struct proto_span *ret)
 {
     struct parameters p = {.rest = all};
     while (next(&p))
-        if (same(p.one.name, name)) {
+        if (core_span_equal(p.one.name, name)) {
             *ret = p.one.value;
             return true;
         }
@@ -113,7 +108,7 @@ struct core_base *core_base_of(struct core_backend *b)
     struct core_worker *w = b->worker;
     const struct proto_span params = {.base = b->params, .size = b->params_size};
     for (struct core_base *base = w->bases; base != NULL; base = base->next)
-        if (same(span_of(base), params))
+        if (core_span_equal(span_of(base), params))
             return core_base_hold(base);
     struct core_base *base = malloc(sizeof(*base) + params.size);
     if (base == NULL)
@@ -183,15 +178,11 @@ void core_base_meet(struct core_session *s, struct core_backend *b, struct core_
     char lower[NAME_SIZE_MAX];
     while (next(&p)) {
         struct proto_span here;
-        if (p.one.name.size >= sizeof(lower) || !value_of(params, p.one.name, &here) ||
-            same(here, p.one.value) || core_text_equal(p.one.name, "in_hot_standby") ||
-            (b->is_replica && is_of_the_role(p.one.name)))
+        if (!value_of(params, p.one.name, &here) || core_span_equal(here, p.one.value) ||
+            core_text_equal(p.one.name, "in_hot_standby") ||
+            (b->is_replica && is_of_the_role(p.one.name)) ||
+            !core_fold(p.one.name, lower, sizeof(lower)))
             continue;
-        for (size_t i = 0; i < p.one.name.size; i++) {
-            const char c = (char)p.one.name.base[i];
-            lower[i] = core_lower(c);
-        }
-        lower[p.one.name.size] = '\0';
         if (core_settings_has(s->settings, lower) ||
             (may_set(p.one.name) && set_it(s, &p.one, lower)))
             continue;

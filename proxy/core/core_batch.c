@@ -82,7 +82,6 @@ static void merge(struct core_batch *batch, const struct router_class *c, bool f
     into->acts = was.acts || c->acts;
     into->opaque = was.opaque || c->opaque;
     into->keeps = was.keeps || c->keeps;
-    into->outside = was.outside || c->outside;
     into->changes_catalog = was.changes_catalog || c->changes_catalog;
     into->makes_names = was.makes_names || c->makes_names;
     into->by_node_type = was.by_node_type || c->by_node_type;

@@ -104,11 +104,6 @@ struct control {
     struct proto_span text;
 };
 
-static bool same(struct proto_span a, struct proto_span b)
-{
-    return a.size == b.size && (a.size == 0 || memcmp(a.base, b.base, a.size) == 0);
-}
-
 /* The text that a statement of an earlier batch has. False: there is none. */
 static bool known_text(const struct core_session *s, struct proto_span name, struct proto_span *ret)
 {
@@ -152,7 +147,7 @@ static enum form form_bind(const struct core_session *s, struct control *c, stru
         !binds_nothing(bind.rest))
         return FORM_OTHER;
     if (c->form == FORM_PARSED)
-        return same(bind.statement, c->name) ? FORM_BOUND : FORM_OTHER;
+        return core_span_equal(bind.statement, c->name) ? FORM_BOUND : FORM_OTHER;
     return known_text(s, bind.statement, &c->text) ? FORM_BOUND : FORM_OTHER;
 }
 
@@ -163,7 +158,7 @@ static enum form form_describe(const struct control *c, struct proto_span body)
         return FORM_OTHER;
     const bool statement = target.what == 'S' && c->form == FORM_PARSED;
     const bool portal = target.what == 'P' && c->form == FORM_BOUND && target.name.size == 0;
-    return (statement && same(target.name, c->name)) || portal ? c->form : FORM_OTHER;
+    return (statement && core_span_equal(target.name, c->name)) || portal ? c->form : FORM_OTHER;
 }
 
 /* Rows that are asked for do not matter: it has none, and runs to its end. */

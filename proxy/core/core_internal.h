@@ -6,6 +6,7 @@
 #define CORE_INTERNAL_H
 
 #include "core.h"
+#include "core_span.h"
 #include "core_work.h"
 #include "router_change.h"
 
@@ -33,37 +34,6 @@ static inline void core_sink_append(struct core_sink *sink, struct proto_span by
 void core_sink_borrow(struct core_sink *sink, struct proto_span bytes);
 struct proto_writer core_sink_writer(struct core_sink *sink);
 void core_sink_commit(struct core_sink *sink, const struct proto_writer *writer);
-
-static inline struct proto_span core_span(const char *text)
-{
-    return (struct proto_span){.base = (const uint8_t *)text, .size = strlen(text)};
-}
-
-static inline struct proto_span core_span_skip(struct proto_span span, size_t size)
-{
-    assert(size <= span.size);
-    return (struct proto_span){.base = span.base + size, .size = span.size - size};
-}
-
-static inline bool core_text_equal(struct proto_span span, const char *text)
-{
-    return span.size == strlen(text) && memcmp(span.base, text, span.size) == 0;
-}
-
-/* As PostgreSQL folds a name that is not in quotes; other alphabets stay as they are. */
-static inline char core_lower(char c)
-{
-    return (char)(c >= 'A' && c <= 'Z' ? c + ('a' - 'A') : c);
-}
-
-/* FNV-1a, of small things; begins with CORE_HASH_START. */
-#define CORE_HASH_START 2166136261u
-static inline uint32_t core_hash(uint32_t h, struct proto_span bytes)
-{
-    for (size_t i = 0; i < bytes.size; i++)
-        h = (h ^ bytes.base[i]) * 16777619u;
-    return h;
-}
 
 /* ---- core_expect.c ---- */
 

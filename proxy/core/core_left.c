@@ -118,20 +118,18 @@ static bool in_name(char c)
     return begins_name(c) || (c >= '0' && c <= '9') || c == '$' || c == '.';
 }
 
-static void name_add(struct core_group *g, const char *name, size_t size)
+static void name_add(struct core_group *g, struct proto_span name)
 {
     char lower[CUSTOM_SIZE];
-    if (size >= CUSTOM_SIZE || (g->custom != NULL && g->custom->count == CUSTOM_MAX))
+    if (!core_fold(name, lower, sizeof(lower)) ||
+        (g->custom != NULL && g->custom->count == CUSTOM_MAX))
         return;
     if (g->custom == NULL && (g->custom = calloc(1, sizeof(*g->custom))) == NULL)
         return;
-    for (size_t i = 0; i < size; i++)
-        lower[i] = core_lower(name[i]);
-    lower[size] = '\0';
     for (uint32_t i = 0; i < g->custom->count; i++)
         if (strcmp(g->custom->names[i], lower) == 0)
             return;
-    memcpy(g->custom->names[g->custom->count++], lower, size + 1);
+    memcpy(g->custom->names[g->custom->count++], lower, name.size + 1);
 }
 
 /* Words with a dot, in quotes as set_config() has them, or behind SET as a statement has them. */
@@ -152,7 +150,7 @@ void core_left_text(struct core_session *s, struct proto_span text)
         const bool quoted = i > 0 && at[i - 1] == '\'' && end < size && at[end] == '\'';
         const bool dotted = memchr(at + i, '.', end - i) != NULL && at[end - 1] != '.';
         if (dotted && (quoted || behind_set))
-            name_add(s->group, at + i, end - i);
+            name_add(s->group, (struct proto_span){(const uint8_t *)at + i, end - i});
         behind_set = (end - i == 3 && strncasecmp(at + i, "set", 3) == 0) ||
                      (behind_set && (strncasecmp(at + i, "local", end - i) == 0 ||
                                      strncasecmp(at + i, "session", end - i) == 0));

@@ -31,14 +31,12 @@ enum { LOG_SIZE_MAX = 8192 };
  * the server's administrator has set another default is a fact. */
 static bool begins_read_committed(const struct core_session *s)
 {
-    static const struct router_name name = {.base = ROUTER_DEFAULT_ISOLATION,
-                                            .size = sizeof(ROUTER_DEFAULT_ISOLATION) - 1};
     const struct core_catalog *c = s->group->catalog;
     if (core_settings_has(s->settings, ROUTER_DEFAULT_ISOLATION))
         return false;
     if (c == NULL || c->facts == NULL) /* who sets until_write says that it is so */
         return c == NULL || s->group->database->until_write;
-    return router_facts_of(c->facts, ROUTER_FACT_DEFAULT, name) == 0;
+    return router_facts_of_default(c->facts, ROUTER_DEFAULT_ISOLATION) == 0;
 }
 
 bool core_move_eligible(const struct core_session *s)

@@ -215,13 +215,8 @@ static bool is_hidden(const struct core_session *s, struct proto_span body)
 {
     struct proto_parameter p;
     char name[64];
-    if (proto_parameter_read(body, &p) != PROTO_OK || p.name.size >= sizeof(name))
+    if (proto_parameter_read(body, &p) != PROTO_OK || !core_fold(p.name, name, sizeof(name)))
         return false;
-    for (size_t i = 0; i < p.name.size; i++) {
-        const char c = (char)p.name.base[i];
-        name[i] = core_lower((char)c);
-    }
-    name[p.name.size] = '\0';
     return strcmp(name, "in_hot_standby") == 0 ||
            (s->settings_off && !s->preflight && core_settings_has(s->profile->start, name));
 }

@@ -36,25 +36,6 @@ struct parameter {
     struct proto_span bytes; /* base NULL: it is NULL */
 };
 
-static bool same(struct proto_span a, struct proto_span b)
-{
-    return a.size == b.size && (a.size == 0 || memcmp(a.base, b.base, a.size) == 0);
-}
-
-static bool digits(struct proto_span text, int64_t *ret)
-{
-    int64_t value = 0;
-    if (text.size == 0 || text.size > 18)
-        return false;
-    for (size_t i = 0; i < text.size; i++) {
-        if (text.base[i] < '0' || text.base[i] > '9')
-            return false;
-        value = value * 10 + (text.base[i] - '0');
-    }
-    *ret = value;
-    return true;
-}
-
 static bool big_endian(struct proto_span bytes, size_t size, int64_t *ret)
 {
     uint64_t value = 0;
@@ -87,7 +68,7 @@ static bool value_of(const struct parameter *p, uint32_t type, int64_t *ret)
     if (p->bytes.base == NULL)
         return false;
     if (p->format == 0 || text)
-        return digits(p->bytes, ret);
+        return router_signal_number((const char *)p->bytes.base, p->bytes.size, ret);
     return big_endian(p->bytes, type == OID_INT2 ? 2 : type == ROUTER_SIGNAL_INT4 ? 4 : 8, ret);
 }
 
@@ -167,7 +148,7 @@ static bool names(const struct core_session *s, struct scan *scan, struct proto_
 {
     struct proto_parse parse;
     if (scan->form == FORM_PARSED)
-        return same(name, scan->name);
+        return core_span_equal(name, scan->name);
     if (!core_statement_read(s, name, &parse))
         return false;
     scan->name = name;

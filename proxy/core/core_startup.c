@@ -17,14 +17,10 @@ static void settings_add(struct core_login *l, const char *name, const char *val
 {
     char lower[CORE_LOGIN_TEXT_MAX];
     char text[CORE_SETTING_TEXT_MAX];
-    const size_t size = strlen(name);
-    if (size >= sizeof(lower)) {
+    if (!core_fold(core_span(name), lower, sizeof(lower))) {
         l->settings_failed = true;
         return;
     }
-    memcpy(lower, name, size + 1);
-    for (char *c = lower; *c != '\0'; c++)
-        *c = core_lower(*c);
     struct core_setting one;
     struct core_settings *next = core_setting_make(lower, value, text, &one)
                                      ? core_settings_with(l->session->worker, l->start, &one, true)
