@@ -526,7 +526,8 @@ def test_a_replica_whose_disk_is_full_is_out_when_three_users_meet_it(cluster, p
         rows_of(c, "set work_mem = '64kB'")
     sick_until_open(p, users, texts)
     assert p.breaker("r2") == p.breaker("p1") == "CLOSED"
-    assert re.search(r"event=page node=r1 ok=no sqlstate=\"?53100", p.log_text())
+    wait_until(lambda: re.search(r"event=page node=r1 ok=no sqlstate=\"?53100", p.log_text()), 10,
+               "a page could not be written")
 
 
 def test_a_page_is_written_and_read_when_a_client_tells_of_a_full_disk(cluster, target):
