@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "proxy_connect_step.h"
 #include "proxy_tls.h"
 
 struct ask_resolve {
@@ -41,7 +42,11 @@ void ask_link_close(struct ask_link *l)
     libpq_watch_end(&l->watch);
     PQclear(l->result);
     l->result = NULL;
-    PQfinish(l->conn);
+    if (l->step != NULL)
+        connect_step_abandon(l->step, NULL, NULL);
+    else
+        PQfinish(l->conn);
+    l->step = NULL;
     l->conn = NULL;
     move(l, ASK_LINK_CLOSED);
 }
@@ -145,11 +150,10 @@ static void read_answer(struct ask_link *l)
 
 /* ---- connecting ---- */
 
-static void step_connecting(struct ask_link *l)
+static void stepped(void *data, PostgresPollingStatusType status)
 {
-    /* libpq may close the descriptor and open another one, even of the same number. */
-    libpq_watch_end(&l->watch);
-    const PostgresPollingStatusType status = PQconnectPoll(l->conn);
+    struct ask_link *l = data;
+    l->step = NULL;
     if (status == PGRES_POLLING_OK) {
         (void)PQsetnonblocking(l->conn, 1);
         l->prelude = l->target.prelude != NULL;
@@ -170,9 +174,10 @@ static void on_ready(uv_poll_t *poll, int status, int events)
     struct ask_link *l = poll->data;
     (void)events;
     assert(l->watch.poll == poll);
-    if (l->state == ASK_LINK_CONNECTING)
-        step_connecting(l); /* an error of the descriptor is libpq's to tell */
-    else if (status < 0)
+    if (l->state == ASK_LINK_CONNECTING) { /* an error of the descriptor is libpq's to tell */
+        libpq_watch_end(&l->watch);
+        l->step = connect_step_begin(poll->loop, l->conn, stepped, l);
+    } else if (status < 0)
         fail(l, NULL, "the connection was lost");
     else
         read_answer(l);

@@ -51,6 +51,7 @@ struct ask_link {
     bool has_parameter;
     char name[256];
     PGconn *conn;
+    struct connect_step *step; /* of its connecting, while it runs: conn is the step's then */
     PGresult *result;
     struct ask_resolve *lookup; /* of the host's name; outlives us when it is given up */
 };

@@ -30,6 +30,7 @@ void cancels_tick(struct worker *w, uint64_t now_ns);
  * tells nobody. */
 void server_key_listen(struct server *v);
 void server_key_learn(struct server *v);
-void server_key_drop(struct server *v); /* listened, but the log-in failed */
+void server_key_drop(struct server *v);    /* listened, but the log-in failed */
+void server_key_abandon(struct server *v); /* closed within a step: the step gives both back */
 
 #endif

@@ -3,7 +3,7 @@
  * proxy_connect: libpq makes a connection to PostgreSQL (TLS, SCRAM, certificates, every option)
  * without blocking; once it is ready it is taken over by proxy_server.c.
  *
- * Happy path: server_open -> (resolve) -> on_connecting -> taken_over -> pool_opened.
+ * Happy path: server_open -> (resolve) -> on_connecting -> stepped -> taken_over -> pool_opened.
  * Failure modes: connect_failed (reported to the breaker, the pool backs off).
  */
 #include <arpa/inet.h>
@@ -11,6 +11,7 @@
 #include <sys/socket.h>
 
 #include "proxy_cancel.h"
+#include "proxy_connect_step.h"
 #include "proxy_libpq.h"
 #include "proxy_log.h"
 #include "proxy_tls.h"
@@ -31,6 +32,8 @@ static struct breaker_outcome judge_failure(const struct server *v, const char *
     if (sqlstate[0] != '\0')
         return breaker_judge(BREAKER_EVENT_CONNECT_SQLSTATE, sqlstate, "", v->core.is_replica);
     const bool ours = message == cannot_watch;
+    if (v->step != NULL) /* too late: the connection is not ours to ask */
+        return breaker_judge(BREAKER_EVENT_CONNECT_FAILED, NULL, "", v->core.is_replica);
     switch (ours ? LIBPQ_OURS : libpq_blame(v->conn, message)) {
     case LIBPQ_NO_PASSWORD:
         memcpy(sqlstate, "28P01", 6);
@@ -123,7 +126,6 @@ static void taken_over(struct server *v)
 {
     struct worker *w = v->worker;
     const uint64_t now_ns = uv_hrtime();
-    v->fd = PQsocket(v->conn);
     v->ssl = PQsslStruct(v->conn, "OpenSSL");
     if (v->ssl != NULL) {
         (void)SSL_set_mode(v->ssl,
@@ -149,25 +151,20 @@ static void taken_over(struct server *v)
         pool_opened(v, now_ns);
 }
 
-static void step_connecting(struct server *v)
+static void stepped(void *data, PostgresPollingStatusType status)
 {
-    if (v->poll != NULL)
-        (void)uv_poll_stop(v->poll); /* libpq may close the descriptor in the call below */
-    const PostgresPollingStatusType status = PQconnectPoll(v->conn);
-    const int fd = PQsocket(v->conn);
-    if (status == PGRES_POLLING_FAILED || fd < 0) {
+    struct server *v = data;
+    v->step = NULL;
+    v->fd = PQsocket(v->conn);
+    if (status == PGRES_POLLING_FAILED || v->fd < 0) {
         char message[512];
         (void)snprintf(message, sizeof(message), "%s", PQerrorMessage(v->conn));
         connect_failed(v, message);
         return;
     }
-    if (fd != v->fd || v->poll == NULL) {
-        server_unwatch(v);
-        v->fd = fd;
-        if (!server_watch(v)) {
-            connect_failed(v, cannot_watch);
-            return;
-        }
+    if (!server_watch(v)) {
+        connect_failed(v, cannot_watch);
+        return;
     }
     if (status == PGRES_POLLING_OK) {
         taken_over(v);
@@ -183,7 +180,8 @@ static void on_connecting(uv_poll_t *poll, int status, int events)
     struct server *v = poll->data;
     (void)status;
     (void)events; /* libpq finds out by itself what is wrong */
-    step_connecting(v);
+    server_unwatch(v);
+    v->step = connect_step_begin(&v->worker->loop, v->conn, stepped, v);
 }
 
 /* The keywords for libpq: server_tls_* first, then the node's options, which win over them, then

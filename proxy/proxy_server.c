@@ -90,14 +90,17 @@ void server_close(struct server *v, const char *why)
     core_block_give(&w->core, &v->out);
     if (v->core.cancels > 0)
         cancel_server_gone(v);
-    server_key_drop(v);
     core_backend_deinit(&v->core);
     pool_gone(v);
+    if (v->step != NULL)
+        server_key_abandon(v);
+    else
+        server_key_drop(v);
     if (v->resolver != NULL) { /* on_resolved() frees what is left */
         (void)uv_cancel((uv_req_t *)v->resolver);
         return;
     }
-    if (v->conn != NULL)
+    if (v->conn != NULL && v->step == NULL)
         PQfinish(v->conn);
     free(v);
 }

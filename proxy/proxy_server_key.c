@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #include "proxy_cancel.h"
+#include "proxy_connect_step.h"
 #include "proxy_log.h"
 #include "proxy_trace.h"
 
@@ -34,19 +35,30 @@ void server_key_listen(struct server *v)
     v->key_source = source;
 }
 
-void server_key_drop(struct server *v)
+static void forget(PGconn *conn, void *data)
 {
-    struct server_key *source = v->key_source;
+    struct server_key *source = data;
     if (source == NULL)
         return;
-    v->key_source = NULL;
-    if (v->conn != NULL)
-        PQuntrace(v->conn);
+    if (conn != NULL)
+        PQuntrace(conn);
     (void)fclose(source->stream);
     if (source->text != NULL)
         OPENSSL_cleanse(source->text, source->size);
     free(source->text);
     free(source);
+}
+
+void server_key_drop(struct server *v)
+{
+    forget(v->conn, v->key_source);
+    v->key_source = NULL;
+}
+
+void server_key_abandon(struct server *v)
+{
+    connect_step_abandon(v->step, forget, v->key_source);
+    v->key_source = NULL;
 }
 
 void server_key_learn(struct server *v)

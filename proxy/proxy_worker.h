@@ -106,6 +106,7 @@ struct server {
     SSL *ssl;        /* of conn, NULL: plain */
     uv_poll_t *poll; /* its own memory: it may outlive the move to another worker */
     uv_getaddrinfo_t *resolver;
+    struct connect_step *step; /* of its connecting, while it runs: conn is the step's then */
     struct core_block *out;
     uint64_t id;
     uint64_t started_ns; /* of the connection attempt */
