@@ -247,9 +247,12 @@ def steps_of(p, node):
 def test_a_sole_primary_serves_again_at_its_first_good_probe(cluster, proxy):
     """However often it goes: no trial, no open time that grows, and who waited is served."""
     p = proxy(database={"write_wait": "20s"})
+    writers = {}
 
-    def write(connection, index):
-        rows_of(connection, f"update t set v = v + 1 where id = {index}")
+    def write(_, index):  # whose write was under way is told so by the end of its connection
+        if index not in writers or writers[index].closed:
+            writers[index] = p.connect()
+        rows_of(writers[index], f"update t set v = v + 1 where id = {index}")
 
     try:
         for i in range(4):
