@@ -7,6 +7,7 @@
 #include "proxy_auth_ask.h"
 #include "proxy_limits.h"
 #include "proxy_log.h"
+#include "proxy_look.h"
 #include "proxy_tls.h"
 
 bool auth_is_console(const char *name)
@@ -161,6 +162,7 @@ void auth_forget(struct client *c)
         hosts_forget(&a->host_wait);
     if (a->entry != NULL)
         auth_ask_forget(a);
+    look_forget(a);
     if (a->fetched != NULL)
         explicit_bzero(a->fetched, strlen(a->fetched));
     free(a->fetched);
@@ -239,6 +241,8 @@ void auth_proven(struct client *c, uint64_t now_ns)
     }
     const struct config_database *d = section_of(c);
     const uint32_t index = (uint32_t)(d - w->config->databases);
+    if (look_hold(c->auth, index, d->dbname[0] != '\0' ? d->dbname : name, now_ns))
+        return;
     if (!client_limits_take(c, index, user, &refusal.text)) {
         worker_apply(w, c, core_login_admit(&c->core, NULL, &refusal.text, now_ns), now_ns);
         return;

@@ -15,6 +15,7 @@
 #include "proxy_catalog_watch.h"
 #include "proxy_defaults.h"
 #include "proxy_log.h"
+#include "proxy_look.h"
 
 #define SECOND_NS UINT64_C(1000000000)
 static const uint64_t idle_ns = 2 * SECOND_NS; /* then its connection is closed */
@@ -158,16 +159,6 @@ static bool log_in_choose(struct catalog *c)
     return true;
 }
 
-static uint8_t primary_of(const struct catalog *c)
-{
-    const struct worker *w = c->worker;
-    for (uint8_t i = 0; i < w->config->nodes_count; i++)
-        if (w->config->nodes[i].shard_index == c->shared->shard &&
-            w->topology.nodes[i].role == ROUTER_ROLE_PRIMARY)
-            return i;
-    return ROUTER_NODE_NONE;
-}
-
 /* ---- the question ---- */
 
 static void put_question(struct catalog *c, uint8_t node, const char *question, uint64_t now_ns)
@@ -214,7 +205,8 @@ static uint64_t pause_of(const struct catalog *c)
     if (c->failures > 0 && shared_load(&c->shared->slow_ns) == 0)
         return SECOND_NS << (c->failures < BACKOFF_MAX ? c->failures - 1 : BACKOFF_MAX);
     if (c->core.facts == NULL || c->core.facts_changes != shared_load(&c->shared->changes) ||
-        c->node != primary_of(c) || c->wishes != shared_load(&c->shared->wishes))
+        c->node != worker_primary(c->worker, c->shared->shard) ||
+        c->wishes != shared_load(&c->shared->wishes))
         return changed_ns < changed_pause_max_ns ? changed_ns : changed_pause_max_ns;
     if (c->suspects != shared_load(&c->shared->suspects) && suspect_ns < interval_ns)
         return suspect_ns > suspect_pause_ns ? suspect_ns : suspect_pause_ns;
@@ -329,10 +321,13 @@ static uint64_t idle_limit(const struct catalog *c, uint64_t now_ns)
 static void look_out(struct catalog *c, uint8_t node, uint64_t now_ns)
 {
     struct shared_catalog *s = c->shared;
-    if (c->node != node || !catalog_watch_is_due(&c->watch, shared_load(&s->watched_ns), now_ns) ||
+    if (c->node != node ||
+        !catalog_watch_is_due(&c->watch, shared_load(&s->watched_ns),
+                              shared_load(&s->look_wanted_ns), now_ns) ||
         idle_limit(c, now_ns) == 0 || !log_in_choose(c))
         return;
     shared_set(&s->watched_ns, now_ns);
+    shared_set(&s->watcher, c->worker->index + 1);
     const uint64_t version = shared_load(&s->server_version);
     put_question(c, node, catalog_watch_ask(&c->watch, version, now_ns), now_ns);
 }
@@ -340,12 +335,17 @@ static void look_out(struct catalog *c, uint8_t node, uint64_t now_ns)
 static void looked_out(struct catalog *c, const PGresult *result)
 {
     const bool sees = catalog_watch_sees(&c->watch, result);
-    if (!defaults_read(c->shared, result, uv_hrtime()))
+    struct shared_catalog *s = c->shared;
+    const uint64_t began_ns = c->watch.watched_ns;
+    const uint64_t version = shared_load(&s->defaults_version);
+    if (defaults_read(s, result, uv_hrtime()))
+        look_answered(c->worker->proxy, s, began_ns, shared_load(&s->defaults_version) != version);
+    else
         c->watch.watched_ns = 0; /* at the next tick again */
     if (!sees)
         return;
     c->seen = true;
-    ck_pr_faa_64(&c->shared->suspects, 1);
+    ck_pr_faa_64(&s->suspects, 1);
 }
 
 static uint64_t events_of(const struct shared_catalog *s)
@@ -359,7 +359,7 @@ static void consider(struct catalog *c, uint64_t now_ns)
     if (c->asking || c->watch.asked || c->worker->stopping || is_paused(c) ||
         (!wanted && !is_kept_ready(c)))
         return;
-    const uint8_t node = primary_of(c);
+    const uint8_t node = worker_primary(c->worker, c->shared->shard);
     const bool waits = catalog_slow_waits(c->shared, events_of(c->shared), c->seen, now_ns);
     const bool is_time = !waits && now_ns >= c->ended_ns && now_ns - c->ended_ns >= pause_of(c);
     if (node == ROUTER_NODE_NONE)
@@ -464,6 +464,8 @@ static void answered(struct ask_link *l, const PGresult *result)
     c->watch.watches = true;
     catalog_slow_over(c->shared);
     c->watch.watched_ns = 0; /* DDL has passed here, perhaps: what of the defaults? */
+    shared_set(&c->shared->watcher, c->worker->index + 1);
+    look_want(c->worker->proxy, c->shared, uv_hrtime());
     shared_set(&c->shared->server_version, (uint64_t)PQserverVersion(l->conn));
     lease_end(c);
     c->duration_ns = c->ended_ns - c->began_ns;
@@ -506,12 +508,21 @@ void catalogs_obey(struct worker *w)
             give_up(c);
 }
 
+void catalogs_look(struct worker *w, uint64_t now_ns)
+{
+    struct catalog *c;
+    if (w->catalogs == NULL)
+        return;
+    TAILQ_FOREACH (c, &w->catalogs->all, link)
+        if (c->watch.watches && shared_load(&c->shared->look_wanted_ns) > c->watch.watched_ns)
+            consider(c, now_ns);
+}
+
 void catalogs_tick(struct worker *w, uint64_t now_ns)
 {
     struct catalog *c;
     if (w->catalogs == NULL)
         return;
-    defaults_tick(w, now_ns);
     TAILQ_FOREACH (c, &w->catalogs->all, link) {
         consider(c, now_ns);
         const uint64_t connect_ns = w->config->switchgear.server_connect_timeout_ns;

@@ -25,8 +25,11 @@ static const char question[] =
     "pg_index,pg_inherits,pg_aggregate,pg_db_role_setting}'::regclass[])c" DEFAULTS;
 static const char question_old[] = "SELECT NULL, ''" DEFAULTS;
 
-bool catalog_watch_is_due(const struct catalog_watch *w, uint64_t others_ns, uint64_t now_ns)
+bool catalog_watch_is_due(const struct catalog_watch *w, uint64_t others_ns, uint64_t wanted_ns,
+                          uint64_t now_ns)
 {
+    if (w->watches && wanted_ns > w->watched_ns)
+        return true;
     return (w->watches || now_ns - others_ns > 3 * pause_ns) && now_ns - w->watched_ns >= pause_ns;
 }
 

@@ -20,8 +20,10 @@ struct catalog_watch {
     char sum[32];        /* what it saw; "": nothing yet */
 };
 
-/* Is it time to look? `others_ns`: when any worker looked last. */
-bool catalog_watch_is_due(const struct catalog_watch *w, uint64_t others_ns, uint64_t now_ns);
+/* Is it time to look? `others_ns`: when any worker looked last; `wanted_ns`: when a look was last
+ * wanted. */
+bool catalog_watch_is_due(const struct catalog_watch *w, uint64_t others_ns, uint64_t wanted_ns,
+                          uint64_t now_ns);
 /* Returns the question to ask a server of this version: a row (NULL, how often), then one (role,
  * digest of its defaults) for each that has any (proxy_defaults.h). */
 const char *catalog_watch_ask(struct catalog_watch *w, uint64_t server_version, uint64_t now_ns);

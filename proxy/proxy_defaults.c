@@ -59,16 +59,14 @@ bool defaults_read(struct shared_catalog *s, const PGresult *result, uint64_t no
 {
     if (uv_mutex_trylock(&s->lock) != 0)
         return false;
-    const uint64_t since_ns = s->defaults_known ? now_ns : 0;
     for (uint32_t i = 0; i < s->defaults_count; i++)
         s->defaults[i].there = false;
     for (int i = 0; i < PQntuples(result); i++)
         if (!PQgetisnull(result, i, 0))
-            put(s, PQgetvalue(result, i, 0), digest_of(PQgetvalue(result, i, 1)), since_ns);
+            put(s, PQgetvalue(result, i, 0), digest_of(PQgetvalue(result, i, 1)), now_ns);
     for (uint32_t i = 0; i < s->defaults_count; i++)
         if (!s->defaults[i].there)
-            put(s, s->defaults[i].role, 0, since_ns);
-    s->defaults_known = true;
+            put(s, s->defaults[i].role, 0, now_ns);
     uv_mutex_unlock(&s->lock);
     return true;
 }

@@ -14,6 +14,7 @@
 #include "proxy_hosts.h"
 #include "proxy_limits.h"
 #include "proxy_log.h"
+#include "proxy_look.h"
 #include "proxy_signal.h"
 #include "proxy_tls_bytes.h"
 
@@ -132,6 +133,15 @@ void worker_outcome(struct worker *w, const struct outcome_record *record)
 }
 
 /* ---- groups ---- */
+
+uint8_t worker_primary(const struct worker *w, uint8_t shard)
+{
+    for (uint8_t i = 0; i < w->config->nodes_count; i++)
+        if (w->config->nodes[i].shard_index == shard &&
+            w->topology.nodes[i].role == ROUTER_ROLE_PRIMARY)
+            return i;
+    return ROUTER_NODE_NONE;
+}
 
 struct group *worker_group(struct worker *w, uint32_t database, const char *client_database,
                            const char *user)
@@ -365,7 +375,7 @@ static void drop_mail(struct mail *mail)
 
 /* ---- the loop ---- */
 
-/* Only woken: a new topology, or room in a shared budget. */
+/* Only woken: a new topology, room in a shared budget, a look that is wanted or was answered. */
 static void on_wake(void *owner)
 {
     struct worker *w = owner;
@@ -374,6 +384,9 @@ static void on_wake(void *owner)
     pools_obey(w);
     TAILQ_FOREACH (g, &w->waiting, waiting_link)
         pool_mark_dirty(g);
+    const uint64_t now_ns = uv_hrtime();
+    catalogs_look(w, now_ns);
+    look_turn(w, now_ns);
 }
 
 static void on_check(uv_check_t *check)
@@ -405,6 +418,7 @@ static void on_tick(uv_timer_t *timer)
     clients_tick(w, now_ns);
     auth_ask_tick(w, now_ns);
     catalogs_tick(w, now_ns);
+    look_turn(w, now_ns);
     pools_tick(w, now_ns);
     cancels_tick(w, now_ns);
     signals_tick(w, now_ns);
@@ -468,6 +482,7 @@ int worker_start(struct worker *w, struct proxy *p, uint32_t index)
     TAILQ_INIT(&w->groups);
     TAILQ_INIT(&w->dirty);
     TAILQ_INIT(&w->waiting);
+    LIST_INIT(&w->looking);
     TAILQ_INIT(&w->cancels);
     TAILQ_INIT(&w->signals);
     TAILQ_INIT(&w->signal_waits);

@@ -182,6 +182,8 @@ TAILQ_HEAD(group_list_head, group);
 
 /* ---- the worker ---- */
 
+LIST_HEAD(auth_list, auth);
+
 struct worker {
     struct proxy *proxy;
     uint32_t index;
@@ -227,6 +229,7 @@ struct worker {
     uint8_t *scratch;            /* one read */
     uint8_t *gather;             /* one record: TLS_RECORD_SIZE */
     struct auth_asks *asks;      /* what servers said of users, and connections; or NULL */
+    struct auth_list looking;    /* log-ins that wait for a look at the defaults: proxy_look.h */
     struct catalogs *catalogs;   /* what databases' names stand for: proxy_catalog.c */
     struct hosts *hosts;         /* names of addresses; NULL: no line asked for one yet */
     bool auth_seen_md5;          /* its last secret was not one of SCRAM */
@@ -241,6 +244,8 @@ struct worker {
     struct stats_database *database_stats; /* one a section */
 };
 
+/* The shard's primary, as far as is known; ROUTER_NODE_NONE: there is none. */
+uint8_t worker_primary(const struct worker *w, uint8_t shard);
 /* Starts and stops; the supervisor's thread. 0 or a libuv error. */
 int worker_start(struct worker *w, struct proxy *p, uint32_t index);
 void worker_join(struct worker *w);

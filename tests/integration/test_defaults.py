@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: PostgreSQL
 """What ALTER ROLE and ALTER DATABASE ... SET give to new log-ins, though no ParameterStatus tells of it: soon, on
 each node, and without a way back."""
+import time
+
 import psycopg2
 import pytest
 
@@ -100,6 +102,49 @@ def test_a_changed_default_reaches_new_log_ins_on_every_node(p, psql, what):
     for sql in TAKE_BACK:
         psql(sql)
     wait_for(p, name, before)
+
+
+@pytest.mark.parametrize("what", CHANGES)
+def test_the_very_next_log_in_has_it_on_every_node(cluster, p, psql, what):
+    name, change, value = CHANGES[what]
+    for i, (sql, wanted) in enumerate([(change, value), (None, new_log_in(p, name)[0])]):
+        for one_sql in [sql] if sql else TAKE_BACK:
+            psql(one_sql)
+        cluster.wait_replicated()
+        psql("select pg_sleep(0.05)")  # log-ins of one moment share a look
+        assert set(new_log_in(p, name)) == {wanted}, i
+
+
+def test_a_change_before_the_first_look_reaches_who_logs_in_next(cluster, proxy, psql):
+    p = proxy(database={"pool_size": 3})
+    warm = p.connect()
+    everywhere(warm, "work_mem")
+    warm.close()
+    psql("alter role app set work_mem = '16MB'; alter database app set timezone = 'Asia/Tokyo'")
+    cluster.wait_replicated()
+    psql("select pg_sleep(0.05)")
+    for name, value in (("work_mem", "16MB"), ("timezone", "Asia/Tokyo")):
+        assert set(new_log_in(p, name)) == {value}
+    s = p.connect()
+    assert s.get_parameter_status("TimeZone") == "Asia/Tokyo"
+    s.close()
+
+
+def test_log_ins_go_on_when_nobody_can_look(cluster, proxy):
+    p = proxy(database={"pool_size": 3})
+    p.connect().close()
+    cluster.primary.stop("fast")
+    try:
+        wait_until(lambda: p.breaker("p1") == "OPEN", what="the primary is seen to be gone")
+        began = time.monotonic()
+        for _ in range(20):
+            s = p.connect()
+            assert one(s, "select count(*) from t where id = 1") == 1
+            s.close()
+        assert time.monotonic() - began < 10
+    finally:
+        cluster.primary.start()
+    wait_until(lambda: p.breaker("p1") == "CLOSED", what="the primary is back")
 
 
 def test_a_change_that_passes_the_proxy_reaches_the_next_ones(p, psql):
