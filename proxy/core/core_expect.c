@@ -53,6 +53,8 @@ void core_expect_release(struct core_backend *b, struct core_expect *e)
 {
     if (e->stmt != NULL)
         core_stmt_release(b->worker, e->stmt);
+    if (e->name != NULL && e->shaped)
+        b->shaped_count--;
     if (e->name != NULL)
         free(e->name);
     if (e->changes != NULL)

@@ -122,6 +122,39 @@ bool core_shape_fits(struct core_session *s, uint64_t told, struct core_stmt *st
     return false;
 }
 
+static bool is_parse_of(const struct core_expect *e, const struct core_stmt *stmt)
+{
+    return e->kind == CORE_EXPECT_PARSE && e->stmt != NULL &&
+           memcmp(e->stmt->digest, stmt->digest, CORE_DIGEST_SIZE) == 0;
+}
+
+/* Where very much is outstanding nobody looks: it is asked. */
+static bool is_overtaken(const struct core_session *s, struct proto_span name,
+                         const struct core_stmt *stmt)
+{
+    struct core_backend *b = s->backend;
+    const uint32_t count = core_expect_count(b);
+    bool is_told = false;
+    for (uint32_t i = 0; i < count && count <= OUTSTANDING_MAX; i++) {
+        const struct core_expect *e = core_expect_at(b, i);
+        if (is_told && is_parse_of(e, stmt))
+            return true;
+        is_told |= e->shaped && e->name != NULL && strlen(e->name) == name.size &&
+                   memcmp(e->name, name.base, name.size) == 0;
+    }
+    return count > OUTSTANDING_MAX;
+}
+
+/* The answer comes behind that description: what it told is known then. */
+bool core_shape_waits(struct core_session *s, struct proto_span name, struct core_stmt *stmt,
+                      struct core_actions *a)
+{
+    if (s->shape_asked == core_shape_id(stmt) || !is_overtaken(s, name, stmt))
+        return false;
+    ask(s, stmt, a);
+    return true;
+}
+
 bool core_shape_sends_binary(const struct proto_bind *bind)
 {
     const struct proto_span rest = bind->rest;
@@ -172,6 +205,7 @@ void core_shape_expect(struct core_session *s, struct core_stmt *stmt, struct pr
     e->shaped = true;
     e->stmt = core_stmt_hold(stmt);
     e->name = core_copy_name(name);
+    b->shaped_count++;
 }
 
 void core_shape_remember(struct core_session *s, struct proto_span name)
@@ -215,9 +249,7 @@ static bool is_outdated(struct core_backend *b, const struct core_stmt *stmt)
     if (count > OUTSTANDING_MAX)
         return true;
     for (uint32_t i = 1; i < count; i++) {
-        const struct core_expect *e = core_expect_at(b, i);
-        if (e->kind == CORE_EXPECT_PARSE && e->stmt != NULL &&
-            memcmp(e->stmt->digest, stmt->digest, CORE_DIGEST_SIZE) == 0)
+        if (is_parse_of(core_expect_at(b, i), stmt))
             return true;
     }
     return false;

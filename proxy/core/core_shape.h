@@ -49,6 +49,12 @@ static inline bool core_shape_is_new(uint64_t told, uint64_t there, bool stateme
 bool core_shape_fits(struct core_session *s, uint64_t told, struct core_stmt *stmt,
                      struct core_actions *a);
 
+/* In front of such a Bind whose client calls the statement `name`, while what it will be told of it
+ * is on its way: was the text parsed once more since, by another name of it? True: the Bind does
+ * not go yet. */
+bool core_shape_waits(struct core_session *s, struct proto_span name, struct core_stmt *stmt,
+                      struct core_actions *a);
+
 /* A cancel, or query_timeout, came. What fails of it is the question, or the Bind behind that. */
 void core_shape_cancel(struct core_session *s);
 /* True: the Bind that has waited fails for it. */
@@ -87,6 +93,9 @@ static inline bool core_shape_at_bind(struct core_session *s, const struct proto
                                       struct core_actions *a)
 {
     const uint64_t there = *core_lru_shape(s->backend);
+    if (s->backend->shaped_count > 0 && ((uint32_t)told == 0 || told >> 32 == 0) &&
+        core_shape_waits(s, bind->statement, stmt, a))
+        return false;
     if (!core_shape_is_told(bind, next)) {
         if (told != there && !core_shape_fits(s, told, stmt, a))
             return false;

@@ -465,8 +465,7 @@ struct core_backend {
     struct core_lru *stmts;
     struct core_expect *expect; /* ring */
     uint32_t expect_capacity;   /* power of two */
-    uint32_t expect_head;
-    uint32_t expect_tail;
+    uint32_t expect_head, expect_tail;
     uint8_t *params; /* ParameterStatus messages of its start, owned */
     uint32_t params_size;
     uint64_t base_hash;     /* of them: core_base_is_other(); 0: not known yet */
@@ -503,6 +502,7 @@ struct core_backend {
     bool making;                        /* ... but only that it makes or drops some names */
     uint64_t *unfinished_write;         /* draining: of level global, where its end is noted */
     uint32_t unnamed_kept;              /* unnamed_was that are not NULL, of all that is expected */
+    uint32_t shaped_count;              /* ... `shaped` with a name */
 };
 
 /* ---- a worker's part of the core ---- */

@@ -51,6 +51,35 @@ static void another_result_is_the_error_that_postgresql_has_for_it(void **state)
                      "release primary\n");
 }
 
+/* The second name's Parse makes a new plan of the same text, which nobody has described yet. */
+static void a_description_on_its_way_is_of_the_plan_before_another_names_parse(void **state)
+{
+    struct story *st = *state;
+    story_client(st, "P(|INSERT INTO t VALUES (1)) B() E P(a|SELECT v FROM t) H");
+    story_server(st, 0, "1 2 C(INSERT 0 1) 1");
+    st->log_size = 0;
+    story_client(st, "D(Sa) P(b|SELECT v FROM t) D(Sb) B(a) E S");
+    story_expect(st, "primary: D(Ssg) C(Ssg) P(sg|SELECT v FROM t) D(Ssg) D(Ssg) H\n");
+    story_server(st, 0, "t T(int) 3 1 t T(text) t T(text)");
+    story_expect(st, "primary: P(sg_error|switchgear provokes an error) E S\n"
+                     "client: t T 1 t T\n");
+    story_server(st, 0, "E(42601) Z(I)");
+    story_expect(st, "client: E(0A000) Z(I)\nrelease primary\n");
+}
+
+static void where_both_plans_are_the_same_the_bind_goes_on(void **state)
+{
+    struct story *st = *state;
+    story_client(st, "P(|INSERT INTO t VALUES (1)) B() E P(a|SELECT v FROM t) H");
+    story_server(st, 0, "1 2 C(INSERT 0 1) 1");
+    story_client(st, "D(Sa) P(b|SELECT v FROM t) D(Sb) B(a) E S");
+    st->log_size = 0;
+    story_server(st, 0, "t T(int) 3 1 t T(int) t T(int)");
+    story_expect(st, "primary: B(sg) E S\nclient: t T 1 t T\n");
+    story_server(st, 0, "2 D(7) C(SELECT 1) Z(I)");
+    story_expect(st, "client: 2 D(7) C(SELECT 1) Z(I)\nrelease primary\n");
+}
+
 static void other_parameters_are_that_error_too(void **state)
 {
     struct story *st = *state;
@@ -509,6 +538,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         STORY(a_bind_waits_until_the_backend_has_described_it),
         STORY(another_result_is_the_error_that_postgresql_has_for_it),
+        STORY(a_description_on_its_way_is_of_the_plan_before_another_names_parse),
+        STORY(where_both_plans_are_the_same_the_bind_goes_on),
         STORY(other_parameters_are_that_error_too),
         STORY(what_takes_and_gives_nothing_need_not_be_asked),
         STORY(who_is_told_with_each_result_need_not_ask),
