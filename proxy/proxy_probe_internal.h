@@ -25,6 +25,12 @@
 
 /* A probe on a new connection, at once, when what clients met says something of a node that one of
  * them may have made itself. */
+/* Between things that somebody may ask for as often as he likes. */
+struct probe_pause {
+    uint64_t ns;       /* how long it is; 0: there was none yet */
+    uint64_t until_ns; /* not before */
+};
+
 struct probe_witness {
     struct link link;
     bool is_wanted;      /* a look that begins after now */
@@ -35,8 +41,8 @@ struct probe_witness {
     uint8_t reason;      /* enum breaker_reason */
     uint32_t generation; /* of the input */
     uint32_t refusals;   /* in a row */
-    uint64_t next_ns;    /* not before */
-    uint64_t page_ns;    /* no page before */
+    struct probe_pause look;
+    struct probe_pause page;
     uint64_t counted_ns; /* when a look that failed last counted */
     uint64_t alert_ns;   /* no line in the log before */
     struct probes_evidence counts;

@@ -15,14 +15,46 @@
 
 #include "proxy_log.h"
 
-/* At most one look in this time, and one page; one line in the log for what clients are told. */
+/* At most one look in this time, and one page. Each that finds all well doubles its pause, up to
+ * the maximum: a client that asks for looks all the time does not load the node with them. One line
+ * in the log for what clients are told. */
 #define LOOK_NS (100 * PROBE_MS)
+#define LOOK_MAX_NS (5000 * PROBE_MS)
 #define PAGE_NS (1000 * PROBE_MS)
+#define PAGE_MAX_NS (10000 * PROBE_MS)
 #define ALERT_NS (10000 * PROBE_MS)
 
 static uint32_t index_of(const struct supervisor *s, const struct probe *p)
 {
     return (uint32_t)(p - s->probes->nodes);
+}
+
+/* The pause that follows: it grows while looks find all well, until nobody has asked for one. */
+static uint64_t pause_after(const struct probe_pause *p, uint64_t least_ns, uint64_t most_ns,
+                            uint64_t now_ns)
+{
+    if (p->ns < least_ns || now_ns - p->until_ns > p->ns)
+        return least_ns;
+    return p->ns < most_ns / 2 ? p->ns * 2 : most_ns;
+}
+
+static void pause_begin(struct probe_pause *p, uint64_t least_ns, uint64_t most_ns, uint64_t now_ns)
+{
+    p->ns = pause_after(p, least_ns, most_ns, now_ns);
+    p->until_ns = now_ns + p->ns;
+}
+
+static void pause_cut(struct probe_pause *p, uint64_t least_ns)
+{
+    if (p->ns > least_ns)
+        p->until_ns = p->until_ns - p->ns + least_ns;
+    p->ns = 0;
+}
+
+/* Something depends on the next look. */
+static void hurry(struct probe_witness *w)
+{
+    pause_cut(&w->look, LOOK_NS);
 }
 
 void witness_want(struct supervisor *s, uint32_t node, bool page)
@@ -54,6 +86,7 @@ bool probe_suspect(struct supervisor *s, uint32_t node, enum breaker_input input
         log_debug("witness", "node=%s why=\"what clients met would open its breaker\"",
                   s->proxy->config->nodes[node].name);
     w->is_withheld = true;
+    hurry(w);
     witness_want(s, node, false);
     return false;
 }
@@ -147,7 +180,7 @@ static void look_in_vain(struct supervisor *s, uint32_t node, enum link_fault fa
         return;
     }
     if (fault == LINK_REFUSED)
-        w->next_ns = 0;
+        w->look = (struct probe_pause){0};
     if (fault == LINK_REFUSED || w->is_withheld)
         witness_want(s, node, false);
 }
@@ -161,6 +194,9 @@ static void on_failed(struct link *l, const struct link_failure *failure)
     const uint32_t generation = s->nodes[node].breaker.generation;
 
     w->counts.witnesses_bad++;
+    hurry(w);
+    if (failure->page)
+        pause_cut(&w->page, PAGE_NS);
     w->refusals = failure->fault == LINK_REFUSED ? w->refusals + 1 : 0;
     const struct breaker_outcome outcome = probe_failure_outcome(s, node, failure, w->refusals);
     if (outcome.input == BREAKER_NEUTRAL) {
@@ -196,11 +232,11 @@ static void ask(struct supervisor *s, uint32_t node, uint64_t now_ns)
     struct probe_witness *w = &s->nodes[node].probe->witness;
 
     w->is_wanted = false;
-    w->next_ns = now_ns + LOOK_NS;
-    w->link.wants_page = w->wants_page && now_ns >= w->page_ns;
+    pause_begin(&w->look, LOOK_NS, LOOK_MAX_NS, now_ns);
+    w->link.wants_page = w->wants_page && now_ns >= w->page.until_ns;
     if (w->link.wants_page) {
         w->wants_page = false;
-        w->page_ns = now_ns + PAGE_NS;
+        pause_begin(&w->page, PAGE_NS, PAGE_MAX_NS, now_ns);
     }
     link_ask(&w->link, c, &c->nodes[node], true);
 }
@@ -214,13 +250,13 @@ uint64_t witness_schedule(struct supervisor *s, uint32_t node, uint64_t now_ns)
         if (now_ns < w->link.asked_ns + timeout_ns)
             return w->link.asked_ns + timeout_ns;
         link_time_out(&w->link);
-        return w->next_ns;
+        return w->look.until_ns;
     }
     uint64_t at_ns = PROBE_NEVER;
     if (w->is_wanted)
-        at_ns = w->next_ns;
-    if (w->wants_page && w->page_ns < at_ns)
-        at_ns = w->page_ns > w->next_ns ? w->page_ns : w->next_ns;
+        at_ns = w->look.until_ns;
+    if (w->wants_page && w->page.until_ns < at_ns)
+        at_ns = w->page.until_ns > w->look.until_ns ? w->page.until_ns : w->look.until_ns;
     if (at_ns > now_ns)
         return at_ns;
     ask(s, node, now_ns);

@@ -40,6 +40,9 @@ bool core_move_logs(const struct core_session *s, const struct core_batch *batch
 /* Of a block that is open on a replica: is it only parsed and described, and would be parsed on the
  * primary at the price of a portal that is half read? */
 bool core_move_prepares(const struct core_session *s, const struct core_batch *batch);
+/* Does a string of several statements begin with what a failed block takes, a ROLLBACK (TO)? What
+ * is behind it may be the primary's; there the block moves as if it had not failed. */
+bool core_move_revives(const struct core_batch *batch);
 /* Likewise: must this be sent to the primary, and the block with it? */
 bool core_move_needed(const struct core_session *s, const struct core_batch *batch);
 /* Of a READ ONLY block, where that is not so: would something that cannot be said again live on the

@@ -231,6 +231,10 @@ bool core_replay(struct core_session *s, uint8_t avoid_node, enum router_reason 
     s->retried = s->retried || !learned;
     s->replay_on_primary = s->replay_on_primary || learned;
     s->replay_swallow += s->forwarded;
+    if (s->told_count > 0 && !s->replan) { /* a plan from before a change could not be described */
+        s->replan = true;
+        s->planned_count = 0;
+    }
     s->avoid_node = avoid_node;
     put_back(s);
     s->worker->counters.retries++;

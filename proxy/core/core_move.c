@@ -118,6 +118,23 @@ bool core_move_prepares(const struct core_session *s, const struct core_batch *b
            c->pins == 0 && !c->changes;
 }
 
+bool core_move_revives(const struct core_batch *batch)
+{
+    if (!batch->simple || !batch->one || batch->class.alone)
+        return false;
+    struct router_lexer lexer = router_lexer_make((const char *)batch->text.base, batch->text.size);
+    static const char *const words[] = {"rollback", "abort"};
+    struct router_token token;
+    do
+        token = router_lexer_next(&lexer);
+    while (token.kind == ROUTER_TOKEN_COMMENT);
+    for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+        if (token.kind == ROUTER_TOKEN_WORD && token.size == strlen(words[i]) &&
+            strncasecmp(lexer.text + token.start, words[i], token.size) == 0)
+            return true;
+    return false;
+}
+
 /* In a READ ONLY block the server keeps the rest from writing, wherever it is. */
 static bool is_home(const struct core_session *s, const struct router_class *c)
 {
@@ -212,7 +229,7 @@ bool core_move_unfit(const struct core_session *s, const struct core_batch *batc
 bool core_move(struct core_session *s, bool for_good, struct core_actions *a)
 {
     struct core_backend *b = s->backend;
-    assert(b->is_replica && core_expect_count(b) == 0 && b->status != 'E');
+    assert(b->is_replica && core_expect_count(b) == 0);
     if (s->unsynced) { /* nothing is open there that a Sync would end, and it says where we are */
         core_inject_sync(b, a, CORE_SWALLOW);
         s->unsynced = s->executed = false;
@@ -228,7 +245,7 @@ bool core_move(struct core_session *s, bool for_good, struct core_actions *a)
         a->settle = true;
         return false;
     }
-    if (b->status != 'T') {
+    if (b->status == 'I') {
         core_fatal(s, "08P01", "the server ended a transaction that it was not asked to end", NULL,
                    a);
         return false;

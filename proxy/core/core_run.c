@@ -92,8 +92,9 @@ static bool take_place(struct core_session *s, const struct core_batch *batch, u
         const bool prepares = core_move_prepares(s, batch);
         if (prepares)
             s->class.verdict = ROUTER_VERDICT_READ; /* it is not run here */
-        const bool moves = s->backend->status != 'E' && !prepares && core_move_needed(s, batch);
-        const bool ties = s->backend->status != 'E' && !moves && core_move_ties(s, batch);
+        const bool failed = s->backend->status == 'E' && !core_move_revives(batch);
+        const bool moves = !failed && !prepares && core_move_needed(s, batch);
+        const bool ties = !failed && !moves && core_move_ties(s, batch);
         const bool reads = s->class.verdict == ROUTER_VERDICT_READ || !batch->needs_server;
         if ((moves || ties || !reads || s->unsynced) && !is_idle(s))
             return false; /* what is in flight may have to be replayed on the primary */

@@ -551,6 +551,18 @@ def test_a_replica_whose_disk_is_full_is_out_when_three_users_meet_it(cluster, p
                "a page could not be written")
 
 
+def test_looks_for_one_client_become_rare(target):
+    """It loads the node with errors, and not with ten new connections per second."""
+    def looks():
+        return target.metric("switchgear_witnesses_total", node="p1", result="ok")
+
+    target.wait_ready()
+    before = looks()
+    with login(target) as w:
+        at_ten_a_second(lambda: w.run(query(raising("53100"))), 4)
+    assert 2 <= looks() - before <= 8
+
+
 def test_a_page_is_written_and_read_when_a_client_tells_of_a_full_disk(cluster, target):
     """The probe decides, not the client: it makes a temporary table on the primary."""
     target.wait_ready()

@@ -9,7 +9,8 @@ import pytest
 
 from cluster import APP_DATABASE, APP_PASSWORD, APP_USER, wait_until
 from proxy import last_route, one, rows_of
-from wire import Wire, bind, describe, execute, message, parse, query, sync, types
+from wire import (Wire, bind, describe, execute, first_error, message, parse, query, sync,
+                  types)
 
 pytestmark = pytest.mark.one_session
 
@@ -182,6 +183,37 @@ def test_a_failed_block_stays_failed_where_it_is(gear2):
         assert caught.value.pgcode == "25P02"
     rows_of(c, "rollback")
     rows_of(c, "update t set v = v where id = 2")
+
+
+@pytest.mark.parametrize("begins, value", {
+    "rollback to sp; update t set v = 41 where id = 9": 41,
+    "/* x */ rollback to sp; select 1; update t set v = 42 where id = 9": 42,
+    "rollback; update t set v = 43 where id = 9": 43,
+    "abort; begin; update t set v = 44 where id = 9": 44,
+}.items())
+def test_a_string_that_revives_a_failed_block_moves_it_to_write(cluster, gear2, begins, value):
+    with Wire(gear2.port) as w:
+        w.login(APP_USER, APP_DATABASE)
+        for text in ("begin", "select count(*) from t", "savepoint sp"):
+            w.run(query(text))
+        assert first_error(w.run(query("select 1 / 0 from t where id = 1")))["C"] == "22012"
+        assert first_error(w.run(query(begins))) is None
+        w.run(query("commit"))
+    assert cluster.primary.psql("select v from t where id = 9", APP_DATABASE) == [(value,)]
+
+
+@pytest.mark.parametrize("text", ["select 1; rollback to sp; update t set v = 45 where id = 9",
+                                  "update t set v = 46 where id = 9", "rollback to sp2; delete from t"])
+def test_a_string_that_does_not_is_refused_as_ever(cluster, gear2, text):
+    before = cluster.primary.psql("select v from t where id = 9", APP_DATABASE)
+    with Wire(gear2.port) as w:
+        w.login(APP_USER, APP_DATABASE)
+        for sql in ("begin", "savepoint sp", "select count(*) from t", "select 1 / 0 from t where id = 1"):
+            w.run(query(sql))
+        error = first_error(w.run(query(text)))
+        assert error["C"] == ("3B001" if "sp2" in text else "25P02")
+        w.run(query("commit"))
+    assert cluster.primary.psql("select v from t where id = 9", APP_DATABASE) == before
 
 
 def test_a_block_survives_the_replica_that_it_read_from(cluster, gear2):

@@ -95,7 +95,7 @@ static void check_release(const struct sim_conn *c, uint64_t client_pending)
     if (requests && !c->dead) /* else the rest of a late message goes nowhere */
         sim_fail("released with requests unread by the server");
     const bool moved = (sim.database.until_write || c->read_only) && c->node != 0 &&
-                       c->core.status == 'T' && c->status == 'T' && c->pending_count == 0;
+                       c->core.status == c->status && c->status != 'I' && c->pending_count == 0;
     if (!c->dead && !moved && (c->status != 'I' || c->skipping || c->copy_in))
         sim_fail("released in a transaction");
     if (!c->dead && c->locks > 0)

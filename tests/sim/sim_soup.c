@@ -206,8 +206,7 @@ static uint32_t some_rows(void)
  * on another: then the client is told so (40001), and not what the portal would have said. */
 static bool may_be_left(const struct sim_model *m, const struct sim_model_portal *p)
 {
-    return p->started &&
-           (sim.database.until_write || (sim.faults && m->status == 'T' && m->read_only));
+    return p->started && (sim.database.until_write || (m->status == 'T' && m->read_only));
 }
 
 /* A SHOW by a portal tells what it was when it began: one that goes on is not known here. */
