@@ -205,7 +205,7 @@ static uint64_t pause_of(const struct catalog *c)
     if (c->failures > 0 && shared_load(&c->shared->slow_ns) == 0)
         return SECOND_NS << (c->failures < BACKOFF_MAX ? c->failures - 1 : BACKOFF_MAX);
     if (c->core.facts == NULL || c->core.facts_changes != shared_load(&c->shared->changes) ||
-        c->node != worker_primary(c->worker, c->shared->shard) ||
+        c->node != router_primary(&c->worker->topology, c->shared->shard) ||
         c->wishes != shared_load(&c->shared->wishes))
         return changed_ns < changed_pause_max_ns ? changed_ns : changed_pause_max_ns;
     if (c->suspects != shared_load(&c->shared->suspects) && suspect_ns < interval_ns)
@@ -359,7 +359,7 @@ static void consider(struct catalog *c, uint64_t now_ns)
     if (c->asking || c->watch.asked || c->worker->stopping || is_paused(c) ||
         (!wanted && !is_kept_ready(c)))
         return;
-    const uint8_t node = worker_primary(c->worker, c->shared->shard);
+    const uint8_t node = router_primary(&c->worker->topology, c->shared->shard);
     const bool waits = catalog_slow_waits(c->shared, events_of(c->shared), c->seen, now_ns);
     const bool is_time = !waits && now_ns >= c->ended_ns && now_ns - c->ended_ns >= pause_of(c);
     if (node == ROUTER_NODE_NONE)

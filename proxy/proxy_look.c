@@ -38,7 +38,7 @@ bool look_hold(struct auth *a, uint32_t database, const char *dbname, uint64_t n
     struct shared_catalog *s = a->looked ? NULL : shared_catalog_find(w->proxy, shard, dbname);
     if (s == NULL || (shared_load(&s->watcher) == 0 && shared_load(&s->asking_ns) == 0) ||
         is_of_this_moment(s, now_ns) || now_ns < shared_load(&s->look_failed_ns) + discouraged_ns ||
-        worker_primary(w, shard) == ROUTER_NODE_NONE)
+        router_primary(&w->topology, shard) == ROUTER_NODE_NONE)
         return false;
     a->looked = true;
     a->look = s;

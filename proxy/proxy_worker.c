@@ -134,15 +134,6 @@ void worker_outcome(struct worker *w, const struct outcome_record *record)
 
 /* ---- groups ---- */
 
-uint8_t worker_primary(const struct worker *w, uint8_t shard)
-{
-    for (uint8_t i = 0; i < w->config->nodes_count; i++)
-        if (w->config->nodes[i].shard_index == shard &&
-            w->topology.nodes[i].role == ROUTER_ROLE_PRIMARY)
-            return i;
-    return ROUTER_NODE_NONE;
-}
-
 struct group *worker_group(struct worker *w, uint32_t database, const char *client_database,
                            const char *user)
 {

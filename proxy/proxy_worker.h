@@ -244,8 +244,6 @@ struct worker {
     struct stats_database *database_stats; /* one a section */
 };
 
-/* The shard's primary, as far as is known; ROUTER_NODE_NONE: there is none. */
-uint8_t worker_primary(const struct worker *w, uint8_t shard);
 /* Starts and stops; the supervisor's thread. 0 or a libuv error. */
 int worker_start(struct worker *w, struct proxy *p, uint32_t index);
 void worker_join(struct worker *w);

@@ -217,7 +217,16 @@ static bool try_elsewhere(struct core_backend *b, const char *sqlstate, const ch
         return core_replay(s, ROUTER_NODE_NONE, ROUTER_REASON_LEARNED, now_ns, a);
     /* a conflict with recovery; the second one where each waits for the other's pinned page */
     const bool conflict = strcmp(sqlstate, "40001") == 0 || strcmp(sqlstate, "40P01") == 0;
-    return b->is_replica && conflict && core_replay(s, b->node, ROUTER_REASON_RETRY, now_ns, a);
+    if (!b->is_replica || !conflict)
+        return false;
+    if (core_replay(s, b->node, ROUTER_REASON_RETRY, now_ns, a))
+        return true;
+    /* The next replica replays the same WAL and has the same conflict. The primary has none: a part
+     * of the same retry. */
+    const struct router_topology *t = s->worker->topology;
+    const uint8_t primary = router_primary(t, s->group->database->shard);
+    return primary != ROUTER_NODE_NONE && t->nodes[primary].breaker == BREAKER_CLOSED &&
+           core_replay(s, ROUTER_NODE_NONE, ROUTER_REASON_LEARNED, now_ns, a);
 }
 
 /* What becomes of an error whose fields were read. */

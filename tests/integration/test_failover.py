@@ -294,3 +294,40 @@ def test_many_who_wait_are_served_though_another_node_changes_meanwhile(cluster,
     for t in threads:
         t.join(15)
     assert answers == ["ok"] * len(writers)
+
+
+# ---- a read that recovery cancels ----
+
+
+def test_a_conflict_that_both_replicas_have_is_answered_by_the_primary(cluster, proxy):
+    """Long reads, while the primary updates and vacuums what they read: on a replica none lives."""
+    for r in cluster.replicas:
+        r.psql("alter system set max_standby_streaming_delay = '50ms'")
+        r.psql("select pg_reload_conf()")
+    p = proxy(database={"consistency": "eventual"})
+    cluster.primary.psql("create table conflicts as select g as id, 0 as n from generate_series(1, 300) as g",
+                         APP_DATABASE)
+    cluster.primary.psql("grant select on conflicts to public", APP_DATABASE)
+    cluster.wait_replicated()
+    p.connect().close()
+
+    def read(connection, _):
+        rows_of(connection, "select count(*) from conflicts, pg_sleep(0.4) where n >= 0")
+
+    try:
+        with Load(p, read, clients=6, pause=0.01) as load:
+            ends = time.monotonic() + 6
+            while time.monotonic() < ends:
+                cluster.primary.psql("update conflicts set n = n + 1", APP_DATABASE)
+                cluster.primary.psql("vacuum conflicts", APP_DATABASE)
+                time.sleep(0.1)
+        assert load.errors == [] and load.done > 10
+        conflicts = sum(r.psql("select sum(confl_snapshot + confl_lock + confl_bufferpin) from "
+                               "pg_stat_database_conflicts")[0][0] for r in cluster.replicas)
+        assert conflicts > 2
+    finally:
+        for r in cluster.replicas:
+            r.psql("alter system reset max_standby_streaming_delay")
+            r.psql("select pg_reload_conf()")
+        cluster.primary.psql("drop table conflicts", APP_DATABASE)
+        cluster.wait_replicated()

@@ -66,6 +66,32 @@ static void a_read_that_recovery_cancels_is_tried_elsewhere(void **state)
     }
 }
 
+/* Both replicas replay the same vacuum. */
+static void a_read_that_recovery_cancels_twice_is_the_primarys(void **state)
+{
+    struct story *st = *state;
+    st->topology.nodes_count = 3;
+    st->topology.nodes[2] = st->topology.nodes[1];
+    story_client(st, "Q(SELECT 1)");
+    const uint8_t first = st->session.backend->node;
+    const uint8_t second = first == 1 ? 2 : 1;
+    story_server(st, first, "E(40001)");
+    assert_int_equal(st->session.backend->node, second);
+    st->log_size = 0;
+    story_server(st, second, "E(40001)");
+    assert_int_equal(st->session.backend->node, 0);
+    story_server(st, 0, "E(40001) Z(I)"); /* that is the client's own affair */
+    assert_non_null(strstr(st->log, "client: E(40001) Z(I)\n"));
+    story_replicate(st);
+    st->topology.nodes[0].breaker = BREAKER_OPEN; /* it could not answer */
+    story_client(st, "Q(SELECT 1)");
+    const uint8_t third = st->session.backend->node;
+    story_server(st, third, "E(40001)");
+    st->log_size = 0;
+    story_server(st, third == 1 ? 2 : 1, "E(40001) Z(I)");
+    assert_non_null(strstr(st->log, "client: E(40001) Z(I)\n"));
+}
+
 /* Another session has just made the table: the primary knows it. */
 static void what_a_replica_does_not_know_yet_is_asked_of_the_primary(void **state)
 {
@@ -304,6 +330,7 @@ int main(void)
         STORY(what_was_answered_of_a_pipeline_is_not_replayed),
         STORY(the_last_words_of_a_dying_node_are_not_forwarded),
         STORY(a_read_that_recovery_cancels_is_tried_elsewhere),
+        STORY(a_read_that_recovery_cancels_twice_is_the_primarys),
         STORY(what_a_replica_does_not_know_yet_is_asked_of_the_primary),
         STORY(a_read_is_not_replayed_after_a_row),
         STORY(what_only_looks_like_a_read_is_not_run_twice_on_the_primary),
