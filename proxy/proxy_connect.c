@@ -55,6 +55,8 @@ static void connect_failed(struct server *v, const char *message)
     struct pool *pool = v->pool;
     char sqlstate[6];
     char text[256];
+    char reason[256];
+    libpq_reason(message, reason, sizeof(reason));
     const struct breaker_outcome outcome = judge_failure(v, message, sqlstate);
     (void)snprintf(text, sizeof(text), "%s", message);
     char *location = strstr(text, "\nLOCATION:"); /* in the server's source: nobody's business */
@@ -72,12 +74,12 @@ static void connect_failed(struct server *v, const char *message)
                                           .probe_now = outcome.probe_now,
                                           .generation = w->topology.nodes[pool->node].generation};
     if (v->owner != NULL) { /* what the pool's connections meet is not for this one to say */
-        replication_failed(v, sqlstate, text);
+        replication_failed(v, sqlstate, reason);
         return;
     }
     server_close(v, "connect failed");
     worker_outcome(w, &record);
-    pool_open_failed(pool, sqlstate, text, uv_hrtime());
+    pool_open_failed(pool, sqlstate, reason, uv_hrtime());
 }
 
 void server_connect_timeout(struct server *v)

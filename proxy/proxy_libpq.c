@@ -59,6 +59,25 @@ void libpq_sqlstate(const char *message, char ret[6])
     }
 }
 
+void libpq_reason(const char *message, char *ret, size_t size)
+{
+    static const char *const prefixes[] = {" failed: ", "fe_sendauth: "};
+    char sqlstate[6];
+    const char *text = message;
+    libpq_sqlstate(message, sqlstate);
+    if (sqlstate[0] != '\0') {
+        char code[12];
+        (void)snprintf(code, sizeof(code), ":  %s: ", sqlstate);
+        const char *found = strstr(text, code);
+        text = found != NULL ? found + strlen(code) : text;
+    }
+    for (size_t i = 0; sqlstate[0] == '\0' && i < sizeof(prefixes) / sizeof(prefixes[0]); i++) {
+        const char *found = strstr(text, prefixes[i]);
+        text = found != NULL ? found + strlen(prefixes[i]) : text;
+    }
+    (void)snprintf(ret, size, "%.*s", (int)strcspn(text, "\n"), text);
+}
+
 enum libpq_blame libpq_blame(const PGconn *conn, const char *message)
 {
     static const int ours[] = {EMFILE, ENFILE, EADDRNOTAVAIL, ENOBUFS};

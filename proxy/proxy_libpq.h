@@ -29,6 +29,10 @@ bool libpq_watch_flush(struct libpq_watch *w, PGconn *conn);
  * language the first word is. Empty: there is none. */
 void libpq_sqlstate(const char *message, char ret[6]);
 
+/* What a client may read of such a message, which names our servers' addresses: the server's own
+ * words, or the reason that libpq gives. One line, NUL-terminated, cut to `size`. */
+void libpq_reason(const char *message, char *ret, size_t size);
+
 /* Whose fault a connection is that did not come about, when no ErrorResponse says so. */
 enum libpq_blame {
     LIBPQ_NODE,        /* unreachable, silent, or it closed the connection */

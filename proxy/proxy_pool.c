@@ -146,6 +146,23 @@ static bool has_connections(const struct pool *pool)
     return count > 0;
 }
 
+/* The server said no to this user or database. */
+static bool is_for_good(const char *sqlstate)
+{
+    return strncmp(sqlstate, "28", 2) == 0 || strcmp(sqlstate, "3D000") == 0 ||
+           strcmp(sqlstate, "42501") == 0;
+}
+
+/* What else it says at its door may be over soon: log-ins are told, and who is in waits. */
+static struct client *first_refused(const struct pool *pool)
+{
+    struct group *g = pool->group;
+    if (is_for_good(pool->error_sqlstate))
+        return pool_first_waiter(g, pool->node);
+    return pool_waiting_client(
+        g->waiting == 0 ? NULL : waitlist_first(&g->waiters, WAITLIST_LOGIN, pool->node));
+}
+
 /* The server refused the log-in, and is not asked again for server_login_retry: who wants a
  * connection meanwhile gets the same answer. */
 static void refuse_waiters(struct pool *pool, uint64_t now_ns)
@@ -159,7 +176,7 @@ static void refuse_waiters(struct pool *pool, uint64_t now_ns)
     const struct proto_error_text error = {
         .severity = "FATAL", .sqlstate = pool->error_sqlstate, .message = message};
     struct client *c;
-    while ((c = pool_first_waiter(g, pool->node)) != NULL) {
+    while ((c = first_refused(pool)) != NULL) {
         pool_dequeue(c);
         c->wait.mask &= ~(1u << pool->node);
         if (c->wait.mask != 0) { /* another node will do as well */
@@ -187,6 +204,26 @@ void pool_refuse_waiters(struct pool *pool, uint64_t now_ns)
         refuse_waiters(pool, now_ns);
 }
 
+/* The server said no at its door: waiting does not help whoever has no connection there. It does
+ * while the server starts or ends (57P0x). */
+static bool is_final(const char *sqlstate)
+{
+    return sqlstate[0] != '\0' && strncmp(sqlstate, "57", 2) != 0 &&
+           strncmp(sqlstate, "08", 2) != 0;
+}
+
+/* Until it is asked again. Whoever makes the database that was missing uses it next, a limit has
+ * room soon, and what else is wrong somebody is just putting right. */
+static uint64_t rest_of(const struct pool *pool, const char *sqlstate)
+{
+    const uint64_t long_ns = pool->group->worker->config->switchgear.server_login_retry_ns;
+    if (is_for_good(sqlstate) && strcmp(sqlstate, "3D000") != 0)
+        return long_ns;
+    if (is_final(sqlstate) && strncmp(sqlstate, "53", 2) != 0)
+        return long_ns > NO_DATABASE_NS ? NO_DATABASE_NS : long_ns;
+    return (uint64_t)BACKOFF_NS << pool->failures_row;
+}
+
 void pool_open_failed(struct pool *pool, const char *sqlstate, const char *message, uint64_t now_ns)
 {
     struct group *g = pool->group;
@@ -195,17 +232,9 @@ void pool_open_failed(struct pool *pool, const char *sqlstate, const char *messa
     pool->failed_config = g->worker->config;
     (void)snprintf(pool->error_sqlstate, sizeof(pool->error_sqlstate), "%s", sqlstate);
     (void)snprintf(pool->error_message, sizeof(pool->error_message), "%s", message);
-    /* The server said no to this user or database: waiting does not help. Not so for "starting up"
-     * and "too many connections". */
-    const bool final = strncmp(sqlstate, "28", 2) == 0 || strcmp(sqlstate, "3D000") == 0 ||
-                       strcmp(sqlstate, "42501") == 0;
-    pool->refused = final;
-    const uint64_t long_ns = g->worker->config->switchgear.server_login_retry_ns;
-    /* whoever makes the database that was missing uses it next */
-    const uint64_t refused_ns =
-        strcmp(sqlstate, "3D000") == 0 && long_ns > NO_DATABASE_NS ? NO_DATABASE_NS : long_ns;
-    pool->retry_at_ns = now_ns + (final ? refused_ns : (uint64_t)BACKOFF_NS << pool->failures_row);
-    if (final)
+    pool->refused = is_final(sqlstate);
+    pool->retry_at_ns = now_ns + rest_of(pool, sqlstate);
+    if (pool->refused)
         refuse_waiters(pool, now_ns);
     pool_mark_dirty(g);
 }

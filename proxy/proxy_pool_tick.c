@@ -50,6 +50,12 @@ static void refuse(struct worker *w, struct client *c, uint64_t now_ns)
         error.detail = connect_trouble(g, c, detail, sizeof(detail));
     }
     shared_add(&w->database_stats[g->database].wait_timeouts, 1);
+    if (core_waits_for_pin(&c->core)) { /* it says why itself, where it would have run */
+        pool_dequeue(c);
+        shared_add(&w->stats.timeouts[TIMEOUT_QUERY_WAIT], 1);
+        worker_apply(w, c, core_pin_give_up(&c->core, now_ns), now_ns);
+        return;
+    }
     const bool homeless = c->wait.kind == WAITLIST_HOMELESS;
     shared_add(&w->stats.timeouts[homeless ? TIMEOUT_WRITE_WAIT : TIMEOUT_QUERY_WAIT], 1);
     pool_dequeue(c);

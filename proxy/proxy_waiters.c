@@ -20,7 +20,7 @@ static bool is_login(const struct client *c)
 static enum waitlist_kind kind_of(const struct client *c)
 {
     if (c->wait.mask == 0)
-        return WAITLIST_HOMELESS;
+        return core_waits_for_pin(&c->core) ? WAITLIST_PIN : WAITLIST_HOMELESS;
     if (is_login(c))
         return WAITLIST_LOGIN;
     if (c->core.choice.target == ROUTER_TARGET_REPLICA)
@@ -83,6 +83,7 @@ static void count_waiter(struct client *c, uint64_t n)
     g->fallback_waiting += c->wait.kind == WAITLIST_FALLBACK ? (uint32_t)n : 0;
     shared_set(&w->stats.waiting, w->stats.waiting + n);
     g->waiting += (uint32_t)n;
+    w->pin_waiters += c->wait.kind == WAITLIST_PIN ? (uint32_t)n : 0;
     if (had_none)
         TAILQ_INSERT_TAIL(&w->waiting, g, waiting_link);
     else if (g->waiting == 0)
@@ -353,6 +354,25 @@ static void match(struct worker *w, struct group *g, uint64_t now_ns)
         }
         if (shared_load(&pool_mine(pool)->waiting) > 0)
             open_for_waiters(g, n, now_ns);
+    }
+}
+
+/* Who waits for others to let their connections go: whatever this turn has ended, or another
+ * worker. */
+void pools_pins(struct worker *w, uint64_t now_ns)
+{
+    struct group *g;
+    struct group *next;
+    TAILQ_EACH_SAFE (g, &w->waiting, waiting_link, next) {
+        struct waiter *first;
+        while (core_pin_is_left(&g->core) &&
+               (first = waitlist_oldest(&g->waiters, WAITLIST_PIN)) != NULL) {
+            struct client *c = pool_waiting_client(first);
+            pool_dequeue(c);
+            worker_apply(w, c, core_redecide(&c->core, now_ns), now_ns);
+            if (c->queued && c->wait.kind == WAITLIST_PIN)
+                break; /* another worker was faster */
+        }
     }
 }
 

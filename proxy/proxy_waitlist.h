@@ -24,13 +24,14 @@ enum {
 };
 
 /* WAITLIST_FALLBACK: reads for which no replica is admitted, for the primary. HOMELESS: no node may
- * serve it now. */
+ * serve it now. PIN: it would keep its connection, and no more of them may be kept. */
 enum waitlist_kind {
     WAITLIST_PRIMARY,
     WAITLIST_REPLICA,
     WAITLIST_FALLBACK,
     WAITLIST_LOGIN,
     WAITLIST_HOMELESS,
+    WAITLIST_PIN,
     WAITLIST_KINDS
 };
 

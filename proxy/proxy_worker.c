@@ -393,6 +393,8 @@ static void on_check(uv_check_t *check)
     }
     if (!TAILQ_EMPTY(&w->dirty))
         pools_match(w, uv_hrtime());
+    if (w->pin_waiters > 0)
+        pools_pins(w, uv_hrtime());
     catalogs_turn(w);
     if (uv_is_active((uv_handle_t *)&w->turns))
         client_io_turn(w);

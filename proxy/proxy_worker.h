@@ -220,6 +220,7 @@ struct worker {
     struct group_list_head groups;
     struct group_list_head dirty;
     struct group_list_head waiting;   /* those in which somebody waits */
+    uint32_t pin_waiters;             /* ... for others to let their connections go */
     struct client **slots;            /* by cancel key; the first stays empty */
     uint32_t slots_count, slots_free; /* slots_free: where to look first for a free one */
     uint32_t servers_count, clients_count;
@@ -334,6 +335,8 @@ void pool_gone(struct server *v); /* its connection has ended: the budget is fre
 void pool_take_backend(struct worker *w, struct server *v);
 void pool_steal(struct worker *w, const struct shared_pool *shared, uint32_t thief);
 void pools_match(struct worker *w, uint64_t now_ns);
+/* While somebody waits for a pin: are there any left? */
+void pools_pins(struct worker *w, uint64_t now_ns);
 void pools_topology_changed(struct worker *w, uint64_t now_ns);
 void pools_tick(struct worker *w, uint64_t now_ns);
 void pools_warm(struct worker *w, uint64_t now_ns);

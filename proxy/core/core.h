@@ -88,6 +88,12 @@ struct core_actions *core_signalled(struct core_session *s, enum core_signal ans
                                     uint64_t now_ns);
 /* The topology changed: decide again. May return with ->want (another choice). */
 struct core_actions *core_redecide(struct core_session *s, uint64_t now_ns);
+/* Does it wait, without a node, for others to end what binds them to their connections? While
+ * core_pin_is_left(), core_redecide() may find one for it. */
+bool core_waits_for_pin(const struct core_session *s);
+bool core_pin_is_left(const struct core_group *g);
+/* It has waited for long enough: its statement fails, on the primary. */
+struct core_actions *core_pin_give_up(struct core_session *s, uint64_t now_ns);
 
 /* Bytes from a server, with or without a session. All of them are taken. */
 struct core_actions *core_server_data(struct core_backend *b, struct proto_span in,

@@ -88,6 +88,35 @@ void core_pin_ask(struct core_session *s)
     s->class.writes = s->class.taints = s->class.unpins = false;
 }
 
+bool core_pin_waits(struct core_session *s, uint64_t now_ns, struct core_actions *a)
+{
+    const bool waited = s->pin_wait == CORE_PIN_WAITED;
+    const bool waits = s->pin_wait == CORE_PIN_WAITS;
+    s->pin_wait = CORE_PIN_WAIT_NONE;
+    if (!s->pin_denied || s->backend != NULL || s->group->pins_max == 0)
+        return false;
+    s->pin_wait = CORE_PIN_WAITED;
+    if (waited)
+        return false;
+    s->pin_wait = CORE_PIN_WAITS;
+    s->choice = (struct router_choice){.node = ROUTER_NODE_NONE, .target = ROUTER_TARGET_PRIMARY};
+    if (!waits)
+        s->waiting_since_ns = now_ns;
+    s->waiting = true;
+    a->want = true;
+    return true;
+}
+
+bool core_waits_for_pin(const struct core_session *s)
+{
+    return s->waiting && s->pin_wait == CORE_PIN_WAITS;
+}
+
+bool core_pin_is_left(const struct core_group *g)
+{
+    return g->pins_used == NULL || __atomic_load_n(g->pins_used, __ATOMIC_RELAXED) < g->pins_max;
+}
+
 void core_sequence_ask(struct core_session *s)
 {
     /* where sequences bind, who is not bound has no value, and no other session left one */

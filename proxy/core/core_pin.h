@@ -14,6 +14,13 @@ enum {
     CORE_PINS_CLOSING = ROUTER_PIN_LOAD | ROUTER_PIN_BACKUP | ROUTER_PIN_SEED | ROUTER_PIN_OPAQUE
 };
 
+/* A batch whose pin was denied, while nothing of its session is at a server. */
+enum core_pin_wait {
+    CORE_PIN_WAIT_NONE,
+    CORE_PIN_WAITS, /* for one to become free: without a node, as who waits for a primary */
+    CORE_PIN_WAITED /* in vain: it goes to the primary, and fails there */
+};
+
 /* Why it would pin the session: enum router_pin bits. */
 uint16_t core_pins_found(const struct core_session *s, const struct router_class *class);
 static inline uint16_t core_pins_of(const struct core_session *s, const struct router_class *class)
@@ -24,6 +31,8 @@ static inline uint16_t core_pins_of(const struct core_session *s, const struct r
 }
 /* Before a batch is sent: would it pin the session, and is there a pin left? */
 void core_pin_ask(struct core_session *s);
+/* After that. True: it waits for a pin (->want, of no node), until core_redecide() finds one. */
+bool core_pin_waits(struct core_session *s, uint64_t now_ns, struct core_actions *a);
 /* Likewise: would its currval or lastval be this session's own? Only a pinned session, or a block
  * that has written, is still on the backend that its nextval ran on. */
 void core_sequence_ask(struct core_session *s);

@@ -212,8 +212,22 @@ struct core_actions *core_client_drained(struct core_session *s, uint64_t now_ns
 struct core_actions *core_redecide(struct core_session *s, uint64_t now_ns)
 {
     struct core_actions *a = core_actions_begin(s->worker);
-    if (s->waiting)
+    if (core_waits_for_pin(s)) {
+        s->waiting = false;
+        core_pump(s, (struct proto_span){0}, now_ns, a);
+    } else if (s->waiting) {
         core_want(s, now_ns, a);
+    }
+    return a;
+}
+
+struct core_actions *core_pin_give_up(struct core_session *s, uint64_t now_ns)
+{
+    assert(core_waits_for_pin(s));
+    s->pin_wait = CORE_PIN_WAITED;
+    struct core_actions *a = core_actions_begin(s->worker);
+    s->waiting = false;
+    core_pump(s, (struct proto_span){0}, now_ns, a);
     return a;
 }
 

@@ -388,6 +388,7 @@ struct core_session {
     bool pin_counted;     /* in group->pins_used */
     bool spoils;          /* ... could not be pinned, and leaves what nobody can tell */
     bool pin_denied;      /* the batch would pin, and no pin is left: it fails with 53300 */
+    uint8_t pin_wait;     /* enum core_pin_wait: ... behind a wait for one */
     bool block_denied;    /* pool_mode = statement, and it begins a block: 0A000 */
     bool sequence_denied; /* it asks for a currval that may be another session's: 55000 */
     bool lent_before;     /* ... by an earlier batch */
@@ -425,8 +426,7 @@ struct core_session {
     bool seed_set;
     bool level_given;      /* by the start-up packet: the database's default does not apply */
     bool drops_statements; /* DISCARD ALL or DEALLOCATE ALL is in flight: their tags count */
-    bool unpins;
-    bool rolls_back;
+    bool unpins, rolls_back;
     bool error_seen;
     bool cancel_found;
     uint8_t replication;   /* enum core_replication */

@@ -415,7 +415,7 @@ def database_row(p):
 
 
 def test_a_smaller_pin_limit_holds_after_a_reload(proxy):
-    p = proxy(database={"pool_size": 10, "pin_limit": "50%"})
+    p = proxy(switchgear={"query_wait_timeout": "1s"}, database={"pool_size": 10, "pin_limit": "50%"})
     kept = [p.connect() for _ in range(2)]
     rows_of(kept[0], "listen something")
     p.admin("SET database.app.pin_limit = '10%'")

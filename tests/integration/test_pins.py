@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: PostgreSQL
 """Session state that cannot follow its client (test_settings.py has what can) pins it."""
+import os
 import select
+import socket
+import threading
 import time
 
 import psycopg2
@@ -8,6 +11,7 @@ import pytest
 
 from cluster import APP_DATABASE, APP_PASSWORD, APP_USER, wait_until
 from proxy import one, rows_of
+from wire import Wire, first_error
 
 
 def pins(p):
@@ -216,7 +220,7 @@ def test_discard_all_unpins(proxy):
 
 @pytest.mark.core
 def test_pins_leave_room_and_one_too_many_is_53300_with_a_hint(proxy):
-    p = proxy(database={"pool_size": 2})
+    p = proxy(database={"pool_size": 2}, switchgear={"query_wait_timeout": "1s"})
     a, b = p.connect(), p.connect()
     rows_of(a, "listen one")
     with pytest.raises(psycopg2.Error) as caught:
@@ -235,3 +239,159 @@ def test_a_tainted_backend_is_clean_for_the_next_client(proxy):
     assert one(b, "/* switchgear: route=primary */ select current_setting('work_mem')") == "4MB"
     with pytest.raises(psycopg2.Error):
         one(b, "/* switchgear: route=primary */ select count(*) from smuggled")
+
+
+# ---- more of them than pin_limit allows ----
+
+KEEP = {"a lock": "select pg_advisory_lock(4711)", "a channel": "listen something",
+        "a temporary table": "create temp table kept (a int)", "a cursor": "declare c cursor with hold for select 1",
+        "a text": "prepare q as select 1", "a lock in a block": "begin; select pg_advisory_lock(4712)"}
+LET_GO = {"a lock": "select pg_advisory_unlock(4711)", "a channel": "unlisten *", "a temporary table": "drop table kept",
+          "a cursor": "close c", "a text": "deallocate q",
+          "a lock in a block": "select pg_advisory_unlock(4712); commit"}
+
+
+@pytest.fixture(name="narrow")
+def a_proxy_with_one_pin(proxy):
+    return proxy(database={"pool_size": 2, "pin_limit": "50%"})
+
+
+def in_thread(work):
+    results = []
+
+    def run():
+        try:
+            results.append(work())
+        except psycopg2.Error as error:
+            results.append(error.pgcode)
+    thread = threading.Thread(target=run)
+    thread.start()
+    return thread, results
+
+
+def waits(p):
+    return p.metric("switchgear_clients_waiting")
+
+
+@pytest.mark.parametrize("what", KEEP)
+def test_who_finds_no_pin_waits_until_another_lets_go(narrow, what):
+    first, second = narrow.connect(), narrow.connect()
+    rows_of(first, "listen other")
+    thread, results = in_thread(lambda: rows_of(second, KEEP[what]) is None or "done")
+    wait_until(lambda: waits(narrow) > 0, what="the second one waits")
+    assert results == []
+    assert one(narrow.connect(), "select count(*) from t where id = 1") == 1, "others are served meanwhile"
+    rows_of(first, "unlisten *")
+    thread.join(10)
+    assert results == ["done"]
+    rows_of(second, LET_GO[what])
+    wait_until(lambda: sum(pins(narrow).values()) == 0, what="nobody is pinned")
+
+
+def test_thirty_migrations_take_their_turns(cluster, proxy):
+    p = proxy()
+
+    def migrate(connection):
+        rows_of(connection, "select pg_advisory_lock(72707369)")
+        rows_of(connection, "select pg_advisory_unlock(72707369)")
+        return "migrated"
+
+    started = [in_thread(lambda c=c: migrate(c)) for c in [p.connect() for _ in range(30)]]
+    for thread, _ in started:
+        thread.join(30)
+    assert [results for _, results in started] == [["migrated"]] * 30
+
+
+def test_who_waits_for_a_pin_in_vain_or_leaves_or_is_cancelled_harms_nobody(proxy):
+    p = proxy(switchgear={"query_wait_timeout": "1s"}, database={"pool_size": 2, "pin_limit": "50%"})
+    first, late, gone, cancelled = (p.connect() for _ in range(4))
+    rows_of(first, "listen other")
+    with pytest.raises(psycopg2.Error) as caught:
+        rows_of(late, "listen something")
+    assert caught.value.pgcode == "53300" and "pin_limit" in str(caught.value)
+    assert one(late, "select count(*) from t where id = 1") == 1, "its session lives"
+    thread, results = in_thread(lambda: rows_of(cancelled, "listen something"))
+    wait_until(lambda: waits(p) > 0, what="it waits")
+    cancelled.cancel()
+    thread.join(10)
+    assert results == ["57014"]
+    thread, _ = in_thread(lambda: rows_of(gone, "listen something"))
+    wait_until(lambda: waits(p) > 0, what="it waits")
+    p.admin(f"KILL_CLIENT {client_of(p, gone)}")
+    thread.join(10)
+    rows_of(first, "unlisten *")
+    rows_of(late, "listen something")
+    assert pins(p).get("listen") == 1
+
+
+def client_of(p, connection):
+    return next(row["ptr"] for row in p.admin("SHOW CLIENTS")
+                if row["port"] == str(local_port(connection)))
+
+
+def local_port(connection):
+    with socket.socket(fileno=os.dup(connection.fileno())) as s:
+        return s.getsockname()[1]
+
+
+def test_in_a_block_that_has_its_connection_nobody_waits_for_a_pin(narrow):
+    first, second = narrow.connect(), narrow.connect()
+    rows_of(first, "listen other")
+    rows_of(second, "begin; update t set v = v where id = 3")
+    with pytest.raises(psycopg2.Error) as caught:
+        rows_of(second, "select pg_advisory_lock(4711)")
+    assert caught.value.pgcode == "53300"
+    rows_of(second, "rollback")
+
+
+# ---- a server that lets nobody in ----
+
+DOORS = {
+    "the database takes nobody": ("alter database app allow_connections off", "alter database app allow_connections on",
+                                  "55000", "is not currently accepting connections"),
+    "a library is not there": ("alter role few set local_preload_libraries = 'nosuch'", "alter role few reset all",
+                               "58P01", "could not access file"),
+    "a limit of the role": ("alter role few connection limit 0", "alter role few connection limit -1", "53300",
+                            'too many connections for role "few"'),
+    "a limit of the database": ("alter database app connection limit 0", "alter database app connection limit -1",
+                                "53300", 'too many connections for database "app"'),
+    "the role may not": ("alter role few nologin", "alter role few login", "28000", "is not permitted to log in"),
+    "another password": ("alter role few password 'other'", "alter role few password 'few'", "28P01",
+                         "password authentication failed"),
+}
+
+
+@pytest.fixture(name="few", scope="module")
+def a_role_that_may_log_in(cluster):
+    cluster.primary.psql("create role few login password 'few'")
+    cluster.wait_replicated()
+    yield
+    cluster.primary.psql("drop role few")
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_a_servers_refusal_reaches_the_client_at_once_in_its_own_words(cluster, proxy, few, door):
+    do, undo, sqlstate, words = DOORS[door]
+    p = proxy(users={"few": "few"}, switchgear={"auth_type": "trust", "query_wait_timeout": "60s"})
+    cluster.primary.psql(do)
+    cluster.wait_replicated()
+    try:
+        for _ in range(3):
+            began = time.monotonic()
+            with Wire(p.port) as w:
+                error = first_error(w.login("few", APP_DATABASE))
+            assert error["C"] == sqlstate and words in error["M"], error
+            assert "connection to server" not in error["M"] and str(cluster.primary.port) not in error["M"]
+            assert time.monotonic() - began < 20
+    finally:
+        cluster.primary.psql(undo)
+        cluster.wait_replicated()
+    p.admin("RECONNECT")
+
+    def let_in():
+        try:
+            p.connect(user="few", password="few").close()
+            return True
+        except psycopg2.OperationalError:
+            return False
+    wait_until(let_in, 20, "it is let in again")
