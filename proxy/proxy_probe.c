@@ -18,6 +18,8 @@
 #define EARLY_NS (5 * PROBE_MS)
 /* Between full questions where no primary answers: writes wait for one. */
 #define SEARCH_NS (100 * PROBE_MS)
+/* ... and between new connections there. */
+#define ANEW_NS (500 * PROBE_MS)
 /* Untaken permits are looked at this often (proxy_probe_publish.c). */
 #define TRIAL_NS (50 * PROBE_MS)
 /* A breaker whose deadline has passed without effect is not stepped in a tight loop. */
@@ -66,6 +68,13 @@ static void ask(struct supervisor *s, uint32_t node, bool full, uint64_t now_ns)
 
     p->early_ns = PROBE_NEVER;
     p->early_full = false;
+    /* An address may lead elsewhere by now (a service, a name, a virtual address), and a connection
+     * that was made stays where it led. So while a primary is looked for, new ones look. */
+    if (!probe_primary_is_alive(s, shard) && p->link.state == LINK_IDLE &&
+        now_ns - p->anew_ns >= ANEW_NS)
+        link_close(&p->link);
+    if (p->link.state == LINK_CLOSED)
+        p->anew_ns = now_ns;
     /* A full question that is due soon goes along with a round: no two in a row. */
     full = full || p->link.state == LINK_CLOSED || !p->evidence.is_known ||
            now_ns + interval_ns / 2 >= p->due_ns;

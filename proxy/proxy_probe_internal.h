@@ -54,6 +54,7 @@ struct probe {
     struct link link;
     struct evidence evidence;
     uint64_t due_ns;     /* next full question */
+    uint64_t anew_ns;    /* when its connection was last made */
     uint64_t early_ns;   /* next question before that; PROBE_NEVER: none */
     bool early_full;     /* the early one is a full one */
     uint64_t backoff_ns; /* between early ones, while the replica is behind the newest mark */
