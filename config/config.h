@@ -99,6 +99,7 @@ enum config_transaction_reads {
 enum config_currval { CONFIG_CURRVAL_TRANSACTION, CONFIG_CURRVAL_SESSION };
 enum config_isolation { CONFIG_ISOLATION_PROVEN, CONFIG_ISOLATION_TEXT };
 enum config_fallback { CONFIG_FALLBACK_PRIMARY, CONFIG_FALLBACK_FAIL };
+enum config_primary_gone { CONFIG_PRIMARY_GONE_SERVE, CONFIG_PRIMARY_GONE_REFUSE };
 enum config_proxy_protocol { CONFIG_PROXY_OFF, CONFIG_PROXY_V2 };
 enum config_log_format { CONFIG_LOG_TEXT, CONFIG_LOG_JSON };
 enum config_log_level { CONFIG_LOG_ERROR, CONFIG_LOG_WARNING, CONFIG_LOG_INFO, CONFIG_LOG_DEBUG };
@@ -116,6 +117,7 @@ struct config_switchgear {
     const char *admin_users, *stats_users;
     int log_format;
     int log_level;
+    int primary_gone_reads;
     bool trust_anywhere; /* --set switchgear.trust_anywhere=yes: trust on addresses that are not
                             loopback */
     uint64_t instance_id;

@@ -32,6 +32,7 @@ static const char *const roles[] = {"auto", "primary", "replica", NULL};
 static const char *const pool_modes[] = {"session", "transaction", "statement", NULL};
 static const char *const consistencies[] = {"eventual", "bounded", "session",
                                             "global",   "primary", NULL};
+static const char *const primary_gone_reads[] = {"serve", "refuse", NULL};
 static const char *const fallbacks[] = {"primary", "fail", NULL};
 static const char *const transaction_reads[] = {"primary", "until_write", NULL};
 static const char *const currval[] = {"transaction", "session", NULL};
@@ -146,6 +147,9 @@ const struct config_option config_options[] = {
     {S, "catalog_interval", CONFIG_DURATION, "s", "60s", "1s", "24h", NULL, RELOAD, NOW,
      "How often a database is asked what its names stand for, when nothing seems to have changed.",
      S_AT(catalog_interval_ns)},
+    {S, "primary_gone_reads", CONFIG_ENUM, "", "serve", NULL, NULL, primary_gone_reads, RELOAD, NOW,
+     "While no primary answers, reads; serve: by the replica that has replayed most, whatever its "
+     "lag; refuse: as far as max_lag allows.", S_AT(primary_gone_reads)},
     {S, "client_login_timeout", CONFIG_DURATION, "s", "60s", "0", "1h", NULL, RELOAD, NOW,
      "Longest time for a client to log in; 0: no limit.", S_AT(client_login_timeout_ns)},
     {S, "client_idle_timeout", CONFIG_DURATION, "s", "0", "0", "720h", NULL, RELOAD, NOW,

@@ -24,6 +24,8 @@ static const char *reason_text(const struct node_state *n)
     if (*reason != 0 &&
         !(is_closed && n->gate.reason != BREAKER_GATE_OPEN && n->breaker.override == BREAKER_AUTO))
         return reason;
+    if (n->gate.reason == BREAKER_GATE_OPEN && n->stands_ns != 0)
+        return "primary_gone";
     return breaker_gate_text((enum breaker_gate_reason)n->gate.reason);
 }
 

@@ -138,6 +138,9 @@ static void write_workers(struct metrics *m, const struct stats_worker *w)
          "Statements remembered as writes because a replica refused them."},
         {"switchgear_misroutes", METRICS_COUNTER, w->misroutes,
          "Statements that a replica refused as writes."},
+        {"switchgear_primary_gone_unproven", METRICS_COUNTER, w->reads_unproven,
+         "Reads behind a write of theirs that no replica is known to have, while no primary "
+         "answered."},
         {"switchgear_parses_injected", METRICS_COUNTER, w->parses_injected,
          "Prepared statements parsed on a server connection that lacked them."},
         {"switchgear_shapes_asked", METRICS_COUNTER, w->shapes_asked,

@@ -151,6 +151,11 @@ void metrics_write_nodes(struct metrics *m, const struct supervisor *s, uint64_t
     write_each(m, s, transitions, now_ns);
     metrics_family(m, "switchgear_node_drained", METRICS_GAUGE, "", "1 while a node is drained.");
     write_each(m, s, drained, now_ns);
+    metrics_family(m, "switchgear_primary_gone", METRICS_GAUGE, "",
+                   "1 while no primary of the shard answers, and lag is not counted.");
+    for (uint32_t i = 0; i < s->proxy->config->shards_count; i++)
+        metrics_integer(m, METRICS_LABELS("shard", s->proxy->config->shards[i]),
+                        probes_primary_is_gone(s, i) ? 1 : 0);
     metrics_family(m, "switchgear_replica_lag_seconds", METRICS_GAUGE, "seconds",
                    "How far a replica may be behind the primary, now.");
     write_each(m, s, lag_s, now_ns);

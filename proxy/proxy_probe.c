@@ -316,7 +316,7 @@ static void node_deinit(struct supervisor *s, uint32_t i)
     for (uint32_t k = 0; k < CONFIG_SHARDS_MAX; k++) {
         struct probe_shard *shard = &s->probes->shards[k];
         if (shard->primary == i) /* the shard is learnt anew */
-            *shard = (struct probe_shard){.primary = ROUTER_NODE_NONE};
+            *shard = (struct probe_shard){.primary = ROUTER_NODE_NONE, .alive_ns = uv_hrtime()};
     }
 }
 
@@ -333,8 +333,10 @@ int probes_start(struct supervisor *s)
         return r;
     }
     ps->timer.data = s;
-    for (uint32_t i = 0; i < CONFIG_SHARDS_MAX; i++)
+    for (uint32_t i = 0; i < CONFIG_SHARDS_MAX; i++) {
         ps->shards[i].primary = ROUTER_NODE_NONE;
+        ps->shards[i].alive_ns = uv_hrtime();
+    }
     s->probes = ps;
     s->nodes_count = s->proxy->config->nodes_count;
     for (uint32_t i = 0; i < s->nodes_count; i++)

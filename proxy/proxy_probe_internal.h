@@ -78,6 +78,8 @@ struct probe_shard {
     bool is_waited_for;    /* ... and for a replica that has reached wanted_ns */
     uint64_t wanted_ns;    /* when they last said so */
     uint64_t primary_asked_ns;
+    uint64_t alive_ns; /* when a primary last answered, or when it was first looked for */
+    bool is_gone;      /* none has for a while: proxy_probe_gone.c */
 };
 
 struct probes {
@@ -146,5 +148,13 @@ void probe_breaker_config(const struct supervisor *s, uint32_t node, struct brea
 bool probe_permits_sync(struct supervisor *s, uint32_t node, uint64_t now_ns);
 
 void workers_wake(struct proxy *p); /* proxy_worker.h */
+
+/* ---- proxy_probe_gone.c ---- */
+
+/* A replica has answered. True: it stands for a shard without a primary from now on, or no longer.
+ */
+bool probe_gone_look(struct supervisor *s, uint32_t node, uint64_t now_ns);
+/* A primary has answered. True: none had. */
+bool probe_gone_over(struct supervisor *s, struct probe_shard *shard, uint64_t now_ns);
 
 #endif

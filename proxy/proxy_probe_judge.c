@@ -272,7 +272,7 @@ static bool step_gate(struct supervisor *s, uint32_t node, bool same_history, ui
     };
     /* Without a primary there is nothing to receive: then the lag alone counts. */
     const struct breaker_gate_sample sample = {
-        .lag_ns = probes_lag_ns(n, now_ns),
+        .lag_ns = n->stands_ns != 0 ? 0 : probes_lag_ns(n, now_ns),
         .replay_paused = n->replay_paused,
         .receiver_down = !n->receiver_up && probe_primary_is_alive(s, shard),
         .wrong_timeline = !same_history,
@@ -290,8 +290,8 @@ bool probe_age(struct supervisor *s, uint32_t node, uint64_t now_ns)
     struct node_state *n = &s->nodes[node];
     const uint64_t limit_ns = s->proxy->config->breaker.lag_hard_ns;
     const uint64_t lag_ns = probes_lag_ns(n, now_ns);
-    const bool hard =
-        n->role == ROUTER_ROLE_REPLICA && limit_ns > 0 && lag_ns != UINT64_MAX && lag_ns > limit_ns;
+    const bool hard = n->role == ROUTER_ROLE_REPLICA && limit_ns > 0 && n->stands_ns == 0 &&
+                      lag_ns != UINT64_MAX && lag_ns > limit_ns;
     if (hard == n->lag_hard)
         return false;
     n->lag_hard = hard;
@@ -333,10 +333,14 @@ static bool replica_answered(struct supervisor *s, uint32_t node,
     n->fresh_as_of_ns = e->fresh_as_of_ns;
     n->evidence_ns = e->evidence_ns;
     n->lag_bytes = primary_lsn > e->lsn ? primary_lsn - e->lsn : 0;
-    bool changed = probe_age(s, node, now_ns);
     if (answer->is_full) {
         n->receiver_up = answer->receiver_up;
         n->replay_paused = answer->replay_paused;
+        n->received_lsn = answer->received_lsn;
+    }
+    bool changed = probe_gone_look(s, node, now_ns);
+    changed |= probe_age(s, node, now_ns);
+    if (answer->is_full) {
         changed |= step_gate(s, node, same_history, now_ns);
     }
     look_again(s, node, now_ns);
@@ -390,6 +394,7 @@ static bool accept_answer(struct supervisor *s, uint32_t node, const struct evid
         changed |= replica_answered(s, node, answer, now_ns);
     } else {
         changed = become_primary(s, node, e);
+        changed |= probe_gone_over(s, shard, now_ns);
         primary_answered(s, node, now_ns);
     }
     n->last_error[0] = '\0';
@@ -444,8 +449,9 @@ void probe_judge_answer(struct supervisor *s, uint32_t node, const struct eviden
         return;
     }
     const bool changed = accept_answer(s, node, answer, now_ns);
-    const bool fresher = n->role == ROUTER_ROLE_REPLICA && (n->fresh_as_of_ns != fresh_before_ns ||
-                                                            n->evidence_ns != evidence_before_ns);
+    const bool fresher = n->role == ROUTER_ROLE_REPLICA &&
+                         (n->fresh_as_of_ns != fresh_before_ns ||
+                          n->evidence_ns != evidence_before_ns || n->stands_ns != 0);
     if (changed || fresher) {
         const bool wake = satisfies_wish(s, node);
         probes_publish(s, changed);

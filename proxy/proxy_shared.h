@@ -95,7 +95,7 @@ struct stats_worker {
     uint64_t servers, waiting, pinned, logging_in; /* gauges */
     uint64_t pins[ROUTER_REASON_COUNT];            /* counters */
     uint64_t pinned_now[ROUTER_REASON_COUNT];      /* gauges */
-    uint64_t retries, learned, misroutes, statements, batches;
+    uint64_t retries, learned, misroutes, statements, batches, reads_unproven;
     uint64_t parses_injected, shapes_asked, preflights, pins_asked, left_asked, left_found,
         session_resets, session_resets_failed, begins_deferred, blocks_moved, local_answers,
         reads_missed;

@@ -19,9 +19,12 @@ struct node_state {
     bool receiver_up, replay_paused;
     uint64_t fresh_as_of_ns; /* 0: unknown */
     uint64_t evidence_ns;
-    uint64_t probed_ns; /* when the last probe was answered; 0: never */
-    uint64_t served_ns; /* when a client's statement was last answered; 0: never */
-    uint64_t lsn;       /* primary: insert LSN (normalised); replica: replay LSN */
+    uint64_t stands_ns;    /* no primary answers, and it has replayed most: it is taken for fresh as
+                              of then; 0: it is not */
+    uint64_t received_lsn; /* replica: of its receiver, as far as is known */
+    uint64_t probed_ns;    /* when the last probe was answered; 0: never */
+    uint64_t served_ns;    /* when a client's statement was last answered; 0: never */
+    uint64_t lsn;          /* primary: insert LSN (normalised); replica: replay LSN */
     uint64_t lag_bytes;
     uint32_t timeline;
     char system_identifier[24];
@@ -70,6 +73,8 @@ struct probes_evidence {
 struct probes_evidence probes_evidence(const struct supervisor *s, uint32_t node);
 void probes_config_changed(struct supervisor *s);
 void probes_stop(struct supervisor *s);
+/* Has no primary of the shard answered for a while? */
+bool probes_primary_is_gone(const struct supervisor *s, uint32_t shard);
 /* Lag now, in nanoseconds; UINT64_MAX: unknown. */
 uint64_t probes_lag_ns(const struct node_state *n, uint64_t now_ns);
 

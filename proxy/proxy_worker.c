@@ -192,6 +192,7 @@ static void publish_core_counters(struct worker *w)
     shared_set(&to->retries, from->retries);
     shared_set(&to->learned, from->learned);
     shared_set(&to->misroutes, from->misroutes);
+    shared_set(&to->reads_unproven, from->reads_unproven);
     shared_set(&to->statements, from->statements);
     shared_set(&to->batches, from->batches);
     shared_set(&to->parses_injected, from->parses_injected);

@@ -31,6 +31,8 @@ struct router_node {
     uint64_t fresh_as_of_ns;  /* monotonic; 0: unknown */
     uint64_t evidence_ns;     /* when the probe behind fresh_as_of_ns was sent; a connection that
                                  was opened later carries no read yet */
+    uint64_t proven_ns;       /* fresh_as_of_ns is what no primary contradicts, and this is what is
+                                 proven of it; ROUTER_NEVER_NS: all of it is */
 };
 
 struct router_topology {

@@ -226,6 +226,10 @@ void core_want(struct core_session *s, uint64_t now_ns, struct core_actions *a)
     }
     s->decided_ns = now_ns;
     s->decided_by = w->topology->generation;
+    if (s->choice.target == ROUTER_TARGET_REPLICA && s->choice.node != ROUTER_NODE_NONE &&
+        (request.last_write_ns > w->topology->nodes[s->choice.node].proven_ns ||
+         request.global_write_ns > w->topology->nodes[s->choice.node].proven_ns))
+        w->counters.reads_unproven++;
     if (!s->waiting)
         s->waiting_since_ns = now_ns;
     s->waiting = true;

@@ -516,7 +516,7 @@ struct core_limits {
 };
 
 struct core_counters {
-    uint64_t statements, batches, reads_missed, retries, learned, misroutes;
+    uint64_t statements, batches, reads_missed, retries, learned, misroutes, reads_unproven;
     uint64_t parses_injected, closes_injected, preflights, begins_deferred, local_answers;
     uint64_t blocks_moved;     /* from a replica to the primary, at their first write */
     uint64_t shapes_asked;     /* questions to a server, what a statement looks like there */

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: PostgreSQL
 """Nodes die; reads do not notice, writes learn the truth."""
+import re
 import threading
 import time
 
@@ -331,3 +332,82 @@ def test_a_conflict_that_both_replicas_have_is_answered_by_the_primary(cluster, 
             r.psql("select pg_reload_conf()")
         cluster.primary.psql("drop table conflicts", APP_DATABASE)
         cluster.wait_replicated()
+
+
+# ---- nobody is promoted ----
+
+
+@pytest.mark.parametrize("level", ["session", "global", "bounded", "eventual"])
+def test_reads_and_log_ins_go_on_while_no_primary_answers(cluster, proxy, level):
+    """Longer than max_lag, and than lag_hard."""
+    p = proxy(database={"max_lag": "1s", "consistency": level, "write_wait": "300ms"},
+              breaker={"lag_hard": "2s"})
+    old = p.connect()
+    rows_of(old, "update t set v = v + 1 where id = 60")
+    wait_until(lambda: one(old, "select count(*) from t where id = 60") and last_route(old)["role"] == "replica",
+               what="its replica shows its write")
+
+    def read(connection, _):
+        rows_of(connection, "select count(*) from t where id = 1")
+
+    try:
+        with Load(p, read, clients=4, pause=0.01) as load:
+            cluster.primary.kill9()
+            wait_until(lambda: p.metric("switchgear_primary_gone", shard="main") == 1, 10, "it is seen")
+            assert re.search(r"event=primary_gone shard=\S+ reads=serve", p.log_text())
+            ends = time.monotonic() + 4
+            while time.monotonic() < ends:
+                c = p.connect()
+                assert one(c, "select count(*) from t where id = 1") == 1
+                c.close()
+                assert one(old, "select count(*) from t where id = 60") == 1
+            assert load.errors == [] and load.slowest < 3
+            with pytest.raises(psycopg2.Error) as caught:
+                rows_of(old, "update t set v = v + 1 where id = 60")
+            assert caught.value.pgcode == "57P03"
+        assert {n["breaker_reason"] for name, n in p.nodes().items() if name != "p1"} == {"primary_gone"}
+    finally:
+        cluster.primary.start()
+    wait_until(lambda: p.breaker("p1") == "CLOSED", 10, "it is back")
+    wait_until(lambda: p.metric("switchgear_primary_gone", shard="main") == 0, 10, "that is over")
+    rows_of(old, "update t set v = v + 1 where id = 60")
+    wait_until(lambda: "primary_gone" not in {n["breaker_reason"] for n in p.nodes().values()}, 10,
+               "lag counts again")
+
+
+def test_a_primary_that_was_down_at_the_start_keeps_nobody_out(cluster, proxy):
+    cluster.primary.stop("fast")
+    try:
+        p = proxy(wait=False, database={"max_lag": "1s", "write_wait": "300ms"})
+        wait_until(lambda: "event=ready" in p.log_text(), 10, "it listens")
+        wait_until(lambda: [p.breaker(n) for n in ("r1", "r2")] == ["CLOSED", "CLOSED"], 10, "the replicas are there")
+        for _ in range(3):
+            c = p.connect()
+            assert one(c, "select count(*) from t where id = 1") == 1
+            with pytest.raises(psycopg2.Error) as caught:
+                rows_of(c, "update t set v = v + 1 where id = 61")
+            assert caught.value.pgcode == "57P03"
+            c.close()
+    finally:
+        cluster.primary.start()
+    wait_until(lambda: p.breaker("p1") == "CLOSED", 10, "it is back")
+    rows_of(p.connect(), "update t set v = v + 1 where id = 61")
+
+
+def test_primary_gone_reads_may_be_refused(cluster, proxy):
+    p = proxy(switchgear={"primary_gone_reads": "refuse"},
+              database={"max_lag": "500ms", "write_wait": "300ms"})
+    c = p.connect()
+    assert one(c, "select count(*) from t where id = 1") == 1
+    cluster.primary.kill9()
+    try:
+        def refused():
+            try:
+                one(c, "select count(*) from t where id = 1")
+                return False
+            except psycopg2.Error as error:
+                return error.pgcode == "57P03"
+        wait_until(refused, 10, "beyond max_lag nothing is read")
+    finally:
+        cluster.primary.start()
+    wait_until(lambda: not refused(), 10, "it is read again")
