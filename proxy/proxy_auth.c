@@ -29,6 +29,12 @@ static bool closed_to_all(const struct client *c, struct auth_refusal *ret)
         ret->text.hint = "Raise max_client_conn.";
         return true;
     }
+    if (!c->is_admin_socket &&
+        ck_pr_load_64(&p->client_count) > ck_pr_load_64(&p->descriptors_clients_max)) {
+        auth_refuse(ret, "53300", "no more connections allowed (the proxy's limit of open files)");
+        ret->text.hint = "Raise ulimit -n, or LimitNOFILE= of systemd.";
+        return true;
+    }
     return false;
 }
 

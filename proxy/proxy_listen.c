@@ -15,6 +15,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "proxy_descriptors.h"
 #include "proxy_listen_unix.h"
 #include "proxy_log.h"
 #include "proxy_worker.h"
@@ -136,6 +137,8 @@ static bool accept_one(struct listener *l)
         }
         return false;
     }
+    if (!l->is_admin && descriptors_refuse(s->proxy, fd))
+        return true;
     if (l->is_admin && !peer_may_administer(fd)) {
         refuse_admin(fd);
         return true;

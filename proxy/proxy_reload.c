@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "proxy_auth.h"
+#include "proxy_descriptors.h"
 #include "proxy_log.h"
 #include "proxy_supervisor_internal.h"
 
@@ -90,6 +91,7 @@ static bool reload(struct supervisor *s, char *error, size_t error_size)
             p->node_names[i] = next->nodes[i].name;
         log_configure((enum config_log_level)next->switchgear.log_level,
                       (enum config_log_format)next->switchgear.log_format);
+        descriptors_plan(p, next);
         probes_config_changed(s);
         probes_publish(s, true);
         if (topology_peek(&p->box)->tls == tls) /* it was published: nobody finds the former one */

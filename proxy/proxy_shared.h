@@ -218,6 +218,8 @@ struct proxy {
     uint8_t reads[CONFIG_DATABASES_MAX];            /* enum router_reads; writer: supervisor */
     uint64_t global_write_ns[CONFIG_DATABASES_MAX]; /* raised by compare-and-swap */
     uint64_t probe_wanted;  /* 1: some worker wants fresher evidence; exchanged by the supervisor */
+    uint64_t descriptors;             /* limit of the process; the supervisor's */
+    uint64_t descriptors_clients_max; /* of them, how many clients may take */
     uint64_t client_count;  /* that sent a start-up packet, over all workers; fetch-and-add */
     struct ssl_ctx_st *tls; /* what clients are offered; the supervisor's */
     uint64_t shutting_down;

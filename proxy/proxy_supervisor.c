@@ -8,10 +8,10 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include "proxy_auth.h"
+#include "proxy_descriptors.h"
 #include "proxy_listen.h"
 #include "proxy_log.h"
 #include "proxy_run.h"
@@ -229,15 +229,6 @@ static uint32_t workers_wanted(const struct config *config)
     return count > PROXY_WORKERS_MAX ? PROXY_WORKERS_MAX : (uint32_t)count;
 }
 
-static void raise_descriptor_limit(void)
-{
-    struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
-        return;
-    limit.rlim_cur = limit.rlim_max;
-    (void)setrlimit(RLIMIT_NOFILE, &limit);
-}
-
 static void proxy_init(struct run *run, struct config *config, SSL_CTX *tls)
 {
     struct proxy *p = &run->proxy;
@@ -247,6 +238,7 @@ static void proxy_init(struct run *run, struct config *config, SSL_CTX *tls)
     p->supervisor = s;
     p->supervisor_mail = &s->mail;
     p->started_ns = uv_hrtime();
+    p->descriptors = p->descriptors_clients_max = UINT64_MAX; /* until ready() */
     for (uint32_t i = 0; i < config->nodes_count; i++)
         p->node_names[i] = config->nodes[i].name;
     proxy_random(p->cache_key, sizeof(p->cache_key));
@@ -292,7 +284,8 @@ static int workers_start(struct run *run)
 
 static void ready(struct run *run)
 {
-    const struct proxy *p = &run->proxy;
+    struct proxy *p = &run->proxy;
+    descriptors_plan(p, p->config);
     log_info("ready",
              "version=%s listen=\"%s\" admin_socket=\"%s\" http=\"%s\" workers=%u nodes=%u",
              SWITCHGEAR_VERSION, p->config->switchgear.listen, run->supervisor.admin_socket,
@@ -369,7 +362,7 @@ int run_serve(const struct config_input *input, struct config *config, SSL_CTX *
     run->input = *input;
     log_configure((enum config_log_level)config->switchgear.log_level,
                   (enum config_log_format)config->switchgear.log_format);
-    raise_descriptor_limit();
+    descriptors_raise();
     proxy_init(run, config, tls);
     const int r = start_parts(run);
     if (r != 0) {

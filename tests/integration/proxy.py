@@ -91,7 +91,7 @@ class Proxy:
     environment: a dict: start from it alone, without a file. sanitizer: further options of ASan's."""
 
     def __init__(self, cluster, name="proxy", environment=None, arguments=(), unix_socket=False,
-                 sanitizer="", **options):
+                 sanitizer="", wrapper=(), **options):
         self.cluster = cluster
         self.directory = cluster.subdirectory(name)
         self.port = free_port()
@@ -106,6 +106,7 @@ class Proxy:
         self.options = options
         self.process = None
         self.exit_code = 0  # what stop() insists on
+        self.wrapper = list(wrapper)  # a command that runs the proxy's
         self.waits_for_names = True
         self.connections = []
 
@@ -162,7 +163,7 @@ class Proxy:
                         f"127.0.0.1:{self.http_port}", "--admin-socket", self.directory]
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
-                command + self.arguments, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                self.wrapper + command + self.arguments, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 cwd=self.directory, env=child_environment(
                     {"ASAN_OPTIONS": SANITIZERS["ASAN_OPTIONS"] + self.sanitizer,
                      **(self.environment or {})}),
