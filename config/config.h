@@ -113,7 +113,7 @@ struct config_switchgear {
     const char *auth_file;
     const char *auth_hba_file, *auth_ident_file;
     const char *auth_query, *auth_user, *auth_dbname;
-    bool server_scram_keys;
+    bool server_scram_keys, server_passwordless;
     const char *admin_users, *stats_users;
     int log_format;
     int log_level;
@@ -222,6 +222,7 @@ struct config_user {
     const char *name;
     const char *secret; /* clear text, "md5..." or "SCRAM-SHA-256$..." */
     const char *scram;  /* of a clear-text one: its form for SCRAM, made by the shell; or NULL */
+    uint32_t line;      /* of the file; 0: none */
 };
 
 struct config {
@@ -304,6 +305,10 @@ const char *config_keep(struct config *c, const char *text);
 /* The section that serves clients that name this database, or NULL. */
 const struct config_database *config_database_find(const struct config *c, const char *name);
 const struct config_user *config_user_find(const struct config *c, const char *name);
+/* Is it a password, with which one can log in to a server? A hash is not, nor is nothing. */
+bool config_secret_is_clear(const char *secret);
+/* What auth_file has of this user, where that is a password; else "". */
+const char *config_user_password(const struct config *c, const char *name);
 bool config_list_has(const char *list, const char *item); /* comma separated, blanks trimmed */
 
 /* TLS versions out of a list such as "secure" or "tlsv1.2,tlsv1.3"; PgBouncer's words. False: not

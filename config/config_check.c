@@ -71,7 +71,7 @@ static void listen_item_check(struct config *c, const char *text,
     struct config_address address;
     if (!config_address_parse(text, &address)) {
         config_error(p, source,
-                     "listen: %s is no address: write host:port, [ipv6]:port, *:port or "
+                     "listen: %s is no address: write host:port, [ipv6]:port, *:port, :port, "
                      "unix:/directory or unix:@name",
                      text);
         return;

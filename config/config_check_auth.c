@@ -78,6 +78,66 @@ static void certificates_check(struct config *c, const struct config_source *sou
                      "client_tls_ca_file: name it");
 }
 
+/* ---- towards the servers ---- */
+
+/* Is there, for all nodes, another way in than a password of the user's own? What a node's options
+ * name is only looked for, not understood. */
+static bool has_other_way(const struct config *c)
+{
+    static const char *const ways[] = {"passfile", "password", "sslcert"};
+    bool all = c->nodes_count > 0;
+    for (uint32_t i = 0; i < c->nodes_count; i++) {
+        bool found = c->switchgear.server_tls_cert_file[0] != '\0';
+        for (size_t w = 0; w < sizeof ways / sizeof ways[0]; w++)
+            found = found || strstr(c->nodes[i].options, ways[w]) != NULL;
+        all = all && found;
+    }
+    return all || c->switchgear.server_scram_keys || c->switchgear.server_passwordless;
+}
+
+#define WAYS_OUT                                                                         \
+    "which opens no server: write the password in clear text, give the database a user " \
+    "and a password, or, where the servers let the proxy in without one, set "           \
+    "server_passwordless = yes"
+
+/* Whom we know by a hash alone we can let in, but not log in as: better said here than to each of
+ * their clients. */
+static void hashes_check(struct config *c, const struct config_place *place,
+                         struct config_problems *p)
+{
+    const struct config_source at_file = config_at_key(c, place, "auth_file");
+    const struct config_user *first = NULL;
+    bool own_names = false; /* clients' names go to the servers */
+    if (c->switchgear.auth_type == CONFIG_AUTH_TRUST || has_other_way(c))
+        return;
+    for (uint32_t i = 0; i < c->databases_count; i++) {
+        const struct config_database *d = &c->databases[i];
+        const struct config_place own = config_place_of(c, CONFIG_SECTION_DATABASE, i);
+        const struct config_source source = d->auth_user[0] != '\0'
+                                                ? config_at_key(c, &own, "auth_user")
+                                                : config_at_key(c, place, "auth_user");
+        if (d->user[0] != '\0')
+            continue;
+        own_names = true;
+        if (d->auth_user[0] != '\0' || c->switchgear.auth_user[0] != '\0')
+            config_error(p, &source,
+                         "database %s: of users in PostgreSQL there is only a hash, " WAYS_OUT
+                         " (also where auth_query gives passwords)",
+                         d->name);
+    }
+    for (uint32_t i = 0; i < c->users_count && own_names; i++) {
+        const struct config_user *user = &c->users[i];
+        if (user->secret[0] != '\0' && !config_secret_is_clear(user->secret) &&
+            !config_list_has(c->switchgear.admin_users, user->name) &&
+            !config_list_has(c->switchgear.stats_users, user->name) &&
+            (first == NULL || user->line < first->line))
+            first = user;
+    }
+    if (first != NULL)
+        config_error(p, &at_file, "of user %s, line %u, there is only a hash, " WAYS_OUT,
+                     first->name, first->line);
+}
+
 /* ---- auth_query ---- */
 
 static bool is_name(char ch)
@@ -149,5 +209,6 @@ void config_check_auth(struct config *c, struct config_problems *p)
     else if (type == CONFIG_AUTH_CERT)
         certificates_check(c, &source, p);
     hba_check(c, &source, p);
+    hashes_check(c, &place, p);
     queries_check(c, &place, p);
 }

@@ -7,6 +7,21 @@
 
 #include <string.h>
 
+/* What a URL said that is not for us. */
+static void dropped_say(const struct config_url *u, const struct config_source *source,
+                        struct config_problems *p)
+{
+    if (u->dropped[0] != '\0')
+        config_warning(p, source,
+                       "not used, as libpq does not know it: %s (it belongs into the application's "
+                       "own URL, that of the proxy)",
+                       u->dropped);
+    if (u->certificate_wanted)
+        config_warning(p, source,
+                       "sslaccept=strict: write sslmode=verify-full&sslrootcert=FILE for a server "
+                       "that has to show its certificate");
+}
+
 /* One node of a URL; its credentials go to `options` where they are not the primary's. */
 static void node_set(struct config *c, const char *name, const struct config_url *u,
                      const struct config_url *primary, const struct config_source *source,
@@ -87,6 +102,7 @@ static void replicas_set(struct config *c, const char *list, const struct config
                          number > 1 ? " (write a comma inside a URL as %2C)" : "");
             continue;
         }
+        dropped_say(&u, &source, p);
         const char *dbname = primary->dbname[0] != '\0' ? primary->dbname : primary->user;
         if (u.dbname[0] != '\0' && strcmp(u.dbname, dbname) != 0)
             config_warning(p, &source,
@@ -115,6 +131,33 @@ static void option_set(struct config *c, const char *name, const char *value,
     config_apply(c, &place, key, value, &source, p);
 }
 
+/* Variables that deployments set for what stands around a proxy. What this one has no part in is
+ * said, so that nobody relies on it. */
+static void deployment_read(struct config *c, const char *(*get)(void *arg, const char *name),
+                            void *arg, struct config_problems *p)
+{
+    static const struct {
+        const char *name, *instead;
+    } unused[] = {
+        {"SLOW_QUERY_THRESHOLD_MS", "slow statements are not logged"},
+        {"QUERY_MONITORING_ENABLED", "statements are counted on /metrics, always"},
+        {"APM_SAMPLE_RATE", "there is no tracing"},
+        {"RATE_LIMIT_REDIS_KEY_PREFIX", "there are no limits by key"},
+        {"RATE_LIMIT_GRACEFUL_DEGRADATION", "there are no limits by key"},
+        {"DETAILED_HEALTH_CHECK_ENABLED", "/health/detailed is there with http_listen, always"}};
+    const struct config_source source = {
+        .file = "environment", .rank = CONFIG_BY_ENVIRONMENT, .about = ""};
+    option_set(c, "PGBOUNCER_POOL_SIZE", get(arg, "PGBOUNCER_POOL_SIZE"), CONFIG_SECTION_SWITCHGEAR,
+               "default_pool_size", p);
+    option_set(c, "PGBOUNCER_RESERVE_POOL_SIZE", get(arg, "PGBOUNCER_RESERVE_POOL_SIZE"),
+               CONFIG_SECTION_SWITCHGEAR, "reserve_pool_size", p);
+    for (size_t i = 0; i < sizeof unused / sizeof unused[0]; i++) {
+        const char *value = get(arg, unused[i].name);
+        if (value != NULL && value[0] != '\0')
+            config_warning(p, &source, "%s has no effect: %s", unused[i].name, unused[i].instead);
+    }
+}
+
 void config_parse_environment(struct config *c, const char *(*get)(void *arg, const char *name),
                               void *arg, struct config_problems *p)
 {
@@ -124,7 +167,7 @@ void config_parse_environment(struct config *c, const char *(*get)(void *arg, co
     const char *replicas = get(arg, "DATABASE_READ_REPLICAS");
     const char *threshold = get(arg, "DATABASE_REPLICA_FAILOVER_THRESHOLD");
     const char *interval = get(arg, "DATABASE_REPLICA_HEALTH_CHECK_INTERVAL");
-    struct config_url primary = {"", "", "", "", "", ""};
+    struct config_url primary = {"", "", "", "", "", "", "", false};
     if (c->arena->main_file == NULL)
         c->arena->main_file = "environment";
     if (text == NULL || text[0] == '\0') {
@@ -136,6 +179,7 @@ void config_parse_environment(struct config *c, const char *(*get)(void *arg, co
         if (wrong != NULL) {
             config_error(p, &source, "%s", wrong);
         } else {
+            dropped_say(&primary, &source, p);
             node_set(c, "primary", &primary, &primary, &source, p);
             database_set(c, &primary, &source, p);
             login_set(c, &primary, &source, p);
@@ -147,4 +191,5 @@ void config_parse_environment(struct config *c, const char *(*get)(void *arg, co
                "failures", p);
     option_set(c, "DATABASE_REPLICA_HEALTH_CHECK_INTERVAL", interval, CONFIG_SECTION_PROBE,
                "interval", p);
+    deployment_read(c, get, arg, p);
 }

@@ -48,6 +48,8 @@ static void database_finish(struct config *c, uint32_t index)
     if (!config_list_next(d->shards, &position, &first) ||
         !shard_find(c, first.text, first.size, &d->shard_first))
         d->shard_first = 0;
+    if (d->user[0] != '\0' && d->password[0] == '\0') /* as PgBouncer does */
+        d->password = config_user_password(c, d->user);
     if (d->auth_query[0] == '\0')
         d->auth_query = c->switchgear.auth_query;
     if (d->auth_user[0] == '\0')
@@ -64,6 +66,47 @@ static void database_finish(struct config *c, uint32_t index)
         d->max_db_connections = c->switchgear.max_db_connections;
 }
 
+/* Somebody of auth_file whom the servers let in: of those who log in here with a password, the
+ * first that is not there for the console. NULL: none. */
+static const struct config_user *first_user(const struct config *c)
+{
+    const struct config_user *first = NULL;
+    for (uint32_t i = 0; i < c->users_count; i++) {
+        const struct config_user *user = &c->users[i];
+        if (config_secret_is_clear(user->secret) && (first == NULL || user->line < first->line) &&
+            !config_list_has(c->switchgear.admin_users, user->name) &&
+            !config_list_has(c->switchgear.stats_users, user->name))
+            first = user;
+    }
+    return first;
+}
+
+/* Without a user of its own a probe goes as one who may log in to the servers anyway. */
+static void probe_user_find(struct config *c)
+{
+    const struct config_database *first = c->databases_count > 0 ? &c->databases[0] : NULL;
+    const struct config_place place = config_place_of(c, CONFIG_SECTION_PROBE, 0);
+    if (first != NULL && first->user[0] != '\0') {
+        c->probe.user = first->user;
+        if (c->probe.password[0] == '\0')
+            c->probe.password = first->password;
+        return;
+    }
+    if (c->switchgear.auth_user[0] != '\0') {
+        c->probe.user = c->switchgear.auth_user;
+        return;
+    }
+    const struct config_user *user = first_user(c);
+    c->probe.user = "postgres";
+    if (c->probe.password[0] != '\0' || config_user_password(c, "postgres")[0] != '\0' ||
+        user == NULL)
+        return;
+    c->probe.user = user->name; /* who surely may use that database, and perhaps no other */
+    if (config_origin_of(&place, "dbname")->rank == CONFIG_BY_DEFAULT && first != NULL &&
+        strcmp(first->name, "*") != 0)
+        c->probe.dbname = first->dbname[0] != '\0' ? first->dbname : first->name;
+}
+
 static void probe_finish(struct config *c)
 {
     for (uint32_t i = 0; i < c->databases_count; i++) {
@@ -71,18 +114,10 @@ static void probe_finish(struct config *c)
         if (quarter_ns < c->probe.freshness_interval_ns)
             c->probe.freshness_interval_ns = quarter_ns;
     }
-    if (c->probe.user[0] != '\0')
-        return;
-    const struct config_database *first = c->databases_count > 0 ? &c->databases[0] : NULL;
-    if (first != NULL && first->user[0] != '\0') {
-        c->probe.user = first->user;
-        if (c->probe.password[0] == '\0')
-            c->probe.password = first->password;
-    } else if (c->switchgear.auth_user[0] != '\0') {
-        c->probe.user = c->switchgear.auth_user;
-    } else {
-        c->probe.user = "postgres";
-    }
+    if (c->probe.user[0] == '\0')
+        probe_user_find(c);
+    if (c->probe.password[0] == '\0')
+        c->probe.password = config_user_password(c, c->probe.user);
 }
 
 void config_finish(struct config *c, struct config_problems *p)

@@ -159,7 +159,9 @@ const regex_t *config_regex_make(struct config_arena *a, const char *pattern,
 /* A libpq URL, decoded into the arena; absent parts are "". */
 struct config_url {
     const char *user, *password, *host, *port, *dbname;
-    const char *options; /* the other parameters as libpq keywords: sslmode='require' */
+    const char *options;     /* the other parameters as libpq keywords: sslmode='require' */
+    const char *dropped;     /* those of frameworks, unknown to libpq: "schema, pgbouncer" */
+    bool certificate_wanted; /* one of these asked for the server's certificate to be checked */
 };
 /* NULL: *ret was filled; else what is wrong, in memory of the arena. */
 const char *config_url_parse(struct config_arena *a, const char *text, struct config_url *ret);

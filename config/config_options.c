@@ -86,6 +86,9 @@ const struct config_option config_options[] = {
     {S, "server_scram_keys", CONFIG_BOOL, "", "no", NULL, NULL, NULL, RELOAD, NOW,
      "Logs in to servers with the keys of the client's own SCRAM log-in; needs libpq 18.",
      S_AT(server_scram_keys)},
+    {S, "server_passwordless", CONFIG_BOOL, "", "no", NULL, NULL, NULL, RELOAD, NOW,
+     "Allows users of whom only a hash is known (SCRAM, md5; auth_query): the servers let them in "
+     "by trust, peer or certificate, or auth_query gives passwords.", S_AT(server_passwordless)},
     {S, "admin_users", CONFIG_LIST, "", "", NULL, NULL, NULL, RELOAD, NOW,
      "Users who may run every command of the admin console over TCP.", S_AT(admin_users)},
     {S, "stats_users", CONFIG_LIST, "", "", NULL, NULL, NULL, RELOAD, NOW,
@@ -308,13 +311,15 @@ const struct config_option config_options[] = {
     {P, "timeout", CONFIG_DURATION, "ms", "1s", "10ms", "1m", NULL, RELOAD, NOW,
      "A probe without an answer for so long has failed.", P_AT(timeout_ns)},
     {P, "user", CONFIG_STRING, "", "", NULL, NULL, NULL, RELOAD, NOW,
-     "User of the probes; default: DATABASE_URL's, the first database's, auth_user, or postgres.",
+     "User of the probes; default: DATABASE_URL's, the first database's, auth_user, the first of "
+     "auth_file with a password (none of admin_users, stats_users), or postgres.",
      P_AT(user)},
     {P, "password", CONFIG_STRING, "", "", NULL, NULL, NULL, RELOAD, NOW,
-     "Password of the probes; default: the one that belongs to the default user.",
+     "Password of the probes; default: the one that belongs to the default user, or auth_file's.",
      P_AT(password)},
     {P, "dbname", CONFIG_STRING, "", "postgres", NULL, NULL, NULL, RELOAD, NOW,
-     "Database of the probes; with DATABASE_URL: that one's.", P_AT(dbname)},
+     "Database of the probes; with DATABASE_URL: that one's; for a user of auth_file: the first "
+     "[database].", P_AT(dbname)},
 
     {B, "failures", CONFIG_INTEGER, "", "3", "1", "1000", NULL, RELOAD, NOW,
      "Failures in a row that open the breaker.", B_AT(failures)},

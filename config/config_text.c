@@ -120,12 +120,12 @@ bool config_address_parse(const char *text, struct config_address *ret)
     if (end == NULL || (bracketed && end[1] != ':'))
         return false;
     const size_t size = (size_t)(end - start);
-    if (size == 0 || size >= sizeof address.host ||
+    if ((size == 0 && bracketed) || size >= sizeof address.host ||
         !port_parse(end + (bracketed ? 2 : 1), &address.port))
         return false;
     memcpy(address.host, start, size);
     address.host[size] = '\0';
-    if (!bracketed && strcmp(address.host, "*") == 0)
+    if (size == 0 || (!bracketed && strcmp(address.host, "*") == 0)) /* ":6432": all addresses */
         address.host[0] = '\0';
     else if (!host_check(address.host, bracketed))
         return false;

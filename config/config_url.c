@@ -6,6 +6,7 @@
 #include "config_internal.h"
 
 #include <string.h>
+#include <strings.h>
 
 static int hex_digit(char ch)
 {
@@ -84,6 +85,93 @@ static const char *user_read(struct config_arena *a, const char *text, const cha
     return wrong;
 }
 
+/* What frameworks and their drivers read in a URL for themselves, and libpq does not know. Lower
+ * case; in the URL case does not count. */
+static const char *const framework_parameters[] = {
+    /* Prisma */ "schema",
+    "connection_limit",
+    "pool_timeout",
+    "pgbouncer",
+    "socket_timeout",
+    "statement_cache_size",
+    "max_idle_connection_lifetime",
+    "max_connection_lifetime",
+    "sslaccept",
+    "sslidentity",
+    "sslpassword",
+    "single_use_connections",
+    /* JDBC, Npgsql */ "currentschema",
+    "preparethreshold",
+    "applicationname",
+    "sockettimeout",
+    "logintimeout",
+    "connecttimeout",
+    "tcpkeepalive",
+    "rewritebatchedinserts",
+    "stringtype",
+    "defaultrowfetchsize",
+    "targetservertype",
+    "loadbalancehosts",
+    "binarytransfer",
+    "sslfactory",
+    "autosave",
+    "reauthentication",
+    "preferquerymode",
+    "readonly",
+    "pooling",
+    "minpoolsize",
+    "maxpoolsize",
+    /* Rails, Ecto, Django, SQLAlchemy, node */ "pool",
+    "pool_size",
+    "max_pool",
+    "min_pool",
+    "prepared_statements",
+    "advisory_locks",
+    "encoding",
+    "reaping_frequency",
+    "checkout_timeout",
+    "idle_timeout",
+    "variables",
+    "conn_max_age",
+    "conn_health_checks",
+    "max_overflow",
+    "pool_recycle",
+    "pool_pre_ping",
+    "prepared_statement_cache_size",
+    "uselibpqcompat",
+    "search_path",
+    "statement_timeout",
+    "query_timeout",
+    "lock_timeout",
+    "idle_in_transaction_session_timeout",
+    "timezone",
+    "prefer_simple_protocol",
+    "default_query_exec_mode",
+    "statement_cache_capacity",
+    "pool_max_conns",
+    "pool_min_conns",
+    "pool_max_conn_lifetime",
+    "pool_max_conn_idle_time",
+    "pool_health_check_period",
+    NULL};
+
+/* True: it is theirs. What it wants for the application's own session is the application's to say,
+ * in its URL of the proxy. */
+static bool parameter_drop(struct config_arena *a, const char *key, const char *value,
+                           struct config_url *u)
+{
+    size_t i = 0;
+    while (framework_parameters[i] != NULL && strcasecmp(key, framework_parameters[i]) != 0)
+        i++;
+    if (framework_parameters[i] == NULL)
+        return false;
+    if (strcasecmp(key, "sslaccept") == 0 && strcasecmp(value, "strict") == 0)
+        u->certificate_wanted = true;
+    u->dropped = config_arena_print(a, "%s%s%s", u->dropped, u->dropped[0] != '\0' ? ", " : "",
+                                    framework_parameters[i]);
+    return true;
+}
+
 static const char *parameter_store(struct config_arena *a, const char *key, const char *value,
                                    struct config_url *u)
 {
@@ -105,6 +193,8 @@ static const char *parameter_store(struct config_arena *a, const char *key, cons
         key = "sslmode";
         value = "require";
     }
+    if (parameter_drop(a, key, value, u))
+        return NULL;
     if (*key == '\0' || strspn(key, "abcdefghijklmnopqrstuvwxyz_0123456789") != strlen(key))
         return config_arena_print(a, "%.60s is no name of a libpq parameter", key);
     u->options = config_keyword_append(a, u->options, key, value);
@@ -132,16 +222,29 @@ static const char *parameters_read(struct config_arena *a, const char *text, str
     return NULL;
 }
 
+/* Behind postgres://, also as SQLAlchemy (postgresql+psycopg://), JDBC and GeoDjango write it. */
+static const char *scheme_end(const char *text)
+{
+    static const char *const schemes[] = {"postgresql", "postgres", "postgis"};
+    if (strncmp(text, "jdbc:", 5) == 0)
+        text += 5;
+    for (size_t i = 0; i < sizeof schemes / sizeof schemes[0]; i++) {
+        const size_t size = strlen(schemes[i]);
+        if (strncmp(text, schemes[i], size) != 0)
+            continue;
+        const char *end = text + size;
+        if (*end == '+')
+            end += 1 + strspn(end + 1, "abcdefghijklmnopqrstuvwxyz0123456789_");
+        return strncmp(end, "://", 3) == 0 ? end + 3 : NULL;
+    }
+    return NULL;
+}
+
 const char *config_url_parse(struct config_arena *a, const char *text, struct config_url *ret)
 {
-    static const char *const schemes[] = {"postgres://", "postgresql://"};
-    struct config_url u = {"", "", "", "", "", ""};
-    const char *at = NULL;
+    struct config_url u = {"", "", "", "", "", "", "", false};
+    const char *at = scheme_end(text);
     const char *wrong = NULL;
-    for (size_t i = 0; i < sizeof schemes / sizeof schemes[0]; i++) {
-        if (strncmp(text, schemes[i], strlen(schemes[i])) == 0)
-            at = text + strlen(schemes[i]);
-    }
     if (at == NULL)
         return "this is no URL of a server: write postgres://user:password@host:port/database";
     const char *end = at + strcspn(at, "/?");

@@ -90,15 +90,17 @@ void config_users_add(struct config *c, const struct config_user_line *lines, ui
     if (all == NULL || users == NULL || total == 0)
         return;
     for (uint32_t i = 0; i < c->users_count; i++)
-        all[i] = (struct config_user_line){.user = c->users[i]};
+        all[i] = (struct config_user_line){.user = c->users[i], .line = c->users[i].line};
     memcpy(all + c->users_count, lines, count * sizeof *lines);
     qsort(all, total, sizeof *all, line_compare);
     for (size_t i = 0; i < total; i++) {
         const struct config_source source = {.file = file, .line = all[i].line, .about = ""};
-        if (kept > 0 && strcmp(users[kept - 1].name, all[i].user.name) == 0)
+        if (kept > 0 && strcmp(users[kept - 1].name, all[i].user.name) == 0) {
             config_error(p, &source, "user %s is here twice: remove one", all[i].user.name);
-        else
-            users[kept++] = all[i].user;
+        } else {
+            users[kept] = all[i].user;
+            users[kept++].line = all[i].line;
+        }
     }
     c->users = users;
     c->users_count = kept;
@@ -141,4 +143,17 @@ const char *config_keep(struct config *c, const char *text)
     const size_t size = strlen(text) + 1;
     char *copy = config_arena_alloc(c->arena, size);
     return copy != NULL ? memcpy(copy, text, size) : NULL;
+}
+
+bool config_secret_is_clear(const char *secret)
+{
+    return secret[0] != '\0' && strncmp(secret, "SCRAM-SHA-256$", 14) != 0 &&
+           !(strncmp(secret, "md5", 3) == 0 && strlen(secret) == 35 &&
+             strspn(secret + 3, "0123456789abcdef") == 32);
+}
+
+const char *config_user_password(const struct config *c, const char *name)
+{
+    const struct config_user *user = config_user_find(c, name);
+    return user != NULL && config_secret_is_clear(user->secret) ? user->secret : "";
 }

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "config_hba.h"
 
@@ -134,6 +135,28 @@ static void check_library(const struct config *c, const char *path, struct confi
     config_problem_add(p, path != NULL ? path : "environment", 0, message);
 }
 
+/* A file that is named and not there is a slip: libpq would go without, an sslrootcert's check of
+ * the server with it. */
+static void check_option_files(const struct config *c, uint32_t node,
+                               const PQconninfoOption *options, struct config_problems *p)
+{
+    static const char *const files[] = {"sslrootcert", "sslcrl", "sslcrldir", "passfile"};
+    char message[512];
+    for (const PQconninfoOption *o = options; o->keyword != NULL; o++) {
+        for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
+            const bool named = strcmp(o->keyword, files[i]) == 0 && o->val != NULL &&
+                               o->val[0] != '\0' && strchr(o->val, ':') == NULL; /* an engine's */
+            const bool built_in = strcmp(files[i], "sslrootcert") == 0 && named &&
+                                  strcmp(o->val, "system") == 0 && PQlibVersion() >= 160000;
+            if (!named || built_in || access(o->val, R_OK) == 0)
+                continue;
+            (void)snprintf(message, sizeof(message), "%s: %.300s: cannot be read: %s", files[i],
+                           o->val, strerror(errno));
+            config_node_problem(c, node, "options", message, p);
+        }
+    }
+}
+
 /* Here, and not when a connection is made: what libpq does not understand it would leave out as a
  * whole, an sslmode with it. */
 static void check_options(const struct config *c, struct config_problems *p)
@@ -147,6 +170,8 @@ static void check_options(const struct config *c, struct config_problems *p)
                            wrong != NULL ? (int)strcspn(wrong, "\n") : 0,
                            wrong != NULL ? wrong : "");
             config_node_problem(c, i, "options", message, p);
+        } else {
+            check_option_files(c, i, options, p);
         }
         PQconninfoFree(options);
         PQfreemem(wrong);

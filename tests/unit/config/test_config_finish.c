@@ -107,6 +107,48 @@ static void auth_user_probes_when_no_database_has_one(void **state)
     assert_string_equal(s->config->probe.user, "auth");
 }
 
+static void read_users(struct story *s, const char *text)
+{
+    config_parse_users(s->config, "users.txt", text, strlen(text), &s->problems);
+}
+
+/* The file of the README: servers with passwords, and nothing said of the probes. */
+static void the_probes_go_as_somebody_whose_password_is_known(void **state)
+{
+    struct story *s = *state;
+    read_users(s, "\"dba\" \"console\"\n\"hashed\" \"md50123456789abcdef0123456789abcdef\"\n"
+                  "\"zoe\" \"first\"\n\"app\" \"second\"\n");
+    story_read_and_finish(s, "[switchgear]\nauth_file = u\nadmin_users = dba\n"
+                             "server_passwordless = yes\n" STORY_NODE STORY_DATABASE);
+    assert_string_equal(s->config->probe.user, "zoe");
+    assert_string_equal(s->config->probe.password, "first");
+    assert_string_equal(s->config->probe.dbname, "app");
+}
+
+static void postgres_probes_where_its_password_is_known(void **state)
+{
+    struct story *s = *state;
+    read_users(s, "\"app\" \"first\"\n\"postgres\" \"second\"\n");
+    story_read_and_finish(s, "[switchgear]\nauth_file = u\n" STORY_NODE STORY_DATABASE);
+    assert_string_equal(s->config->probe.user, "postgres");
+    assert_string_equal(s->config->probe.password, "second");
+    assert_string_equal(s->config->probe.dbname, "postgres");
+}
+
+static void passwords_of_named_users_come_from_auth_file(void **state)
+{
+    struct story *s = *state;
+    read_users(s, "\"app\" \"first\"\n\"watch\" \"second\"\n");
+    story_read_and_finish(s, "[switchgear]\nauth_file = u\n" STORY_NODE
+                             "[database a]\nuser = app\n[database b]\nuser = app\npassword = own\n"
+                             "[database c]\nuser = other\n[probe]\nuser = watch\ndbname = x\n");
+    assert_string_equal(s->config->databases[0].password, "first");
+    assert_string_equal(s->config->databases[1].password, "own");
+    assert_string_equal(s->config->databases[2].password, "");
+    assert_string_equal(s->config->probe.password, "second");
+    assert_string_equal(s->config->probe.dbname, "x");
+}
+
 static void trust_is_for_loopback_unless_it_is_wanted(void **state)
 {
     struct story *s = *state;
@@ -381,6 +423,9 @@ int main(void)
         STORY(the_probes_never_use_the_operating_systems_user),
         STORY(a_probe_user_that_is_given_stays),
         STORY(auth_user_probes_when_no_database_has_one),
+        STORY(the_probes_go_as_somebody_whose_password_is_known),
+        STORY(postgres_probes_where_its_password_is_known),
+        STORY(passwords_of_named_users_come_from_auth_file),
         STORY(trust_is_for_loopback_unless_it_is_wanted),
         STORY(trust_anywhere_allows_it),
         STORY(addresses_are_checked),

@@ -268,6 +268,7 @@ static void addresses_are_split(void **state)
                 {"[::1]:6432", "::1", 6432, false, true},
                 {"[fe80::1%eth0]:6432", "fe80::1%eth0", 6432, false, false},
                 {"*:6432", "", 6432, false, false},
+                {":5832", "", 5832, false, false},
                 {"0.0.0.0:65535", "0.0.0.0", 65535, false, false},
                 {"127.0.0.1.evil.example:80", "127.0.0.1.evil.example", 80, false, false},
                 {"127.0.0.256:80", "127.0.0.256", 80, false, false},
@@ -275,7 +276,7 @@ static void addresses_are_split(void **state)
                 {"127.0.0.:80", "127.0.0.", 80, false, false},
                 {"unix:@x", "@x", 0, true, true},
                 {"unix:/run/x", "/run/x", 0, true, true}};
-    static const char *const bad[] = {"",           "6432",         ":6432",     "127.0.0.1",
+    static const char *const bad[] = {"",           "6432",         ":",         "127.0.0.1",
                                       "127.0.0.1:", "127.0.0.1:0",  "a:65536",   "a:99999999",
                                       "::1:6432",   "[::1]6432",    "[::1:6432", "a b:1",
                                       "unix:x",     "unix:",        "unix:@",    "[]:6432",
