@@ -107,6 +107,8 @@ enum config_log_level { CONFIG_LOG_ERROR, CONFIG_LOG_WARNING, CONFIG_LOG_INFO, C
 struct config_switchgear {
     const char *listen;
     const char *admin_socket;
+    const char *state_file;
+    uint64_t role_wait_ns;
     const char *http_listen, *http_hosts;
     uint64_t workers; /* 0: auto */
     int auth_type;

@@ -150,6 +150,12 @@ const struct config_option config_options[] = {
     {S, "catalog_interval", CONFIG_DURATION, "s", "60s", "1s", "24h", NULL, RELOAD, NOW,
      "How often a database is asked what its names stand for, when nothing seems to have changed.",
      S_AT(catalog_interval_ns)},
+    {S, "role_wait", CONFIG_DURATION, "s", "10s", "0", "1h", NULL, RELOAD, NOW,
+     "At the start a sole primary is believed after this, when not all nodes have answered and "
+     "state_file knows the shard.", S_AT(role_wait_ns)},
+    {S, "state_file", CONFIG_STRING, "", "auto", NULL, NULL, NULL, RESTART, NOW,
+     "What a restart remembers: the highest timelines, and operators' flips. auto: in systemd's "
+     "StateDirectory, else beside the admin socket; empty: nothing is kept.", S_AT(state_file)},
     {S, "primary_gone_reads", CONFIG_ENUM, "", "serve", NULL, NULL, primary_gone_reads, RELOAD, NOW,
      "While no primary answers, reads; serve: by the replica that has replayed most, whatever its "
      "lag; refuse: as far as max_lag allows.", S_AT(primary_gone_reads)},

@@ -219,6 +219,13 @@ static void read_node(const struct words *w, struct admin_command *c)
         bad(c, "use DRAIN <node> or UNDRAIN <node>");
 }
 
+static void read_forget(const struct words *w, struct admin_command *c)
+{
+    c->verb = ADMIN_FORGET;
+    if (w->count != 3 || !is(w, 1, "cluster") || !copy(w, 2, c->name))
+        bad(c, "use FORGET CLUSTER <shard>");
+}
+
 /* Commands about a database; DISABLE, ENABLE and KILL_CLIENT want a name. */
 static void read_control(const struct words *w, struct admin_command *c)
 {
@@ -375,16 +382,16 @@ static const struct reader {
     const char *word;
     void (*read)(const struct words *w, struct admin_command *c);
 } readers[] = {
-    {"show", read_show},           {"breaker", read_breaker},    {"drain", read_node},
-    {"undrain", read_node},        {"reads", read_reads},        {"pause", read_control},
-    {"resume", read_control},      {"reconnect", read_control},  {"kill", read_control},
-    {"wait_close", read_control},  {"disable", read_control},    {"enable", read_control},
-    {"kill_client", read_control}, {"reload", read_reload},      {"shutdown", read_shutdown},
-    {"explain", read_explain},     {"select", read_select},      {"set", read_set},
-    {"begin", read_nothing},       {"start", read_nothing},      {"commit", read_nothing},
-    {"end", read_nothing},         {"rollback", read_nothing},   {"abort", read_nothing},
-    {"discard", read_nothing},     {"deallocate", read_nothing}, {"reset", read_nothing},
-    {"rollout", read_later},       {"suspend", read_later},
+    {"show", read_show},         {"breaker", read_breaker},     {"drain", read_node},
+    {"undrain", read_node},      {"reads", read_reads},         {"pause", read_control},
+    {"forget", read_forget},     {"resume", read_control},      {"reconnect", read_control},
+    {"kill", read_control},      {"wait_close", read_control},  {"disable", read_control},
+    {"enable", read_control},    {"kill_client", read_control}, {"reload", read_reload},
+    {"shutdown", read_shutdown}, {"explain", read_explain},     {"select", read_select},
+    {"set", read_set},           {"begin", read_nothing},       {"start", read_nothing},
+    {"commit", read_nothing},    {"end", read_nothing},         {"rollback", read_nothing},
+    {"abort", read_nothing},     {"discard", read_nothing},     {"deallocate", read_nothing},
+    {"reset", read_nothing},     {"rollout", read_later},       {"suspend", read_later},
 };
 
 static void read_words(const struct words *w, struct admin_command *c)
@@ -441,6 +448,7 @@ bool admin_command_is_privileged(enum admin_verb verb)
     case ADMIN_BREAKER:
     case ADMIN_DRAIN:
     case ADMIN_UNDRAIN:
+    case ADMIN_FORGET:
     case ADMIN_READS:
     case ADMIN_PAUSE:
     case ADMIN_RESUME:

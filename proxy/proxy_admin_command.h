@@ -19,6 +19,7 @@ enum admin_verb {
     ADMIN_BREAKER,     /* name: node; override */
     ADMIN_DRAIN,       /* name: node */
     ADMIN_UNDRAIN,     /* name: node */
+    ADMIN_FORGET,      /* name: shard */
     ADMIN_READS,       /* name: database; reads */
     ADMIN_PAUSE,       /* name: database, "" for all */
     ADMIN_RESUME,      /* the same */

@@ -227,6 +227,9 @@ static enum admin_result run_change(struct admin_client *c, const struct admin_c
     case ADMIN_UNDRAIN:
         ok = supervisor_drain(s, name, false, error);
         return admin_changed(c, ok, "UNDRAIN", name, error);
+    case ADMIN_FORGET:
+        ok = probes_forget(s, name, error);
+        return admin_changed(c, ok, "FORGET", name, error);
     case ADMIN_READS:
         ok = supervisor_reads(s, name, command->reads, error);
         return admin_changed(c, ok, "READS", name, error);
@@ -315,6 +318,7 @@ enum admin_result admin_run(struct admin_client *c, const struct admin_command *
     case ADMIN_BREAKER:
     case ADMIN_DRAIN:
     case ADMIN_UNDRAIN:
+    case ADMIN_FORGET:
     case ADMIN_READS:
     case ADMIN_RELOAD:
     case ADMIN_SET:

@@ -132,6 +132,7 @@ static const struct {
     {"BREAKER <node> OPEN | CLOSE | AUTO", "forces a breaker, or hands it back"},
     {"DRAIN <node>", "no new statement to it; running ones finish"},
     {"UNDRAIN <node>", "statements again"},
+    {"FORGET CLUSTER <shard>", "believe whoever is its primary now"},
     {"READS <database> TO PRIMARY | REPLICAS | AUTO", "where its reads go"},
     {"EXPLAIN ROUTE <database> <statement>", "where a statement would go, without running it"},
     {"PAUSE [<database>]", "statements wait; answered when all server connections are closed"},

@@ -14,6 +14,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "proxy_log.h"
+#include "proxy_state.h"
+
 /* At most one early question to a node in this time. */
 #define EARLY_NS (5 * PROBE_MS)
 /* Between full questions where no primary answers: writes wait for one. */
@@ -276,6 +279,42 @@ void probes_outcome(struct supervisor *s, const struct outcome_record *record)
 
 /* ---- start, reload, stop ---- */
 
+/* Its nodes are others now: it is learnt anew, but for what earlier runs have seen. */
+static void probe_shard_restart(struct probe_shard *shard)
+{
+    const struct probe_shard former = *shard;
+    *shard = (struct probe_shard){.primary = ROUTER_NODE_NONE,
+                                  .alive_ns = uv_hrtime(),
+                                  .since_ns = former.since_ns,
+                                  .has_waited = former.has_waited,
+                                  .remembered_timeline = former.remembered_timeline};
+    memcpy(shard->remembered_system, former.remembered_system, sizeof(shard->remembered_system));
+}
+
+bool probes_forget(struct supervisor *s, const char *name, char *error)
+{
+    const struct config *c = s->proxy->config;
+    for (uint32_t i = 0; s->probes != NULL && i < c->shards_count; i++) {
+        struct probe_shard *shard = &s->probes->shards[i];
+        if (strcmp(c->shards[i], name) != 0)
+            continue;
+        if (probe_primary_is_alive(s, shard)) {
+            (void)snprintf(error, 256, "shard \"%.100s\" has a primary that answers", name);
+            return false;
+        }
+        shard->remembered_timeline = 0;
+        probe_shard_restart(shard);
+        log_warning("forgotten", "shard=%s", name);
+        state_save(s);
+        for (uint32_t n = 0; n < s->nodes_count; n++)
+            s->nodes[n].probe->due_ns = uv_hrtime();
+        probe_schedule(s);
+        return true;
+    }
+    (void)snprintf(error, 256, "there is no shard \"%.100s\": see SHOW NODES", name);
+    return false;
+}
+
 /* What a node's link depends on, as one text. NULL: no memory. */
 static char *target_of(const struct config *c, uint32_t node)
 {
@@ -316,7 +355,7 @@ static void node_deinit(struct supervisor *s, uint32_t i)
     for (uint32_t k = 0; k < CONFIG_SHARDS_MAX; k++) {
         struct probe_shard *shard = &s->probes->shards[k];
         if (shard->primary == i) /* the shard is learnt anew */
-            *shard = (struct probe_shard){.primary = ROUTER_NODE_NONE, .alive_ns = uv_hrtime()};
+            probe_shard_restart(shard);
     }
 }
 
@@ -335,7 +374,7 @@ int probes_start(struct supervisor *s)
     ps->timer.data = s;
     for (uint32_t i = 0; i < CONFIG_SHARDS_MAX; i++) {
         ps->shards[i].primary = ROUTER_NODE_NONE;
-        ps->shards[i].alive_ns = uv_hrtime();
+        ps->shards[i].alive_ns = ps->shards[i].since_ns = uv_hrtime();
     }
     s->probes = ps;
     s->nodes_count = s->proxy->config->nodes_count;

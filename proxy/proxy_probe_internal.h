@@ -80,6 +80,12 @@ struct probe_shard {
     uint64_t primary_asked_ns;
     uint64_t alive_ns; /* when a primary last answered, or when it was first looked for */
     bool is_gone;      /* none has for a while: proxy_probe_gone.c */
+    uint64_t since_ns; /* when it was first looked at */
+    bool has_waited;   /* the log has said that a sole primary waits for the other nodes */
+    /* The highest timeline that a primary of it had, by any run of the proxy (proxy_state.c), and
+     * that cluster's system identifier; 0: nothing is remembered. */
+    uint32_t remembered_timeline;
+    char remembered_system[MARKS_SYSTEM_MAX];
 };
 
 struct probes {

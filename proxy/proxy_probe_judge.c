@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "proxy_log.h"
+#include "proxy_state.h"
 
 /* Early re-probes of a replica that has not replayed the newest mark. */
 #define BACKOFF_FIRST_NS (5 * PROBE_MS)
@@ -183,6 +184,46 @@ static bool has_members(const struct supervisor *s, const struct probe_shard *sh
     return false;
 }
 
+/* An earlier run of the proxy has seen a later primary of this cluster. */
+static bool is_older_than_remembered(const struct probe_shard *shard, const struct evidence *e)
+{
+    const bool same = shard->remembered_system[0] == '\0' || e->system_identifier[0] == '\0' ||
+                      strcmp(shard->remembered_system, e->system_identifier) == 0;
+    return same && e->timeline < shard->remembered_timeline;
+}
+
+/* What the others know may be newer than what a sole primary says of itself. Only where an earlier
+ * run has known the shard: who starts for the first time believes what is there. */
+static bool must_wait(struct supervisor *s, uint32_t node, uint64_t now_ns)
+{
+    struct probe_shard *shard = probe_shard_of(s, node);
+    const uint64_t wait_ns = s->proxy->config->switchgear.role_wait_ns;
+    bool all = true;
+    for (uint32_t i = 0; i < s->nodes_count; i++)
+        all = all && (probe_shard_of(s, i) != shard || s->nodes[i].probed_ns != 0);
+    if (all || shard->timeline != 0 || shard->remembered_timeline == 0 ||
+        now_ns - shard->since_ns >= wait_ns)
+        return false;
+    if (!shard->has_waited)
+        log_warning("role_wait",
+                    "node=%s wait_ms=%llu why=\"not all nodes of its shard have answered since the "
+                    "start, and one of them may have been promoted\"",
+                    node_name(s, node), (unsigned long long)(wait_ns / PROBE_MS));
+    shard->has_waited = true;
+    return true;
+}
+
+/* For the next run. */
+static void remember(struct supervisor *s, struct probe_shard *shard, const struct evidence *e)
+{
+    const bool same = strcmp(shard->remembered_system, e->system_identifier) == 0;
+    if (same && shard->remembered_timeline == e->timeline)
+        return;
+    shard->remembered_timeline = e->timeline;
+    memcpy(shard->remembered_system, e->system_identifier, sizeof(shard->remembered_system));
+    state_save(s);
+}
+
 /* Two nodes out of recovery: the higher timeline wins, with equal ones whoever was first. A cluster
  * that was built anew is taken for the shard's when nobody of the old one answers any more. */
 static const char *why_not_primary(const struct supervisor *s, uint32_t node,
@@ -192,6 +233,9 @@ static const char *why_not_primary(const struct supervisor *s, uint32_t node,
 
     if (shard->primary == node)
         return NULL;
+    if (is_older_than_remembered(shard, e))
+        return "a primary of an older timeline than the last one (state_file); FORGET CLUSTER, if "
+               "it is to be believed";
     if (is_other_cluster(shard, e))
         return has_members(s, shard) ? OTHER_CLUSTER : NULL;
     if (e->timeline < shard->timeline)
@@ -393,7 +437,10 @@ static bool accept_answer(struct supervisor *s, uint32_t node, const struct evid
         changed = become_replica(s, node);
         changed |= replica_answered(s, node, answer, now_ns);
     } else {
+        if (must_wait(s, node, now_ns))
+            return false;
         changed = become_primary(s, node, e);
+        remember(s, shard, e);
         changed |= probe_gone_over(s, shard, now_ns);
         primary_answered(s, node, now_ns);
     }

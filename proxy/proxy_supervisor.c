@@ -15,6 +15,7 @@
 #include "proxy_listen.h"
 #include "proxy_log.h"
 #include "proxy_run.h"
+#include "proxy_state.h"
 #include "proxy_supervisor_internal.h"
 #include "proxy_worker.h"
 
@@ -182,6 +183,7 @@ bool supervisor_breaker(struct supervisor *s, const char *node, enum breaker_ove
     log_info("breaker_forced", "node=%s state=%s", node,
              breaker_state_text(breaker_effective(&n->breaker)));
     probes_publish(s, true);
+    state_save(s);
     return true;
 }
 
@@ -193,6 +195,7 @@ bool supervisor_drain(struct supervisor *s, const char *node, bool drained, char
     n->drained = drained;
     log_info(drained ? "drained" : "undrained", "node=%s", node);
     probes_publish(s, true);
+    state_save(s);
     return true;
 }
 
@@ -206,6 +209,7 @@ bool supervisor_reads(struct supervisor *s, const char *database, enum router_re
             __atomic_store_n(&s->proxy->reads[i], (uint8_t)reads, __ATOMIC_RELAXED);
             log_info("reads_flipped", "database=\"%s\" to=%s", database, texts[reads]);
             probes_publish(s, true);
+            state_save(s);
             return true;
         }
     (void)snprintf(error, 256, "there is no database \"%.100s\": see SHOW DATABASES", database);
@@ -304,6 +308,7 @@ static void finish(struct run *run)
         worker_join(&p->workers[i]);
     (void)uv_run(&run->loop, UV_RUN_DEFAULT);
     mailbox_deinit(&run->supervisor.mail, drop_mail);
+    state_destroy(&run->supervisor);
     const int r = uv_loop_close(&run->loop);
     assert(r == 0); /* a handle leaked */
     topology_box_deinit(&p->box);
@@ -345,6 +350,8 @@ static int start_parts(struct run *run)
     run->deadline.data = run;
     (void)uv_check_start(&run->check, on_check);
     r = probes_start(s); /* publishes the first topology: workers need one */
+    if (r == 0)
+        state_restore(s);
     if (r == 0)
         r = workers_start(run);
     if (r == 0)

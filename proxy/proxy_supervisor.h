@@ -45,6 +45,7 @@ struct supervisor {
     uint64_t generation;
     uint64_t admission;
     struct probes *probes;   /* proxy_probe.c */
+    struct state *state;     /* proxy_state.c */
     struct admin *admin;     /* proxy_admin.c */
     struct http *http;       /* proxy_http.c */
     const char *config_path; /* NULL: environment */
@@ -53,6 +54,9 @@ struct supervisor {
     bool stopping;
     uint64_t reloads, reloads_failed;
 };
+
+/* What the file remembers of a shard is forgotten: whoever is a primary now is believed. */
+bool probes_forget(struct supervisor *s, const char *shard, char *error);
 
 /* ---- proxy_probe.c: roles, lag, freshness, breakers ---- */
 
