@@ -294,7 +294,7 @@ void auth_failed(struct client *c, const char *sqlstate)
     client_address_text(c, address, sizeof(address));
     const bool wrong = strcmp(sqlstate, "28P01") == 0 && c->auth != NULL &&
                        c->core.group == NULL; /* else a server said so */
-    const char *detail = "";
+    const char *detail = named ? core_login_refusal(&c->core) : "";
     if (wrong)
         detail = c->auth->known ? "wrong password" : "unknown user"; /* the client cannot tell */
     else if (c->auth != NULL && c->auth->host == CONFIG_HBA_HOST_NONE)

@@ -49,6 +49,22 @@ static struct breaker_outcome judge_failure(const struct server *v, const char *
     return breaker_judge(BREAKER_EVENT_CONNECT_FAILED, NULL, "", v->core.is_replica);
 }
 
+/* One line for one fault: all workers' attempts meet it, again and again. */
+static void say_failed(const struct server *v, const char *sqlstate, const char *text)
+{
+    const struct pool *pool = v->pool;
+    const struct config_node *node = &v->worker->config->nodes[pool->node];
+    uint64_t hidden = 0;
+    if (pool->shared != NULL && !shared_say(&pool->shared->failures, text, uv_hrtime(), &hidden))
+        return;
+    log_warning("connect_failed",
+                "node=%s host=\"%s\" port=%llu user=\"%s\" database=\"%s\" sqlstate=%s errno=%s "
+                "error=\"%s\" hidden=%llu",
+                v->worker->proxy->node_names[pool->node], node->host,
+                (unsigned long long)node->port, pool->group->server_user, pool->group->dbname,
+                sqlstate, libpq_errno(text), text, (unsigned long long)hidden);
+}
+
 static void connect_failed(struct server *v, const char *message)
 {
     struct worker *w = v->worker;
@@ -65,9 +81,7 @@ static void connect_failed(struct server *v, const char *message)
     for (char *c = text; *c != '\0'; c++)
         if (*c == '\n')
             *c = ' ';
-    log_warning("connect_failed", "node=%s user=\"%s\" database=\"%s\" error=\"%s\"",
-                w->proxy->node_names[pool->node], pool->group->server_user, pool->group->dbname,
-                text);
+    say_failed(v, sqlstate, text);
     const struct outcome_record record = {.node = pool->node,
                                           .input = (uint8_t)outcome.input,
                                           .reason = (uint8_t)outcome.reason,

@@ -7,6 +7,7 @@
 #include "proxy_health.h"
 
 #include <cjson/cJSON.h>
+#include <stdio.h>
 
 #include "proxy_sum.h"
 
@@ -23,17 +24,23 @@ static bool is_admitted(const struct node_state *n)
            breaker_effective(&n->breaker) == BREAKER_CLOSED && n->gate.reason == BREAKER_GATE_OPEN;
 }
 
+/* A bit for each shard that has a primary which can be reached. */
+static uint32_t primaries(const struct supervisor *s)
+{
+    uint32_t shards = 0;
+    for (uint32_t i = 0; i < s->nodes_count; i++)
+        if (s->nodes[i].role == ROUTER_ROLE_PRIMARY && is_reachable(&s->nodes[i]))
+            shards |= UINT32_C(1) << s->proxy->config->nodes[i].shard_index;
+    return shards;
+}
+
 enum health health_of(const struct supervisor *s)
 {
     const struct config *c = s->proxy->config;
     bool all_admitted = true;
-    uint32_t with_primary = 0; /* a bit a shard */
-    for (uint32_t i = 0; i < s->nodes_count; i++) {
-        const struct node_state *n = &s->nodes[i];
-        all_admitted = all_admitted && is_admitted(n);
-        if (n->role == ROUTER_ROLE_PRIMARY && is_reachable(n))
-            with_primary |= UINT32_C(1) << c->nodes[i].shard_index;
-    }
+    const uint32_t with_primary = primaries(s);
+    for (uint32_t i = 0; i < s->nodes_count; i++)
+        all_admitted = all_admitted && is_admitted(&s->nodes[i]);
     for (uint32_t i = 0; i < c->shards_count; i++) {
         if ((with_primary & UINT32_C(1) << i) == 0)
             return HEALTH_UNHEALTHY;
@@ -70,9 +77,55 @@ static char *print(cJSON *root)
     return text;
 }
 
+/* Why a node serves nothing, or not all; "" where it does. */
+static void why_not(const struct node_state *n, char *buf, size_t buf_size)
+{
+    const enum breaker_state state = breaker_effective(&n->breaker);
+    buf[0] = '\0';
+    if (state != BREAKER_CLOSED)
+        (void)snprintf(buf, buf_size, "breaker %s: %s%s%s", breaker_state_text(state),
+                       breaker_reason_text(breaker_effective_reason(&n->breaker)),
+                       n->last_error[0] != '\0' ? "; last error: " : "", n->last_error);
+    else if (n->role == ROUTER_ROLE_UNKNOWN)
+        (void)snprintf(buf, buf_size, "role unknown%s%s",
+                       n->last_error[0] != '\0' ? "; last error: " : "", n->last_error);
+    else if (n->drained)
+        (void)snprintf(buf, buf_size, "drained");
+    else if (n->gate.reason != BREAKER_GATE_OPEN)
+        (void)snprintf(buf, buf_size, "gate shut: %s",
+                       breaker_gate_text((enum breaker_gate_reason)n->gate.reason));
+}
+
+static void add_reason(cJSON *reasons, const char *kind, const char *name, const char *why)
+{
+    char text[512];
+    (void)snprintf(text, sizeof(text), "%s %s: %s", kind, name, why);
+    cJSON_AddItemToArray(reasons, cJSON_CreateString(text));
+}
+
+/* What keeps the status from `healthy`: a line for each shard without a primary and each node that
+ * is not admitted. */
+static void add_reasons(cJSON *root, const struct supervisor *s)
+{
+    const struct config *c = s->proxy->config;
+    cJSON *reasons = cJSON_AddArrayToObject(root, "reasons");
+    uint32_t with_primary = primaries(s);
+    for (uint32_t i = 0; i < c->shards_count; i++)
+        if ((with_primary & UINT32_C(1) << i) == 0)
+            add_reason(reasons, "shard", c->shards[i], "no primary can be reached");
+    for (uint32_t i = 0; i < s->nodes_count; i++) {
+        char why[400];
+        why_not(&s->nodes[i], why, sizeof(why));
+        if (why[0] != '\0')
+            add_reason(reasons, "node", c->nodes[i].name, why);
+    }
+}
+
 char *health_json(const struct supervisor *s)
 {
-    return print(head(s));
+    cJSON *root = head(s);
+    add_reasons(root, s);
+    return print(root);
 }
 
 char *health_ready_json(bool ready)
@@ -172,6 +225,7 @@ char *health_detailed_json(const struct supervisor *s)
     const uint64_t now_ns = uv_hrtime();
     struct stats_worker workers;
     cJSON *root = head(s);
+    add_reasons(root, s);
     add_seconds(root, "uptime_seconds", true, seconds_since(s->proxy->started_ns, now_ns));
     sum_workers(s->proxy, &workers);
     cJSON_AddNumberToObject(root, "workers", s->proxy->workers_count);

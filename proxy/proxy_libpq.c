@@ -78,6 +78,19 @@ void libpq_reason(const char *message, char *ret, size_t size)
     (void)snprintf(ret, size, "%.*s", (int)strcspn(text, "\n"), text);
 }
 
+const char *libpq_errno(const char *message)
+{
+    static const int known[] = {ECONNREFUSED, ECONNRESET, ETIMEDOUT,     EHOSTUNREACH, ENETUNREACH,
+                                EHOSTDOWN,    ENETDOWN,   EPIPE,         ENOENT,       EACCES,
+                                EPERM,        EMFILE,     ENFILE,        ENOBUFS,      ENOMEM,
+                                ECONNABORTED, ENOTCONN,   EADDRNOTAVAIL, ENOTDIR,      ELOOP,
+                                EAGAIN,       EINVAL,     ENOTSOCK,      EIO,          EPROTO};
+    for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
+        if (strstr(message, strerror(known[i])) != NULL)
+            return strerrorname_np(known[i]);
+    return "";
+}
+
 enum libpq_blame libpq_blame(const PGconn *conn, const char *message)
 {
     static const int ours[] = {EMFILE, ENFILE, EADDRNOTAVAIL, ENOBUFS};

@@ -40,6 +40,8 @@ enum libpq_blame {
     LIBPQ_LOGIN, /* it asked for one: it is there, what went wrong is between it and this user */
     LIBPQ_OURS,  /* no descriptor, port or buffer of this machine is left */
 };
+/* The errno that the message speaks of, by its name ("ECONNREFUSED"); "": none. */
+const char *libpq_errno(const char *message);
 /* `message`: libpq's, or our own. conn may be NULL. */
 enum libpq_blame libpq_blame(const PGconn *conn, const char *message);
 

@@ -5,13 +5,20 @@
 #include <dirent.h>
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/resource.h>
 #include <sys/types.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "proxy_metrics.h"
 #include "proxy_sum.h"
 
 /* ---- nodes ---- */
+
+#define NODE_AND_SHARD(s, i) \
+    "node", (s)->proxy->config->nodes[i].name, "shard", (s)->proxy->config->nodes[i].shard
 
 /* One gauge or counter a node. */
 static void write_each(struct metrics *m, const struct supervisor *s,
@@ -21,10 +28,7 @@ static void write_each(struct metrics *m, const struct supervisor *s,
     for (uint32_t i = 0; i < s->nodes_count; i++) {
         const double v = value(&s->nodes[i], now_ns);
         if (!isnan(v)) /* unknown: no sample is better than a wrong one */
-            metrics_real(m,
-                         METRICS_LABELS("node", s->proxy->config->nodes[i].name, "shard",
-                                        s->proxy->config->nodes[i].shard),
-                         v);
+            metrics_real(m, METRICS_LABELS(NODE_AND_SHARD(s, i)), v);
     }
 }
 
@@ -70,7 +74,7 @@ static void write_one_hot(struct metrics *m, const struct supervisor *s)
         const enum breaker_state state = breaker_effective(&s->nodes[i].breaker);
         for (int is = 0; is < BREAKER_STATE_COUNT; is++)
             metrics_integer(m,
-                            METRICS_LABELS("node", s->proxy->config->nodes[i].name, "state",
+                            METRICS_LABELS(NODE_AND_SHARD(s, i), "state",
                                            breaker_state_text((enum breaker_state)is)),
                             (int)state == is);
     }
@@ -78,16 +82,15 @@ static void write_one_hot(struct metrics *m, const struct supervisor *s)
                    "1 for the role that a node was last seen in.");
     for (uint32_t i = 0; i < s->nodes_count; i++) {
         for (int is = 0; is <= ROUTER_ROLE_REPLICA; is++)
-            metrics_integer(
-                m, METRICS_LABELS("node", s->proxy->config->nodes[i].name, "role", roles[is]),
-                (int)s->nodes[i].role == is);
+            metrics_integer(m, METRICS_LABELS(NODE_AND_SHARD(s, i), "role", roles[is]),
+                            (int)s->nodes[i].role == is);
     }
     metrics_family(m, "switchgear_gate_shut", METRICS_GAUGE, "",
                    "1 while the lag gate of a node is shut, for this reason.");
     for (uint32_t i = 0; i < s->nodes_count; i++) {
         for (int is = BREAKER_GATE_OPEN + 1; is < BREAKER_GATE_COUNT; is++)
             metrics_integer(m,
-                            METRICS_LABELS("node", s->proxy->config->nodes[i].name, "reason",
+                            METRICS_LABELS(NODE_AND_SHARD(s, i), "reason",
                                            breaker_gate_text((enum breaker_gate_reason)is)),
                             s->nodes[i].gate.reason == is);
     }
@@ -99,18 +102,17 @@ static void write_counters(struct metrics *m, const struct supervisor *s)
     metrics_family(m, "switchgear_probes", METRICS_COUNTER, "", "Probes of nodes, by result.");
     for (uint32_t i = 0; i < s->nodes_count; i++) {
         const struct node_state *n = &s->nodes[i];
-        const char *name = s->proxy->config->nodes[i].name;
         const uint64_t good = n->probes > n->probes_failed ? n->probes - n->probes_failed : 0;
-        metrics_integer(m, METRICS_LABELS("node", name, "result", "ok"), good);
-        metrics_integer(m, METRICS_LABELS("node", name, "result", "failed"), n->probes_failed);
+        metrics_integer(m, METRICS_LABELS(NODE_AND_SHARD(s, i), "result", "ok"), good);
+        metrics_integer(m, METRICS_LABELS(NODE_AND_SHARD(s, i), "result", "failed"),
+                        n->probes_failed);
     }
     metrics_family(m, "switchgear_outcomes", METRICS_COUNTER, "",
                    "What the work on a node told its breaker.");
     for (uint32_t i = 0; i < s->nodes_count; i++) {
         for (uint32_t o = 0; o < 4; o++)
-            metrics_integer(
-                m, METRICS_LABELS("node", s->proxy->config->nodes[i].name, "outcome", outcomes[o]),
-                s->nodes[i].faults[o]);
+            metrics_integer(m, METRICS_LABELS(NODE_AND_SHARD(s, i), "outcome", outcomes[o]),
+                            s->nodes[i].faults[o]);
     }
 }
 
@@ -121,22 +123,19 @@ static void write_evidence(struct metrics *m, const struct supervisor *s)
     metrics_family(m, "switchgear_alerts", METRICS_COUNTER, "",
                    "Errors of clients that told of a sick disk, memory or data.");
     for (uint32_t i = 0; i < s->nodes_count; i++)
-        metrics_integer(m, METRICS_LABELS("node", s->proxy->config->nodes[i].name),
-                        probes_evidence(s, i).alerts);
+        metrics_integer(m, METRICS_LABELS(NODE_AND_SHARD(s, i)), probes_evidence(s, i).alerts);
     metrics_family(m, "switchgear_suspicions", METRICS_COUNTER, "",
                    "What one user met of a node, and counts when several do.");
     for (uint32_t i = 0; i < s->nodes_count; i++)
         for (uint32_t k = BREAKER_SUSPICION_NONE + 1; k < BREAKER_SUSPICION_COUNT; k++)
-            metrics_integer(
-                m, METRICS_LABELS("node", s->proxy->config->nodes[i].name, "kind", kinds[k]),
-                probes_evidence(s, i).suspicions[k]);
+            metrics_integer(m, METRICS_LABELS(NODE_AND_SHARD(s, i), "kind", kinds[k]),
+                            probes_evidence(s, i).suspicions[k]);
     metrics_family(m, "switchgear_witnesses", METRICS_COUNTER, "",
                    "Second looks at a node, on new connections, by result.");
     for (uint32_t i = 0; i < s->nodes_count; i++) {
-        const char *name = s->proxy->config->nodes[i].name;
-        metrics_integer(m, METRICS_LABELS("node", name, "result", "ok"),
+        metrics_integer(m, METRICS_LABELS(NODE_AND_SHARD(s, i), "result", "ok"),
                         probes_evidence(s, i).witnesses_good);
-        metrics_integer(m, METRICS_LABELS("node", name, "result", "failed"),
+        metrics_integer(m, METRICS_LABELS(NODE_AND_SHARD(s, i), "result", "failed"),
                         probes_evidence(s, i).witnesses_bad);
     }
 }
@@ -186,6 +185,8 @@ static void write_pool_samples(struct metrics *m, const struct supervisor *s, ui
                                       p->user,
                                       "node",
                                       c->nodes[p->node].name,
+                                      "shard",
+                                      c->nodes[p->node].shard,
                                       state != NULL ? "state" : NULL,
                                       state,
                                       NULL};
@@ -202,7 +203,8 @@ void metrics_write_pools(struct metrics *m, const struct supervisor *s, uint64_t
         if (p->node < c->nodes_count && p->database < c->databases_count)
             metrics_integer(m,
                             METRICS_LABELS("database", p->client_database, "user", p->user, "node",
-                                           c->nodes[p->node].name),
+                                           c->nodes[p->node].name, "shard",
+                                           c->nodes[p->node].shard),
                             c->databases[p->database].pool_size);
     }
     metrics_family(m, "switchgear_pool_connections", METRICS_GAUGE, "",
@@ -278,9 +280,74 @@ static uint32_t open_files(void)
     return count > 3 ? count - 3 : 0; /* itself, . and .. */
 }
 
+static double files_max(void)
+{
+    struct rlimit limit;
+    return getrlimit(RLIMIT_NOFILE, &limit) == 0 ? (double)limit.rlim_cur : 0;
+}
+
+/* Field `number` of /proc/self/stat, as proc(5) counts them; at least 3. */
+static double stat_field(int number)
+{
+    char text[1024];
+    FILE *f = fopen("/proc/self/stat", "re");
+    const size_t size = f != NULL ? fread(text, 1, sizeof(text) - 1, f) : 0;
+    if (f != NULL)
+        (void)fclose(f);
+    text[size] = '\0';
+    const char *at = strrchr(text, ')'); /* the name of the program may hold blanks */
+    for (int i = 3; at != NULL && i <= number; i++)
+        at = strchr(at + 1, ' ');
+    return at != NULL ? strtod(at + 1, NULL) : 0;
+}
+
+static double virtual_memory(void)
+{
+    return stat_field(23);
+}
+
+static double thread_count(void)
+{
+    return stat_field(20);
+}
+
+/* Since the epoch: the machine's start is now less its time since then. */
+static double started_s(void)
+{
+    struct timespec wall, up;
+    (void)clock_gettime(CLOCK_REALTIME, &wall);
+    (void)clock_gettime(CLOCK_BOOTTIME, &up);
+    const double boot_s =
+        (double)(wall.tv_sec - up.tv_sec) + (double)(wall.tv_nsec - up.tv_nsec) / 1e9;
+    return boot_s + stat_field(22) / (double)sysconf(_SC_CLK_TCK);
+}
+
 static double seconds(const struct timeval *t)
 {
     return (double)t->tv_sec + (double)t->tv_usec / 1e6;
+}
+
+/* The names that clients of Prometheus in any language have. */
+static void write_process_standard(struct metrics *m, const struct rusage *usage, size_t resident)
+{
+    static const char *const help = "As every process that Prometheus scrapes has it.";
+    const struct {
+        const char *name;
+        enum metrics_type type;
+        const char *unit;
+        double value;
+    } all[] = {{"process_cpu_seconds", METRICS_COUNTER, "seconds",
+                seconds(&usage->ru_utime) + seconds(&usage->ru_stime)},
+               {"process_resident_memory_bytes", METRICS_GAUGE, "bytes", (double)resident},
+               {"process_virtual_memory_bytes", METRICS_GAUGE, "bytes", virtual_memory()},
+               {"process_open_fds", METRICS_GAUGE, "", open_files()},
+               {"process_max_fds", METRICS_GAUGE, "", files_max()},
+               {"process_start_time_seconds", METRICS_GAUGE, "seconds", started_s()},
+               {"process_threads", METRICS_GAUGE, "", thread_count()}};
+    for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
+        metrics_family(m, all[i].name, all[i].type, all[i].unit, help);
+        metrics_real(m, METRICS_NO_LABELS, all[i].value);
+    }
 }
 
 void metrics_write_process(struct metrics *m, const struct supervisor *s, uint64_t now_ns)
@@ -310,4 +377,5 @@ void metrics_write_process(struct metrics *m, const struct supervisor *s, uint64
     metrics_family(m, "switchgear_process_cpu_seconds", METRICS_COUNTER, "seconds",
                    "Time on processors, in the program and in the kernel for it.");
     metrics_real(m, METRICS_NO_LABELS, seconds(&usage.ru_utime) + seconds(&usage.ru_stime));
+    write_process_standard(m, &usage, resident);
 }

@@ -6,6 +6,7 @@
 
 #include <assert.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "breaker_outcome.h"
 #include "proxy_log.h"
@@ -72,6 +73,33 @@ static uint64_t retry_at_ns(const struct supervisor *s, uint32_t node, enum link
     return later(now_ns + RETRY_LEAST_NS, p->link.asked_ns + interval_ns);
 }
 
+/* A line when it begins and when it becomes another fault; what lasts is said again. */
+static void say_failing(struct supervisor *s, uint32_t node, const struct link_failure *failure,
+                        uint64_t now_ns)
+{
+    const struct config *config = s->proxy->config;
+    const struct config_node *n = &config->nodes[node];
+    struct probe *p = s->nodes[node].probe;
+    const bool is_new = !p->is_failing || p->said_fault != failure->fault ||
+                        strcmp(p->said_sqlstate, failure->sqlstate) != 0;
+    const uint64_t for_ns = p->is_failing ? now_ns - p->failing_ns : 0;
+    if (!p->is_failing)
+        p->failing_ns = now_ns;
+    p->is_failing = true;
+    if (!is_new && now_ns - p->said_ns < SAID_AGAIN_NS)
+        return;
+    p->said_ns = now_ns;
+    p->said_fault = failure->fault;
+    (void)snprintf(p->said_sqlstate, sizeof(p->said_sqlstate), "%s", failure->sqlstate);
+    log_warning("probe",
+                "node=%s ok=no host=\"%s\" port=%llu user=\"%s\" database=\"%s\" fault=\"%s\" "
+                "sqlstate=\"%s\" errno=%s message=\"%s\" for_s=%llu",
+                n->name, n->host, (unsigned long long)n->port, config->probe.user,
+                config->probe.dbname, link_fault_text(failure->fault), failure->sqlstate,
+                libpq_errno(failure->message), failure->message,
+                (unsigned long long)(for_ns / (1000 * PROBE_MS)));
+}
+
 void probe_judge_failure(struct supervisor *s, uint32_t node, const struct link_failure *failure)
 {
     struct node_state *n = &s->nodes[node];
@@ -99,12 +127,9 @@ void probe_judge_failure(struct supervisor *s, uint32_t node, const struct link_
     /* 57P01 as the answer to a probe: our backend was ended, perhaps the server with it. */
     const bool ended = failure->fault == LINK_ERROR && outcome.probe_now;
     p->due_ns = retry_at_ns(s, node, failure->fault, ended, now_ns);
-    if (!is_silent && !p->is_failing) {
-        log_warning("probe", "node=%s ok=no fault=\"%s\" sqlstate=\"%s\" message=\"%s\"",
-                    s->proxy->config->nodes[node].name, link_fault_text(failure->fault),
-                    failure->sqlstate, failure->message);
-        p->is_failing = true;
-    }
+    if (!is_silent)
+        say_failing(s, node, failure, now_ns);
+    probe_gone_remind(s, probe_shard_of(s, node), now_ns);
     if (changed || voided)
         probes_publish(s, changed);
 }

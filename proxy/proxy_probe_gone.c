@@ -49,15 +49,34 @@ static bool is_furthest(const struct supervisor *s, uint32_t node)
     return true;
 }
 
+static void say_gone(struct supervisor *s, struct probe_shard *shard, uint64_t now_ns)
+{
+    const bool serves =
+        s->proxy->config->switchgear.primary_gone_reads == CONFIG_PRIMARY_GONE_SERVE;
+    const struct node_state *last =
+        shard->primary != ROUTER_NODE_NONE ? &s->nodes[shard->primary] : NULL;
+    shard->said_ns = now_ns;
+    log_warning("primary_gone", "shard=%s reads=%s for_s=%llu last=%s error=\"%s\"",
+                shard_name(s, shard), serves ? "serve" : "refuse",
+                (unsigned long long)((now_ns - shard->alive_ns) / (1000 * PROBE_MS)),
+                last != NULL ? s->proxy->config->nodes[shard->primary].name : "",
+                last != NULL ? last->last_error : "");
+}
+
+void probe_gone_remind(struct supervisor *s, struct probe_shard *shard, uint64_t now_ns)
+{
+    const uint64_t since_ns = shard->said_ns != 0 ? shard->said_ns : shard->alive_ns;
+    const uint64_t pause_ns = shard->said_ns != 0 ? SAID_AGAIN_NS : GONE_NS;
+    if (has_no_primary(s, shard) && now_ns > since_ns && now_ns - since_ns > pause_ns)
+        say_gone(s, shard, now_ns);
+}
+
 static bool is_gone(struct supervisor *s, struct probe_shard *shard, uint64_t now_ns)
 {
     const bool gone = has_no_primary(s, shard) && now_ns - shard->alive_ns > GONE_NS;
     if (gone && !shard->is_gone) {
-        const bool serves =
-            s->proxy->config->switchgear.primary_gone_reads == CONFIG_PRIMARY_GONE_SERVE;
         shard->is_gone = true;
-        log_warning("primary_gone", "shard=%s reads=%s", shard_name(s, shard),
-                    serves ? "serve" : "refuse");
+        say_gone(s, shard, now_ns);
     }
     return gone;
 }
@@ -69,6 +88,7 @@ bool probe_gone_look(struct supervisor *s, uint32_t node, uint64_t now_ns)
     const bool stands =
         is_gone(s, probe_shard_of(s, node), now_ns) && is_furthest(s, node) &&
         s->proxy->config->switchgear.primary_gone_reads == CONFIG_PRIMARY_GONE_SERVE;
+    probe_gone_remind(s, probe_shard_of(s, node), now_ns);
     n->stands_ns = stands ? n->probe->link.sent_ns : 0;
     return stands != stood;
 }
@@ -76,10 +96,12 @@ bool probe_gone_look(struct supervisor *s, uint32_t node, uint64_t now_ns)
 bool probe_gone_over(struct supervisor *s, struct probe_shard *shard, uint64_t now_ns)
 {
     shard->alive_ns = now_ns;
+    if (shard->said_ns != 0)
+        log_info("primary_back", "shard=%s", shard_name(s, shard));
+    shard->said_ns = 0;
     if (!shard->is_gone)
         return false;
     shard->is_gone = false;
-    log_info("primary_back", "shard=%s", shard_name(s, shard));
     for (uint32_t i = 0; i < s->nodes_count; i++)
         if (probe_shard_of(s, i) == shard)
             s->nodes[i].stands_ns = 0;

@@ -61,8 +61,12 @@ struct probe {
     uint64_t success_ns; /* when the breaker was last fed a success */
     uint32_t refusals;   /* in a row */
     bool is_fenced;      /* out of recovery, but not the shard's primary */
-    bool is_failing;     /* the last probe failed: one line a change is logged */
-    uint32_t granted;    /* trial permits in the shared word when it was last set */
+    bool is_failing;     /* the last probe failed */
+    uint64_t failing_ns; /* ... since then; and what was said of it last */
+    uint64_t said_ns;
+    enum link_fault said_fault;
+    char said_sqlstate[6];
+    uint32_t granted; /* trial permits in the shared word when it was last set */
     uint32_t granted_generation;
     struct probe_witness witness;
     char *target; /* what the link is for: another one after a reload means another link */
@@ -86,6 +90,7 @@ struct probe_shard {
      * that cluster's system identifier; 0: nothing is remembered. */
     uint32_t remembered_timeline;
     char remembered_system[MARKS_SYSTEM_MAX];
+    uint64_t said_ns;  /* when that was last said; 0: not since one answered */
 };
 
 struct probes {
@@ -162,5 +167,7 @@ void workers_wake(struct proxy *p); /* proxy_worker.h */
 bool probe_gone_look(struct supervisor *s, uint32_t node, uint64_t now_ns);
 /* A primary has answered. True: none had. */
 bool probe_gone_over(struct supervisor *s, struct probe_shard *shard, uint64_t now_ns);
+/* Says that a shard has no primary, and again while that lasts. */
+void probe_gone_remind(struct supervisor *s, struct probe_shard *shard, uint64_t now_ns);
 
 #endif

@@ -36,6 +36,28 @@ uint64_t probes_lag_ns(const struct node_state *n, uint64_t now_ns)
 
 /* ---- breaker ---- */
 
+/* `error` is what was met last: by the probes, or nothing where only clients met it, who have lines
+ * of their own. */
+static void say_moved(const struct node_state *n, const char *name, enum breaker_state from,
+                      enum breaker_state to)
+{
+    const char *reason = breaker_reason_text((enum breaker_reason)n->breaker.reason);
+    const char *forced = n->breaker.override != BREAKER_AUTO ? "yes" : "no";
+    const char *flapping = n->breaker.flapping ? "yes" : "no";
+    if (to == BREAKER_OPEN)
+        log_warning("breaker",
+                    "node=%s from=%s to=%s reason=\"%s\" generation=%u override=%s flapping=%s "
+                    "error=\"%s\"",
+                    name, breaker_state_text(from), breaker_state_text(to), reason,
+                    n->breaker.generation, forced, flapping,
+                    n->last_error[0] != '\0' ? n->last_error : "met by clients");
+    else
+        log_info("breaker",
+                 "node=%s from=%s to=%s reason=\"%s\" generation=%u override=%s flapping=%s", name,
+                 breaker_state_text(from), breaker_state_text(to), reason, n->breaker.generation,
+                 forced, flapping);
+}
+
 bool probe_step(struct supervisor *s, uint32_t node, enum breaker_input input,
                 enum breaker_reason reason, uint32_t generation)
 {
@@ -53,12 +75,7 @@ bool probe_step(struct supervisor *s, uint32_t node, enum breaker_input input,
     if (!moved)
         return false;
     const enum breaker_state to = (enum breaker_state)n->breaker.state;
-    log_write(to == BREAKER_OPEN ? CONFIG_LOG_WARNING : CONFIG_LOG_INFO, "breaker",
-              "node=%s from=%s to=%s reason=\"%s\" generation=%u%s%s", node_name(s, node),
-              breaker_state_text(from), breaker_state_text(to),
-              breaker_reason_text((enum breaker_reason)n->breaker.reason), n->breaker.generation,
-              n->breaker.override != BREAKER_AUTO ? " override=yes" : "",
-              n->breaker.flapping ? " flapping=yes" : "");
+    say_moved(n, node_name(s, node), from, to);
     return true;
 }
 

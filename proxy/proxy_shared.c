@@ -12,12 +12,27 @@
 
 #define FIRST_BOUND_NS UINT64_C(32000)
 
+/* From here on the doublings have what objectives are written in between them. */
+#define SPLIT_FROM 13
+static const uint64_t split_bounds_ns[] = {250000000, FIRST_BOUND_NS << 13, 350000000, 500000000};
+enum { SPLITS = sizeof(split_bounds_ns) / sizeof(split_bounds_ns[0]) };
+
 double histogram_bound_s(uint32_t bucket)
 {
     assert(bucket < PROXY_HISTOGRAM_BUCKETS);
     if (bucket == PROXY_HISTOGRAM_BUCKETS - 1)
         return INFINITY;
-    return (double)(FIRST_BOUND_NS << bucket) / 1e9;
+    if (bucket >= SPLIT_FROM && bucket < SPLIT_FROM + SPLITS)
+        return (double)split_bounds_ns[bucket - SPLIT_FROM] / 1e9;
+    return (double)(FIRST_BOUND_NS << (bucket < SPLIT_FROM ? bucket : bucket - (SPLITS - 1))) / 1e9;
+}
+
+static uint32_t __attribute__((noinline)) slow_bucket(uint32_t doubling, uint64_t sample_ns)
+{
+    uint32_t bucket = SPLIT_FROM;
+    while (bucket < SPLIT_FROM + SPLITS && sample_ns >= split_bounds_ns[bucket - SPLIT_FROM])
+        bucket++;
+    return bucket < SPLIT_FROM + SPLITS ? bucket : doubling + SPLITS - 1;
 }
 
 void histogram_observe(struct histogram *h, uint64_t sample_ns)
@@ -25,11 +40,30 @@ void histogram_observe(struct histogram *h, uint64_t sample_ns)
     const uint64_t units = sample_ns / FIRST_BOUND_NS;
     uint32_t bucket = units == 0 ? 0 : 64 - (uint32_t)__builtin_clzll(units);
 
+    if (bucket >= SPLIT_FROM)
+        bucket = slow_bucket(bucket, sample_ns);
     if (bucket >= PROXY_HISTOGRAM_BUCKETS)
         bucket = PROXY_HISTOGRAM_BUCKETS - 1;
     shared_add(&h->buckets[bucket], 1);
     shared_add(&h->sum_ns, sample_ns);
     shared_add(&h->count, 1);
+}
+
+bool shared_say(struct shared_said *said, const char *text, uint64_t now_ns, uint64_t *ret_hidden)
+{
+    const uint64_t before_ns = ck_pr_load_64(&said->at_ns);
+    uint64_t what = UINT64_C(14695981039346656037); /* FNV-1a: nobody gains by a collision */
+    for (const char *c = text; *c != '\0'; c++)
+        what = (what ^ (uint8_t)*c) * UINT64_C(1099511628211);
+    const bool is_new = ck_pr_load_64(&said->what) != what;
+    if ((before_ns != 0 && !is_new && now_ns - before_ns < SAID_AGAIN_NS) ||
+        !ck_pr_cas_64(&said->at_ns, before_ns, now_ns)) {
+        ck_pr_faa_64(&said->hidden, 1);
+        return false;
+    }
+    ck_pr_store_64(&said->what, what);
+    *ret_hidden = ck_pr_fas_64(&said->hidden, 0);
+    return true;
 }
 
 bool shared_permit_take(struct shared_node *node, uint32_t generation)

@@ -17,7 +17,7 @@
 
 enum {
     PROXY_WORKERS_MAX = 64,
-    PROXY_HISTOGRAM_BUCKETS = 24, /* bucket i: below 2^i * 32 us; the last one: everything above */
+    PROXY_HISTOGRAM_BUCKETS = 27, /* below 2^i * 32 us, and 250, 350, 500 ms; the last: all above */
     PROXY_SQLSTATE_CLASSES = CORE_ERROR_CLASSES,
 };
 
@@ -138,6 +138,17 @@ struct shared_user {
 };
 
 /* One pool over all workers: (database section, name at the server, user, node). */
+/* What was said of a fault that many meet: once, anew when it changes, and again every
+ * SAID_AGAIN_NS.
+ */
+struct shared_said {
+    uint64_t at_ns, what; /* compare-and-swap; a hash of the text */
+    uint64_t hidden;      /* not said since; fetch-and-add */
+};
+#define SAID_AGAIN_NS UINT64_C(30000000000)
+/* Is it to be said now? *ret_hidden: how often it was not since it was last said. */
+bool shared_say(struct shared_said *said, const char *text, uint64_t now_ns, uint64_t *ret_hidden);
+
 struct shared_pool {
     struct shared_pool *next;
     uint32_t database; /* index into config->databases */
@@ -147,6 +158,7 @@ struct shared_pool {
     char client_database[256]; /* as clients name it */
     uint64_t pins_used; /* pinned sessions of (database, user): counted in the pool of node 0 */
     struct shared_user *owner;            /* `user` */
+    struct shared_said failures;          /* to connect */
     uint64_t budget_used CK_CC_CACHELINE; /* connections open or opening; fetch-and-add */
     uint64_t fallback_used;    /* of them, those that serve reads that fell back; fetch-and-add */
     uint64_t fallback_waiting; /* such reads that wait; fetch-and-add */
@@ -217,8 +229,8 @@ struct proxy {
     const char *node_names[CONFIG_NODES_MAX];
     uint8_t reads[CONFIG_DATABASES_MAX];            /* enum router_reads; writer: supervisor */
     uint64_t global_write_ns[CONFIG_DATABASES_MAX]; /* raised by compare-and-swap */
-    uint64_t probe_wanted;  /* 1: some worker wants fresher evidence; exchanged by the supervisor */
-    uint64_t descriptors;             /* limit of the process; the supervisor's */
+    uint64_t probe_wanted; /* 1: some worker wants fresher evidence; exchanged by the supervisor */
+    uint64_t descriptors;  /* limit of the process; the supervisor's */
     uint64_t descriptors_clients_max; /* of them, how many clients may take */
     uint64_t client_count;  /* that sent a start-up packet, over all workers; fetch-and-add */
     struct ssl_ctx_st *tls; /* what clients are offered; the supervisor's */

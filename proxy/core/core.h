@@ -159,6 +159,7 @@ struct core_login_answer {
 };
 /* What the client asked for; valid from login_want_user until the log-in ends. */
 const char *core_login_user_name(const struct core_session *s);
+const char *core_login_refusal(const struct core_session *s); /* after login_failed; for the log */
 const char *core_login_database(const struct core_session *s);
 const char *core_login_application(const struct core_session *s);
 /* Its password where it was sent in clear text, and its SCRAM keys where it proved them; NULL: not.

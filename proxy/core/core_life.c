@@ -10,6 +10,7 @@
 #include "core_follow.h"
 #include "core_internal.h"
 #include "core_left.h"
+#include "core_login.h"
 #include "core_pin.h"
 #include "core_settings.h"
 #include "core_shape.h"
@@ -207,6 +208,8 @@ void core_fatal_text(struct core_session *s, const struct proto_error_text *text
     if (s->phase != CORE_QUERY) {
         a->login_failed = true;
         (void)snprintf(a->login_sqlstate, sizeof(a->login_sqlstate), "%s", text->sqlstate);
+        if (s->login != NULL)
+            (void)snprintf(s->login->refusal, sizeof(s->login->refusal), "%s", text->message);
     }
     s->phase = CORE_DOOMED;
     a->close_client = CORE_CLOSE_AFTER_FLUSH;

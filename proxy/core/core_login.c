@@ -29,6 +29,11 @@ const char *core_login_database(const struct core_session *s)
     return s->login->database;
 }
 
+const char *core_login_refusal(const struct core_session *s)
+{
+    return s->login->refusal;
+}
+
 const char *core_login_application(const struct core_session *s)
 {
     return s->login->application;

@@ -17,6 +17,7 @@ struct core_login {
     struct core_settings *start;         /* of the start-up packet; one reference */
     char options[CORE_OPTIONS_SIZE_MAX]; /* of a replication connection */
     uint32_t options_size;
+    char refusal[200]; /* what the client was told when it was not let in; "" */
     bool settings_failed;
     bool ssl_asked, gss_asked;
     bool proven;

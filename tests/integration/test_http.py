@@ -22,7 +22,7 @@ def test_metrics_parse_and_carry_the_routing_counters(gear):
         one(c, "select 1")
     rows_of(c, "update t set v = v + 1 where id = 90")
     samples = gear.metrics()
-    assert all(name.startswith("switchgear_") for name, _, _ in samples)
+    assert all(name.startswith(("switchgear_", "process_")) for name, _, _ in samples)
     wait_until(lambda: gear.metric("switchgear_routes_total", target="replica") == before + 5, 5,
                "five reads on replicas were counted")
 
