@@ -171,6 +171,8 @@ static enum admin_result run_kill_client(struct admin_client *c, const char *id)
 static enum admin_result run_resume(struct admin_client *c, const char *name, uint32_t section)
 {
     struct proxy *p = c->admin->supervisor->proxy;
+    if (ck_pr_load_64(&p->shutting_down) != 0) /* what waits for the end must reach it */
+        return done(c, false, "RESUME", name, "the proxy is shutting down");
     set_all(p, p->paused, section, 0);
     workers_wake(p);
     return done(c, true, "RESUME", name, NULL);

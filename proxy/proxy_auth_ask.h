@@ -34,6 +34,7 @@ struct auth_question {
     const char *query;     /* of one parameter, the user; lives as long as every worker */
     struct ask_target to; /* its node is chosen as it is asked: the shard's primary first */
     uint8_t shard;
+    uint32_t database; /* in whose section it is asked */
 };
 
 /* told() comes, perhaps at once. */

@@ -82,6 +82,7 @@ static bool question_of(const struct auth *a, struct auth_question *ret)
     const struct config_user *known = config_user_find(config, user);
     const bool clear = known != NULL && auth_is_clear(known->secret);
     ret->shard = (uint8_t)d->shard_first;
+    ret->database = (uint32_t)(d - config->databases);
     ret->to = (struct ask_target){
         .config = config, .user = user, .password = clear ? known->secret : NULL};
     (void)snprintf(ret->to.dbname, sizeof(ret->to.dbname), "%s",
@@ -101,6 +102,13 @@ void auth_query_start(struct auth *a, uint64_t now_ns)
     const bool wanted = question_of(a, &question);
     assert(wanted);
     a->asked = true;
+    if (shared_load(&a->client->worker->proxy->disabled[question.database]) != 0) {
+        struct auth_refusal refusal;
+        auth_refuse(&refusal, "57P03", "the user could not be looked up");
+        refusal.text.hint = "The database of auth_query is disabled: ENABLE it on the console.";
+        auth_answer(a, &refusal, now_ns);
+        return;
+    }
     auth_ask_start(a, &question, now_ns);
 }
 

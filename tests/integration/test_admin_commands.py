@@ -349,3 +349,15 @@ def test_shutdown_timeout_cuts_off_a_transaction_that_does_not_end(cluster, prox
     wait_until(lambda: not p.alive(), 10, "the process ended")
     assert time.monotonic() - began > 0.4
     wait_until(lambda: backends(cluster) == 0, 5, "nothing is left")
+
+
+def test_resume_is_refused_while_the_proxy_shuts_down(proxy):
+    p = proxy()
+    c = p.connect()
+    console = p.connect(user=ADMIN_USER, password=ADMIN_PASSWORD, dbname="switchgear")
+    rows_of(console, "SHUTDOWN WAIT_FOR_CLIENTS")
+    with pytest.raises(psycopg2.Error, match="shutting down"):
+        rows_of(console, "RESUME")
+    console.close()
+    c.close()
+    wait_until(lambda: not p.alive(), 10, "the process ended")

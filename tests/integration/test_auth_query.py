@@ -237,3 +237,19 @@ def test_what_the_howto_says_works(cluster, proxy):
     assert one(p.connect(user="found", password="found-secret"), "select 1") == 1
     refused(p, "found", "wrong")
     refused(p, "late", "late-secret")  # PostgreSQL would not let it in either
+
+
+@pytest.mark.parametrize("dbname, stops", [(None, True), ("other", False)])
+def test_a_disabled_database_is_not_asked(asking, dbname, stops):
+    """Where the question is put counts, not who comes."""
+    own = {"user": "app", "password": "app-secret"}
+    p = asking(switchgear={"auth_dbname": dbname} if dbname else {}, database=own,
+               databases={"other": own})
+    p.admin(f"DISABLE {APP_DATABASE}")
+    said = refused(p, "found", "found-secret")
+    assert ("could not be looked up" in said) == stops, said
+    p.admin(f"ENABLE {APP_DATABASE}")
+    assert one(p.connect(user="found", password="found-secret"), "select 1") == 1
+    p.admin("DISABLE other")
+    if not stops:
+        assert "could not be looked up" in refused(p, "late", "late-secret")

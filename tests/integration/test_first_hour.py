@@ -2,42 +2,12 @@
 """The first hour of a new user, whose servers want passwords."""
 import os
 
-import psycopg2
 import pytest
 
-from cluster import APP_DATABASE, APP_PASSWORD, APP_USER, free_port, wait_until
+from cluster import APP_DATABASE, APP_PASSWORD, APP_USER, free_port
 from proxy import ini_text, one, run_binary
 
 USER = f'"{APP_USER}" "{APP_PASSWORD}"\n'
-
-
-@pytest.fixture(scope="module")
-def locked(cluster):
-    """Whoever comes over TCP needs a password; the tests' own way is the Unix socket."""
-    kept = {}
-    for node in cluster.nodes:
-        path = os.path.join(node.data, "pg_hba.conf")
-        with open(path, encoding="utf-8") as f:
-            kept[path] = f.read()
-        with open(path, "w", encoding="utf-8") as f:
-            f.write("local all all trust\nlocal replication all trust\n"
-                    "host all all all scram-sha-256\nhost replication all all trust\n")
-        node.psql("select pg_reload_conf()")
-        wait_until(lambda n=node: needs_password(n), 10, "passwords are asked for")
-    yield cluster
-    for node in cluster.nodes:
-        path = os.path.join(node.data, "pg_hba.conf")
-        with open(path, "w", encoding="utf-8") as f:
-            f.write(kept[path])
-        node.psql("select pg_reload_conf()")
-
-
-def needs_password(node):
-    try:
-        psycopg2.connect(host=node.host, port=node.port, user=APP_USER, dbname=APP_DATABASE).close()
-    except psycopg2.OperationalError as error:
-        return "no password supplied" in str(error)
-    return False
 
 
 def write(cluster, name, sections, users=USER):
@@ -66,23 +36,23 @@ def check(cluster, path, *arguments):
 
 
 @pytest.mark.core
-def test_the_file_of_the_readme_serves_where_servers_want_passwords(locked, proxy):
+def test_the_file_of_the_readme_serves_where_servers_want_passwords(cluster, proxy):
     p = proxy(probe={"user": None, "password": None, "dbname": None})
     assert one(p.connect(), "select count(*) from t /*first_hour*/") == 100
-    assert "p1" not in locked.saw("first_hour")  # the probes have found the replicas
+    assert "p1" not in cluster.saw("first_hour")  # the probes have found the replicas
 
 
-def test_the_password_of_a_forced_user_is_in_auth_file(locked, proxy):
+def test_the_password_of_a_forced_user_is_in_auth_file(proxy):
     p = proxy(database={"user": APP_USER}, users={"visitor": "visitor-secret"})
     c = p.connect(user="visitor", password="visitor-secret")
     assert one(c, "select current_user::text") == APP_USER
 
 
-def test_check_connects_to_every_node_user_and_database(locked):
-    status, text = check(locked, write(locked, "good", readme(locked)), "--connect")
+def test_check_connects_to_every_node_user_and_database(cluster):
+    status, text = check(cluster, write(cluster, "good", readme(cluster)), "--connect")
     assert status == 0, text
     assert text.count(": ok, primary") == 1 and text.count(": ok, replica") == 2
-    for node in locked.nodes:
+    for node in cluster.nodes:
         assert f"port {node.port}), user \"{APP_USER}\", database \"{APP_DATABASE}\"" in text
 
 
@@ -92,25 +62,25 @@ def test_check_connects_to_every_node_user_and_database(locked):
     ({"dbname": "nowhere"}, USER, ['database "nowhere" does not exist', "3D000"]),
     ({}, f'"{APP_USER}" "wrong"\n', ["password authentication failed", f'user "{APP_USER}"']),
 ], ids=["wrong", "unknown", "database", "users.txt"])
-def test_check_says_which_log_in_fails_and_why(locked, database, users, said):
-    path = write(locked, "bad", readme(locked, **database), users)
-    status, text = check(locked, path, "--connect")
+def test_check_says_which_log_in_fails_and_why(cluster, database, users, said):
+    path = write(cluster, "bad", readme(cluster, **database), users)
+    status, text = check(cluster, path, "--connect")
     assert status == 1
     assert all(word in text for word in said), text
     assert "node pg3" in text and "wrong\"" not in text
-    assert check(locked, path)[0] == 0  # without --connect nobody is asked
+    assert check(cluster, path)[0] == 0  # without --connect nobody is asked
 
 
-def test_check_says_which_node_is_away(locked):
-    sections = {**readme(locked), "node pg9": {"host": "127.0.0.1", "port": free_port()}}
-    status, text = check(locked, write(locked, "away", sections), "--connect")
+def test_check_says_which_node_is_away(cluster):
+    sections = {**readme(cluster), "node pg9": {"host": "127.0.0.1", "port": free_port()}}
+    status, text = check(cluster, write(cluster, "away", sections), "--connect")
     assert status == 1
     assert text.count("node pg9") == 1 and "Connection refused" in text
 
 
-def test_check_says_that_there_is_no_primary(locked):
-    sections = {k: v for k, v in readme(locked).items() if k != "node pg1"}
-    status, text = check(locked, write(locked, "orphans", sections), "--connect")
+def test_check_says_that_there_is_no_primary(cluster):
+    sections = {k: v for k, v in readme(cluster).items() if k != "node pg1"}
+    status, text = check(cluster, write(cluster, "orphans", sections), "--connect")
     assert status == 1 and "shard main: no primary: all of its nodes are replicas" in text
 
 
