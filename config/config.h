@@ -207,6 +207,7 @@ struct config_probe {
     uint64_t interval_ns;
     uint64_t freshness_interval_ns; /* effective: at most a quarter of the smallest max_lag */
     uint64_t timeout_ns;
+    uint64_t late_timeout_ns;             /* 0: off */
     const char *user, *password, *dbname; /* user: resolved by config_finish(), never "" */
 };
 

@@ -316,6 +316,9 @@ const struct config_option config_options[] = {
      P_AT(freshness_interval_ns)},
     {P, "timeout", CONFIG_DURATION, "ms", "1s", "10ms", "1m", NULL, RELOAD, NOW,
      "A probe without an answer for so long has failed.", P_AT(timeout_ns)},
+    {P, "late_timeout", CONFIG_DURATION, "ms", "500ms", "0", "1m", NULL, RELOAD, NOW,
+     "A node that lets statements wait is asked at once, and is out when it does not answer for so "
+     "long; 0: it is not asked.", P_AT(late_timeout_ns)},
     {P, "user", CONFIG_STRING, "", "", NULL, NULL, NULL, RELOAD, NOW,
      "User of the probes; default: DATABASE_URL's, the first database's, auth_user, the first of "
      "auth_file with a password (none of admin_users, stats_users), or postgres.",

@@ -17,6 +17,7 @@ struct outcome_record {
     uint8_t reason;    /* enum breaker_reason */
     uint8_t suspicion; /* enum breaker_suspicion_kind */
     bool probe_now;
+    bool late;   /* it answers nobody, and somebody waits: proxy_quiet.h */
     bool page;   /* ... by a probe that writes and reads a page */
     bool alert;  /* a client was told that disk, memory or data are sick */
     bool permit; /* the work held a trial permit */

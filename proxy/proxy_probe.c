@@ -91,6 +91,7 @@ static void ask(struct supervisor *s, uint32_t node, bool full, uint64_t now_ns)
         shard->primary_asked_ns = now_ns;
         shard->round_due_ns = now_ns + c->probe.freshness_interval_ns;
     }
+    p->slept_ns = s->probes->slept_ns;
     link_ask(&p->link, c, &c->nodes[node], full);
 }
 
@@ -138,26 +139,34 @@ static uint64_t schedule_shard(struct supervisor *s, struct probe_shard *shard, 
     return PROBE_NEVER;
 }
 
+static uint64_t schedule_busy(struct supervisor *s, uint32_t node, uint64_t now_ns)
+{
+    struct probe *p = s->nodes[node].probe;
+    /* A node that answers clients is alive, however long it lets a probe wait. Its evidence ages
+     * meanwhile; once that keeps clients away, the probe's own time counts. */
+    const uint64_t served_ns = s->nodes[node].served_ns;
+    const uint64_t alive_ns = p->link.asked_ns > served_ns ? p->link.asked_ns : served_ns;
+    const uint64_t since_ns = alive_ns + (s->probes->slept_ns - p->slept_ns);
+    const uint64_t deadline_ns = since_ns + probe_timeout_ns(s, p);
+    const uint64_t witness_ns = probe_late_witness(s, node, since_ns, now_ns);
+    if (now_ns < deadline_ns)
+        return earlier(deadline_ns, witness_ns);
+    if (!link_has_answer(&p->link)) /* else the loop is about to read it */
+        link_time_out(&p->link);
+    return earlier(p->due_ns, now_ns + TICK_NS);
+}
+
 static uint64_t schedule_node(struct supervisor *s, uint32_t node, uint64_t now_ns)
 {
     struct probe *p = s->nodes[node].probe;
 
-    if (is_busy(&p->link)) {
-        /* A node that answers clients is alive, however long it lets a probe wait. Its evidence
-         * ages meanwhile; once that keeps clients away, the probe's own time counts. */
-        const uint64_t served_ns = s->nodes[node].served_ns;
-        const uint64_t alive_ns = p->link.asked_ns > served_ns ? p->link.asked_ns : served_ns;
-        const uint64_t deadline_ns = alive_ns + s->proxy->config->probe.timeout_ns;
-        if (now_ns < deadline_ns)
-            return deadline_ns;
-        link_time_out(&p->link);
-        return earlier(p->due_ns, now_ns + TICK_NS);
-    }
+    if (is_busy(&p->link))
+        return schedule_busy(s, node, now_ns);
     /* A closed link waits for its turn: an early question would be a storm of connections. */
     const bool is_early = p->early_ns <= now_ns && p->link.state == LINK_IDLE;
     if (is_early || p->due_ns <= now_ns) {
         ask(s, node, p->due_ns <= now_ns || p->early_full, now_ns);
-        return p->link.asked_ns + s->proxy->config->probe.timeout_ns;
+        return p->link.asked_ns + probe_timeout_ns(s, p);
     }
     return p->link.state == LINK_IDLE ? earlier(p->early_ns, p->due_ns) : p->due_ns;
 }
@@ -205,6 +214,8 @@ void probe_schedule(struct supervisor *s)
     ps->is_running = true;
     ps->runs_again = false;
     const uint64_t now_ns = uv_hrtime();
+    if (now_ns > ps->planned_ns + TICK_NS) /* on a machine that has no time for us */
+        ps->slept_ns += now_ns - ps->planned_ns;
     uint64_t next_ns = PROBE_NEVER;
     for (uint32_t i = 0; i < s->proxy->config->shards_count; i++)
         next_ns = earlier(next_ns, schedule_shard(s, &ps->shards[i], now_ns));
@@ -220,6 +231,7 @@ void probe_schedule(struct supervisor *s)
     const uint64_t then_ns = uv_hrtime();
     if (!ps->runs_again && next_ns > then_ns)
         wait_ms = earlier((next_ns - then_ns + PROBE_MS - 1) / PROBE_MS, 1000);
+    ps->planned_ns = then_ns + wait_ms * PROBE_MS;
     uv_update_time(s->loop);
     uv_timer_start(&ps->timer, on_timer, wait_ms, 0);
 }
@@ -252,6 +264,11 @@ void probes_outcome(struct supervisor *s, const struct outcome_record *record)
     };
     if (record->node >= s->nodes_count) /* a reload has taken the node away meanwhile */
         return;
+    if (record->late) {
+        probe_late(s, record->node);
+        probe_schedule(s);
+        return;
+    }
     struct node_state *n = &s->nodes[record->node];
     assert(record->input < sizeof(columns));
     const enum breaker_input input = witness_take(s, record->node, record, uv_hrtime());
@@ -365,7 +382,7 @@ int probes_start(struct supervisor *s)
     if (ps == NULL)
         return UV_ENOMEM;
     ps->s = s;
-    ps->random = uv_hrtime();
+    ps->random = ps->planned_ns = uv_hrtime();
     const int r = uv_timer_init(s->loop, &ps->timer);
     if (r != 0) {
         free(ps);

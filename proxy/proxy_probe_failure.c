@@ -117,10 +117,11 @@ void probe_judge_failure(struct supervisor *s, uint32_t node, const struct link_
     const bool voided = probe_void(s, node, link_fault_text(failure->fault));
     bool changed = false;
     if (outcome.input != BREAKER_NEUTRAL) {
+        const bool decides = probe_late_decides(s, node, failure->fault);
         const enum breaker_input input =
-            outcome.input == BREAKER_FATAL ? BREAKER_FATAL : BREAKER_PROBE_FAILURE;
+            outcome.input == BREAKER_FATAL || decides ? BREAKER_FATAL : BREAKER_PROBE_FAILURE;
         /* a new connection is a witness of its own; one that was open may have been ended */
-        changed = failure->fault == LINK_ERROR || failure->fault == LINK_LOST_ASKED
+        changed = failure->fault == LINK_ERROR || failure->fault == LINK_LOST_ASKED || decides
                       ? probe_suspect(s, node, input, outcome.reason, n->breaker.generation)
                       : probe_step(s, node, input, outcome.reason, n->breaker.generation);
     }

@@ -5,6 +5,7 @@
  *   proxy_probe.c         when to ask whom; the public functions
  *   proxy_probe_judge.c   what an answer changes: role, freshness, gate, breaker
  *   proxy_probe_failure.c what its absence changes
+ *   proxy_probe_late.c    a probe that a late statement asked for
  *   proxy_probe_witness.c suspicions, and the second look that they ask for
  *   proxy_probe_publish.c the topology that workers see, trial permits, weights
  *   proxy_probe_link.c    one connection to one node
@@ -53,16 +54,19 @@ struct probe {
     struct supervisor *s;
     struct link link;
     struct evidence evidence;
-    uint64_t due_ns;     /* next full question */
-    uint64_t anew_ns;    /* when its connection was last made */
-    uint64_t early_ns;   /* next question before that; PROBE_NEVER: none */
-    bool early_full;     /* the early one is a full one */
-    uint64_t backoff_ns; /* between early ones, while the replica is behind the newest mark */
-    uint64_t success_ns; /* when the breaker was last fed a success */
-    uint32_t refusals;   /* in a row */
-    bool is_fenced;      /* out of recovery, but not the shard's primary */
-    bool is_failing;     /* the last probe failed */
-    uint64_t failing_ns; /* ... since then; and what was said of it last */
+    uint64_t due_ns;        /* next full question */
+    uint64_t anew_ns;       /* when its connection was last made */
+    uint64_t early_ns;      /* next question before that; PROBE_NEVER: none */
+    bool early_full;        /* the early one is a full one */
+    uint64_t backoff_ns;    /* between early ones, while the replica is behind the newest mark */
+    uint64_t success_ns;    /* when the breaker was last fed a success */
+    uint32_t refusals;      /* in a row */
+    bool is_fenced;         /* out of recovery, but not the shard's primary */
+    bool is_late;           /* statements wait for it: until it answers */
+    bool is_late_witnessed; /* ... and a witness has been sent meanwhile */
+    uint64_t slept_ns;      /* probes.slept_ns when its link was asked */
+    bool is_failing;        /* the last probe failed */
+    uint64_t failing_ns;    /* ... since then; and what was said of it last */
     uint64_t said_ns;
     enum link_fault said_fault;
     char said_sqlstate[6];
@@ -90,7 +94,7 @@ struct probe_shard {
      * that cluster's system identifier; 0: nothing is remembered. */
     uint32_t remembered_timeline;
     char remembered_system[MARKS_SYSTEM_MAX];
-    uint64_t said_ns;  /* when that was last said; 0: not since one answered */
+    uint64_t said_ns; /* when that was last said; 0: not since one answered */
 };
 
 struct probes {
@@ -99,6 +103,8 @@ struct probes {
     struct probe_shard shards[CONFIG_SHARDS_MAX];
     struct probe nodes[CONFIG_NODES_MAX];
     uint64_t random;
+    uint64_t planned_ns; /* when the next look was due, at the latest */
+    uint64_t slept_ns;   /* by how much looks came too late, all told: nobody could answer then */
     bool is_stopping;
     bool is_running; /* probe_schedule() is not entered twice */
     bool runs_again;
@@ -138,6 +144,19 @@ bool probe_age(struct supervisor *s, uint32_t node, uint64_t now_ns);
 /* `refusals`: so many in a row, with this one. */
 struct breaker_outcome probe_failure_outcome(const struct supervisor *s, uint32_t node,
                                              const struct link_failure *failure, uint32_t refusals);
+
+/* ---- proxy_probe_late.c ---- */
+
+void probe_late(struct supervisor *s, uint32_t node);
+/* It has answered. */
+void probe_late_over(struct probe *p);
+/* How long an answer may take now. */
+uint64_t probe_timeout_ns(const struct supervisor *s, const struct probe *p);
+/* Does this failure say all there is to say? */
+bool probe_late_decides(const struct supervisor *s, uint32_t node, enum link_fault fault);
+/* The question has waited since `since_ns`. Returns when to look again. */
+uint64_t probe_late_witness(struct supervisor *s, uint32_t node, uint64_t since_ns,
+                            uint64_t now_ns);
 
 /* ---- proxy_probe_witness.c ---- */
 

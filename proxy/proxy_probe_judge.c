@@ -497,6 +497,7 @@ void probe_judge_answer(struct supervisor *s, uint32_t node, const struct eviden
     if (p->is_failing)
         log_info("probe", "node=%s ok=yes", node_name(s, node));
     p->is_failing = false;
+    probe_late_over(p);
 
     if (!p->evidence.is_known && !answer->is_full) {
         p->due_ns = now_ns; /* voided while it was on its way: only a full one says who answers */

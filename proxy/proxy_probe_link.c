@@ -12,6 +12,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <netdb.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -111,6 +112,12 @@ static void fail_with(struct link *l, enum link_fault fault, const char *sqlstat
     first_line(failure.message, sizeof(failure.message), text);
     link_close(l);
     l->on_failed(l, &failure);
+}
+
+bool link_has_answer(const struct link *l)
+{
+    struct pollfd fd = {.fd = PQsocket(l->conn), .events = POLLIN};
+    return l->state == LINK_ASKED && poll(&fd, 1, 0) > 0;
 }
 
 void link_time_out(struct link *l)

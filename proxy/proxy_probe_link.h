@@ -80,6 +80,8 @@ void link_ask(struct link *l, const struct config *config, const struct config_n
               bool full);
 /* Closes without a callback; in any state. */
 void link_close(struct link *l);
+/* Is something of an answer there to be read? */
+bool link_has_answer(const struct link *l);
 /* The probe took too long: closes, on_failed. */
 void link_time_out(struct link *l);
 

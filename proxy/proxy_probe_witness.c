@@ -244,7 +244,7 @@ static void ask(struct supervisor *s, uint32_t node, uint64_t now_ns)
 uint64_t witness_schedule(struct supervisor *s, uint32_t node, uint64_t now_ns)
 {
     struct probe_witness *w = &s->nodes[node].probe->witness;
-    const uint64_t timeout_ns = s->proxy->config->probe.timeout_ns;
+    const uint64_t timeout_ns = probe_timeout_ns(s, s->nodes[node].probe);
 
     if (w->link.state != LINK_CLOSED) {
         if (now_ns < w->link.asked_ns + timeout_ns)

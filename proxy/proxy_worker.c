@@ -123,7 +123,7 @@ void worker_outcome(struct worker *w, const struct outcome_record *record)
         (void)outcomes_put(&w->outcomes, &dated); /* full: faults matter more */
         return;
     }
-    if (record->input == BREAKER_NEUTRAL && !record->permit && !record->probe_now)
+    if (record->input == BREAKER_NEUTRAL && !record->permit && !record->probe_now && !record->late)
         return;
     if (is_told(w, record))
         return;
@@ -416,6 +416,7 @@ static void on_tick(uv_timer_t *timer)
     pools_tick(w, now_ns);
     cancels_tick(w, now_ns);
     signals_tick(w, now_ns);
+    quiet_tick(w, now_ns);
     publish_core_counters(w);
     turns_publish(&w->turns_of, now_ns);
 }

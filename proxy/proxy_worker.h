@@ -12,6 +12,7 @@
 #include <openssl/ssl.h>
 #include <sys/queue.h>
 
+#include "proxy_quiet.h"
 #include "proxy_shared.h"
 #include "proxy_turns.h"
 #include "proxy_waitlist.h"
@@ -203,6 +204,7 @@ struct worker {
     struct outcomes outcomes; /* to the supervisor */
     uint64_t success_sent_ns[CONFIG_NODES_MAX];
     uint64_t alert_sent_ns[CONFIG_NODES_MAX];
+    struct quiet quiet[CONFIG_NODES_MAX];
     TAILQ_HEAD(, cancel_job) cancels; /* under way or waiting for their turn: proxy_cancel.c */
     uint32_t cancels_count;
     uint32_t cancels_at[WORKER_CANCEL_LANES]; /* under way to a node; the last one: to peers */
