@@ -203,6 +203,19 @@ static void on_connecting(uv_poll_t *poll, int status, int events)
     v->step = connect_step_begin(&v->worker->loop, v->conn, stepped, v);
 }
 
+/* A machine that is gone is found in 25 s though nothing is under way: the system's own two hours
+ * are longer than anybody waits. */
+static size_t keepalive_keywords(const char **names, const char **values)
+{
+    names[0] = "keepalives_idle";
+    values[0] = "10";
+    names[1] = "keepalives_interval";
+    values[1] = "5";
+    names[2] = "keepalives_count";
+    values[2] = "3";
+    return 3;
+}
+
 /* The keywords for libpq: server_tls_* first, then the node's options, which win over them, then
  * what we know, which wins over all. */
 static bool start_connect(struct server *v)
@@ -210,16 +223,17 @@ static bool start_connect(struct server *v)
     const struct config *config = v->worker->config;
     const struct config_node *node = &config->nodes[v->pool->node];
     const struct group *g = v->pool->group;
-    const char *names[50 + TLS_KEYWORDS_MAX];
-    const char *values[50 + TLS_KEYWORDS_MAX];
+    const char *names[54 + TLS_KEYWORDS_MAX];
+    const char *values[54 + TLS_KEYWORDS_MAX];
     char port[16];
     char timeout[16];
     size_t n = tls_server_keywords(config, names, values);
+    n += keepalive_keywords(names + n, values + n);
     char *error = NULL;
     PQconninfoOption *options =
         node->options[0] != '\0' ? PQconninfoParse(node->options, &error) : NULL;
     for (PQconninfoOption *o = options;
-         o != NULL && o->keyword != NULL && n < 32 + TLS_KEYWORDS_MAX; o++)
+         o != NULL && o->keyword != NULL && n < 36 + TLS_KEYWORDS_MAX; o++)
         if (o->val != NULL) {
             names[n] = o->keyword;
             values[n++] = o->val;

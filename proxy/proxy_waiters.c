@@ -430,12 +430,16 @@ static void reconsider(struct worker *w, struct pool *pool)
 {
     struct server *v;
     struct server *next;
+    const bool is_out = w->topology.nodes[pool->node].breaker == BREAKER_OPEN;
     TAILQ_EACH_SAFE (v, &pool->idle, link, next) {
         if (pool_is_mislabelled(w, v))
             server_close(v, "its node has another role now");
+        else
+            server_line(v, is_out);
     }
-    const bool is_out = w->topology.nodes[pool->node].breaker == BREAKER_OPEN;
     TAILQ_EACH_SAFE (v, &pool->others, link, next) {
+        if (v->state == SERVER_ACTIVE)
+            server_line(v, is_out);
         if (v->state == SERVER_WARMING && pool_is_mislabelled(w, v))
             server_close(v, "its node has another role now");
         else if (v->state == SERVER_ACTIVE && !v->core.is_replica && pool_is_mislabelled(w, v))

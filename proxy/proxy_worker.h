@@ -113,6 +113,8 @@ struct server {
     uint64_t started_ns; /* of the connection attempt */
     uint64_t since_ns;   /* in this state */
     int fd;
+    unsigned user_timeout_ms; /* of the descriptor, when its node is in use */
+    bool is_line_short;       /* ... and it is not: proxy_server_line.c */
     uint8_t state;
     uint8_t events;
     bool full;          /* it has not taken WORKER_OUT_HIGH bytes: its client is not read */
@@ -306,6 +308,8 @@ void server_unwatch(struct server *v);
 void server_connect_timeout(struct server *v);
 
 /* Its client is gone: waits until nothing is outstanding, then the pool resets it. */
+/* Its node is out of use, or no longer: how long the kernel waits for what is under way. */
+void server_line(struct server *v, bool is_out);
 void server_drain(struct server *v, bool cancels, uint64_t now_ns);
 void server_drain_tick(struct server *v, uint64_t now_ns);
 

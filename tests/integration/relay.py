@@ -6,12 +6,14 @@ statement holds a marker that it was told of; then the server's answer is replac
         p = proxy(nodes={"p1": {"port": relay.port}})
         relay.lie("/*lie*/", b"nonsense")
 
-It can also keep what servers say to itself for a while (relay.silent).
+It can also keep what servers say to itself for a while (relay.silent), and take nothing from anybody
+(relay.deaf).
 """
 import contextlib
 import select
 import socket
 import threading
+import time
 
 
 class LyingRelay:
@@ -23,6 +25,7 @@ class LyingRelay:
         self.clients = {}  # near socket -> the start-up packet that it sent
         self.told = 0
         self.silent = False
+        self.deaf = False
         self.ending = False
         self.threads = [threading.Thread(target=self.accept, daemon=True)]
         self.threads[0].start()
@@ -82,6 +85,9 @@ class LyingRelay:
 
     def pass_on(self, near, far):
         """One round; False when the connection is to end."""
+        if self.deaf:
+            time.sleep(0.05)
+            return True
         ready = select.select([near] if self.silent else [near, far], [], [], 0.05)[0]
         if far in ready:
             data = far.recv(65536)

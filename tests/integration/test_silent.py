@@ -184,3 +184,54 @@ def test_late_statements_may_ask_for_nothing(cluster, proxy):
         cluster.replicas[1].sigcont()
     assert seen > 1.2
     assert load.errors == []
+
+
+class Endless:
+    """A file for COPY that ends when it is told to."""
+
+    def __init__(self):
+        self.ending = threading.Event()
+
+    def read(self, size):
+        return "" if self.ending.is_set() else "x" * (size - 1) + "\n"
+
+
+def copy(connection, source, errors):
+    try:
+        with connection.cursor() as cursor:
+            cursor.copy_expert("copy log (note) from stdin", source, 8192)
+    except psycopg2.Error as error:
+        errors.append(error)
+
+
+def test_what_is_under_way_to_a_node_that_is_out_ends(cluster, proxy):
+    """The kernel would send it again for a quarter of an hour."""
+    errors, source = [], Endless()
+    with LyingRelay(cluster.primary.port) as relay:
+        p = proxy(nodes={"p1": {"port": relay.port}})
+        thread = threading.Thread(target=copy, args=(p.connect(), source, errors))
+        thread.start()
+        cluster.wait_running("copy log")
+        relay.deaf = True
+        p.wait_breaker("p1", "OPEN", 10, drive=False)
+        thread.join(20)
+        relay.deaf = False
+        source.ending.set()
+        assert not thread.is_alive()
+    assert len(errors) == 1 and isinstance(errors[0], psycopg2.OperationalError), errors
+
+
+def test_a_copy_that_its_server_does_not_take_waits(cluster, proxy):
+    """For a lock, as long as it takes: the node is in use."""
+    errors, source = [], Endless()
+    p = proxy()
+    holder, c = p.connect(autocommit=False), p.connect()
+    rows_of(holder, "lock table log in exclusive mode")
+    thread = threading.Thread(target=copy, args=(c, source, errors))
+    thread.start()
+    cluster.wait_running("copy log")
+    time.sleep(7)
+    source.ending.set()
+    holder.rollback()
+    thread.join(20)
+    assert not thread.is_alive() and errors == []
