@@ -163,6 +163,18 @@ def test_another_node_is_asked_when_the_primary_is_gone(cluster, asking):
     assert one(c, "select 1") == 1
 
 
+def test_a_primary_that_was_down_at_the_start_is_not_needed(cluster, asking):
+    cluster.primary.stop("fast")
+    try:
+        p = asking(wait=False, database={"user": "app", "password": "app-secret"})
+        p.waits_for_names = False
+        wait_until(lambda: "event=ready" in p.log_text(), 10, "it listens")
+        wait_until(lambda: [p.breaker(n) for n in ("r1", "r2")] == ["CLOSED"] * 2, 10, "replicas are there")
+        assert one(p.connect(user="found", password="found-secret"), "select 1") == 1
+    finally:
+        cluster.primary.start()
+
+
 def test_a_slow_answer_holds_up_nobody_else(cluster, asking):
     import threading
     p = asking("SELECT name, secret FROM pooler.lookup_slowly($1)",

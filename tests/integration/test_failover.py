@@ -375,8 +375,12 @@ def test_reads_and_log_ins_go_on_while_no_primary_answers(cluster, proxy, level)
                "lag counts again")
 
 
-def test_a_primary_that_was_down_at_the_start_keeps_nobody_out(cluster, proxy):
-    cluster.primary.stop("fast")
+@pytest.mark.parametrize("how", ["down", "silent"])
+def test_a_primary_that_was_away_at_the_start_keeps_nobody_out(cluster, proxy, how):
+    if how == "down":
+        cluster.primary.stop("fast")
+    else:
+        cluster.primary.sigstop()
     try:
         p = proxy(wait=False, database={"max_lag": "1s", "write_wait": "300ms"})
         wait_until(lambda: "event=ready" in p.log_text(), 10, "it listens")
@@ -389,7 +393,10 @@ def test_a_primary_that_was_down_at_the_start_keeps_nobody_out(cluster, proxy):
             assert caught.value.pgcode == "57P03"
             c.close()
     finally:
-        cluster.primary.start()
+        if how == "down":
+            cluster.primary.start()
+        else:
+            cluster.primary.sigcont()
     wait_until(lambda: p.breaker("p1") == "CLOSED", 10, "it is back")
     rows_of(p.connect(), "update t set v = v + 1 where id = 61")
 
