@@ -115,7 +115,9 @@ struct config_switchgear {
     const char *auth_file;
     const char *auth_hba_file, *auth_ident_file;
     const char *auth_query, *auth_user, *auth_dbname;
-    bool server_scram_keys, server_passwordless;
+    bool server_scram_keys, server_passwordless, secrets_readable;
+    bool core_dumps;
+    const char *run_as;
     const char *admin_users, *stats_users;
     int log_format;
     int log_level;

@@ -12,7 +12,7 @@
 
 /* ---- memory ---- */
 
-enum { CONFIG_OPTIONS_MAX = 128 };
+enum { CONFIG_OPTIONS_MAX = 192 };
 
 /* Who said it; a higher one wins. */
 enum config_rank { CONFIG_BY_DEFAULT, CONFIG_BY_ENVIRONMENT, CONFIG_BY_FILE, CONFIG_BY_SET };

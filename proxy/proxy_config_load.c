@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "config_hba.h"
@@ -76,7 +77,17 @@ static void load_file(struct config *c, const char *path, struct config_problems
     free(text);
 }
 
-/* A relative path is beside the configuration file. "": nothing to be read. */
+/* A relative path is beside the configuration file. */
+static void path_beside(const char *config_path, const char *name, char *ret, size_t ret_size)
+{
+    const char *slash = config_path != NULL ? strrchr(config_path, '/') : NULL;
+    if (name[0] == '/' || slash == NULL)
+        (void)snprintf(ret, ret_size, "%s", name);
+    else
+        (void)snprintf(ret, ret_size, "%.*s%s", (int)(slash - config_path + 1), config_path, name);
+}
+
+/* "": nothing to be read. */
 static void load_beside(struct config *c, const char *config_path, const char *name,
                         struct config_problems *p,
                         void (*parse)(struct config *c, const char *file, const char *text,
@@ -85,12 +96,7 @@ static void load_beside(struct config *c, const char *config_path, const char *n
     char path[4096];
     if (name[0] == '\0')
         return;
-    const char *slash = config_path != NULL ? strrchr(config_path, '/') : NULL;
-    if (name[0] == '/' || slash == NULL)
-        (void)snprintf(path, sizeof(path), "%s", name);
-    else
-        (void)snprintf(path, sizeof(path), "%.*s%s", (int)(slash - config_path + 1), config_path,
-                       name);
+    path_beside(config_path, name, path, sizeof(path));
     load_file(c, path, p, parse);
 }
 
@@ -178,6 +184,50 @@ static void check_options(const struct config *c, struct config_problems *p)
     }
 }
 
+/* Does it hold a password of ours towards servers? */
+static bool has_passwords(const struct config *c)
+{
+    bool found = c->probe.password[0] != '\0';
+    for (uint32_t i = 0; i < c->databases_count; i++)
+        found = found || c->databases[i].password[0] != '\0';
+    for (uint32_t i = 0; i < c->nodes_count; i++)
+        found = found || strstr(c->nodes[i].options, "password") != NULL;
+    return found;
+}
+
+static bool has_secrets(const struct config *c)
+{
+    bool found = false;
+    for (uint32_t i = 0; i < c->users_count; i++)
+        found = found || c->users[i].secret[0] != '\0';
+    return found;
+}
+
+/* A file of passwords that every user of the machine may read or write. */
+static void check_rights(const struct config *c, const char *path, struct config_problems *p)
+{
+    struct stat status;
+    if (c->switchgear.secrets_readable || stat(path, &status) != 0 || !S_ISREG(status.st_mode) ||
+        (status.st_mode & (S_IROTH | S_IWOTH)) == 0)
+        return;
+    config_problem_add(p, path, 0,
+                       "it holds passwords, and every user of this machine may read it: "
+                       "chmod o-rw, or set secrets_readable = yes");
+}
+
+static void check_secrets(const struct config *c, const char *config_path,
+                          struct config_problems *p)
+{
+    const struct config_switchgear *own = &c->switchgear;
+    char path[4096];
+    if (config_path != NULL && has_passwords(c)) /* before what auth_file knows is copied there */
+        check_rights(c, config_path, p);
+    if (own->auth_file[0] != '\0' && has_secrets(c)) {
+        path_beside(config_path, own->auth_file, path, sizeof(path));
+        check_rights(c, path, p);
+    }
+}
+
 static const char *get_variable(void *arg, const char *name)
 {
     (void)arg;
@@ -217,6 +267,7 @@ struct config *config_load(const struct config_input *source, struct config_prob
     load_beside(c, source->path, own->auth_hba_file, problems, parse_hba);
     load_beside(c, source->path, own->auth_ident_file, problems, config_parse_ident);
     load_interfaces(c);
+    check_secrets(c, source->path, problems);
     check_library(c, source->path, problems);
     config_finish(c, problems);
     if (problems->errors == 0) /* else libpq's words may quote a password that has lost its key */

@@ -14,6 +14,7 @@
 #include "proxy_descriptors.h"
 #include "proxy_listen.h"
 #include "proxy_log.h"
+#include "proxy_rights.h"
 #include "proxy_run.h"
 #include "proxy_state.h"
 #include "proxy_supervisor_internal.h"
@@ -383,6 +384,11 @@ int run_serve(const struct config_input *input, struct config *config, SSL_CTX *
     } else if (http_start(&run->supervisor) != 0) {
         log_error("start_failed", "error=\"cannot listen on http_listen %s\"",
                   config->switchgear.http_listen);
+        exit_code = 3;
+    }
+    const char *wrong = NULL;
+    if (exit_code == 0 && !rights_drop(config, &wrong)) {
+        log_error("start_failed", "error=\"%s\"", wrong);
         exit_code = 3;
     }
     if (exit_code != 0)

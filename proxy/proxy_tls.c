@@ -79,21 +79,24 @@ static void warn_of_dates(const struct setting *s, const X509 *certificate)
     config_setting_problem(s->config, s->key, true, message, s->problems);
 }
 
-/* PostgreSQL's rule for its own key. */
-static void warn_of_rights(const struct setting *s)
+/* PostgreSQL's rule for its own key: a warning, unless everybody may read it. */
+static bool check_rights(const struct setting *s)
 {
     char message[512];
     struct stat status;
     if (stat(s->value, &status) != 0 || !S_ISREG(status.st_mode))
-        return;
+        return true;
     const mode_t others =
         status.st_uid == 0 ? S_IWGRP | S_IXGRP | S_IRWXO : S_IRWXG | S_IRWXO; /* root: 0640 */
     if ((status.st_mode & others) == 0)
-        return;
+        return true;
+    const bool allowed =
+        (status.st_mode & (S_IROTH | S_IWOTH)) == 0 || s->config->switchgear.secrets_readable;
     (void)snprintf(message, sizeof(message),
                    "%s: %.300s: others may read or write this key: give it the rights 0600", s->key,
                    s->value);
-    config_setting_problem(s->config, s->key, true, message, s->problems);
+    config_setting_problem(s->config, s->key, allowed, message, s->problems);
+    return allowed;
 }
 
 static bool load_pair(SSL_CTX *ctx, const struct setting *certificate, const struct setting *key)
@@ -123,8 +126,7 @@ static bool load_pair(SSL_CTX *ctx, const struct setting *certificate, const str
         return false;
     }
     warn_of_dates(certificate, SSL_CTX_get0_certificate(ctx));
-    warn_of_rights(key);
-    return true;
+    return check_rights(key);
 }
 
 static bool load_authorities(SSL_CTX *ctx, const struct setting *authorities)
