@@ -109,6 +109,8 @@ struct config_switchgear {
     const char *admin_socket;
     const char *state_file;
     uint64_t role_wait_ns;
+    uint64_t client_spool;
+    uint64_t client_write_timeout_ns;
     const char *http_listen, *http_hosts;
     uint64_t workers; /* 0: auto */
     int auth_type;

@@ -193,6 +193,12 @@ const struct config_option config_options[] = {
     {S, "client_prepared_memory", CONFIG_SIZE, "bytes", "32MB", "64kB", "4GB", NULL, RELOAD, NOW,
      "Memory for the prepared statements that one client has named: their names and texts.",
      S_AT(client_prepared_memory)},
+    {S, "client_spool", CONFIG_SIZE, "bytes", "1MB", "0", "1GB", NULL, RESTART, NOW,
+     "Of a result, what is kept for a client that does not take it, so that its connection is free; "
+     "all clients of a thread together: 64MB.", S_AT(client_spool)},
+    {S, "client_write_timeout", CONFIG_DURATION, "s", "10s", "0", "24h", NULL, RELOAD, NOW,
+     "A client that takes nothing of a result for so long, while a connection waits for it, is "
+     "disconnected; 0: never.", S_AT(client_write_timeout_ns)},
     {S, "retry_keep", CONFIG_SIZE, "bytes", "64kB", "0", "16MB", NULL, RESTART, NOW,
      "Bytes of a batch kept so that a read can be sent again elsewhere; larger ones are not.",
      S_AT(retry_keep)},

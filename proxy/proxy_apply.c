@@ -216,7 +216,7 @@ static struct core_actions *apply_once(struct worker *w, struct client *c, struc
         return core_server_data(b, (struct proto_span){0}, now_ns);
     if (again && c->core.client_pending < WORKER_OUT_HIGH)
         return core_resume(&c->core, now_ns);
-    if (settle && c->core.client_pending == 0)
+    if (settle && client_is_spooled(c))
         return core_client_drained(&c->core, now_ns);
     return NULL;
 }

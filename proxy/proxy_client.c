@@ -64,6 +64,26 @@ void client_events_update(struct client *c)
 
 /* ---- writing ---- */
 
+static void note_pending(struct client *c)
+{
+    const uint64_t before = c->core.client_pending;
+    c->core.client_pending = core_block_span(c->out).size;
+    c->worker->spooled += c->core.client_pending - before;
+}
+
+/* Above this its server is not read. */
+static uint64_t spool_limit(const struct client *c)
+{
+    const struct worker *w = c->worker;
+    const uint64_t max = w->core.limits.spool_max;
+    return max > WORKER_OUT_HIGH && w->spooled < WORKER_SPOOL_MAX ? max : WORKER_OUT_HIGH;
+}
+
+bool client_is_spooled(const struct client *c)
+{
+    return c->core.client_pending <= c->worker->core.limits.spool_max;
+}
+
 /* What the socket does not take is kept, and counted in client_pending. */
 void client_write(struct client *c, struct core_sink *sink)
 {
@@ -84,10 +104,12 @@ void client_write(struct client *c, struct core_sink *sink)
     if (sent == sink->size)
         return;
     spans_keep(&c->worker->core, &c->out, sink, sent);
-    c->core.client_pending = core_block_span(c->out).size;
+    note_pending(c);
     client_events_update(c);
-    if (c->core.client_pending > WORKER_OUT_HIGH && c->core.backend != NULL) {
+    if (c->core.client_pending > spool_limit(c) && c->core.backend != NULL) {
         struct server *v = c->core.backend->shell;
+        if (!c->server_stopped)
+            c->took_ns = uv_hrtime();
         c->server_stopped = true;
         v->stopped = true;
         server_events_update(v);
@@ -108,7 +130,9 @@ static void flush(struct client *c, uint64_t now_ns)
         core_block_give(&w->core, &c->out);
     else if (n > 0)
         core_block_consume(&w->core, &c->out, (uint32_t)n);
-    c->core.client_pending = core_block_span(c->out).size;
+    if (n > 0)
+        c->took_ns = now_ns;
+    note_pending(c);
     if (c->server_stopped && c->core.client_pending < WORKER_OUT_LOW) {
         c->server_stopped = false;
         if (c->core.backend != NULL) {
@@ -281,6 +305,7 @@ static void on_client_closed(uv_handle_t *handle)
     struct client *c = handle->data;
     struct worker *w = c->worker;
     core_block_give(&w->core, &c->out);
+    note_pending(c);
     core_session_deinit(&c->core);
     free(c->user);
     cancel_key_give(c);

@@ -83,7 +83,7 @@ static void later_step(struct client *c)
                      now_ns);
     if (!c->closing && c->core.client_pending < WORKER_OUT_HIGH) /* else when it has taken that */
         worker_apply(w, c, core_resume(&c->core, now_ns), now_ns);
-    if (!c->closing && c->core.client_pending == 0)
+    if (!c->closing && client_is_spooled(c))
         worker_apply(w, c, core_client_drained(&c->core, now_ns), now_ns);
 }
 

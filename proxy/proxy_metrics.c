@@ -291,6 +291,7 @@ static void write_timeouts(struct metrics *m, const struct stats_worker *w)
         [TIMEOUT_QUERY_WAIT] = "query_wait",
         [TIMEOUT_WRITE_WAIT] = "write_wait",
         [TIMEOUT_SERVER_CONNECT] = "server_connect",
+        [TIMEOUT_CLIENT_WRITE] = "client_write",
     };
     static_assert(sizeof kinds / sizeof kinds[0] == TIMEOUT_KINDS, "each has a name");
     metrics_family(m, "switchgear_timeouts", METRICS_COUNTER, "",

@@ -298,6 +298,6 @@ void server_cancel_ended(struct server *v, bool may_come, uint64_t now_ns)
     struct client *c = v->core.session != NULL ? v->core.session->shell : NULL;
     if (v->state == SERVER_DRAINING)
         drained(v, now_ns);
-    else if (c != NULL && c->core.client_pending == 0)
+    else if (c != NULL && client_is_spooled(c))
         worker_apply(w, c, core_client_drained(&c->core, now_ns), now_ns);
 }

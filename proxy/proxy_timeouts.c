@@ -83,6 +83,13 @@ static void look_at(struct worker *w, struct client *c, uint64_t now_ns)
             client_close(c, "its last message was not taken");
         return;
     }
+    if (c->server_stopped && s->backend != NULL &&
+        is_over(c->took_ns, o->client_write_timeout_ns, now_ns)) {
+        end(w, c, TIMEOUT_CLIENT_WRITE, "57P01",
+            "terminating connection: the client has taken nothing for client_write_timeout");
+        client_close(c, "client_write_timeout"); /* it would not take its last message either */
+        return;
+    }
     if (s->waiting || s->phase != CORE_QUERY)
         return; /* query_wait_timeout is the pool's */
     const uint64_t began_ns = c->block_since_ns != 0 ? c->block_since_ns : s->sent_ns;
@@ -112,7 +119,8 @@ static void look_at(struct worker *w, struct client *c, uint64_t now_ns)
 static uint64_t interval_ns(const struct config_switchgear *o)
 {
     const uint64_t limits[] = {o->client_idle_timeout_ns, o->idle_transaction_timeout_ns,
-                               o->transaction_timeout_ns, o->query_timeout_ns};
+                               o->transaction_timeout_ns, o->query_timeout_ns,
+                               o->client_write_timeout_ns};
     uint64_t shortest_ns = LOOK_RARELY_MS * UINT64_C(10000000);
     for (size_t i = 0; i < sizeof(limits) / sizeof(limits[0]); i++)
         if (limits[i] != 0 && limits[i] < shortest_ns)

@@ -451,6 +451,7 @@ static bool memory_init(struct worker *w, const struct config *config)
         .prepared_max = (uint32_t)config->switchgear.max_prepared_statements,
         .names_size_max = config->switchgear.client_prepared_memory,
         .hold_max = (uint32_t)config->switchgear.statement_max * 2,
+        .spool_max = config->switchgear.client_spool,
     };
     uint64_t seed;
     proxy_random(&seed, sizeof(seed));

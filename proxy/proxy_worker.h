@@ -22,6 +22,7 @@ enum {
     WORKER_OUTCOMES_SIZE = 4096,
     WORKER_OUT_HIGH = 256 * 1024, /* a peer that has not taken this much stops the other side */
     WORKER_OUT_LOW = 64 * 1024,
+    WORKER_SPOOL_MAX = 64 * 1024 * 1024, /* of all clients: beyond, none gets more than OUT_HIGH */
     WORKER_TICK_MS = 100,
     WORKER_CANCEL_LANES = CONFIG_NODES_MAX + 1,
 };
@@ -63,6 +64,7 @@ struct client {
     bool closing;
     bool close_after_flush;
     bool server_stopped; /* its server is not read until it has taken more */
+    uint64_t took_ns;    /* when it last took something, or its server was stopped */
     bool queued;         /* is among a group's waiters */
     uint8_t tls_wants;   /* events that its handshake waits for */
     bool in_handshake;   /* nothing is sent or read but by proxy_client_io.c */
@@ -228,7 +230,8 @@ struct worker {
     struct client **slots;            /* by cancel key; the first stays empty */
     uint32_t slots_count, slots_free; /* slots_free: where to look first for a free one */
     uint32_t servers_count, clients_count;
-    uint64_t dealt; /* clients given to this worker; the supervisor's */
+    uint64_t spooled; /* bytes that clients have not taken */
+    uint64_t dealt;   /* clients given to this worker; the supervisor's */
     uint64_t next_server_id;
     uint64_t timeouts_looked_ns; /* when clients were last looked at */
     uint8_t *scratch;            /* one read */
@@ -283,6 +286,8 @@ void client_end(struct client *c, const struct proto_error_text *error);
 /* ... by an administrator's command, or another session's: it is gone after this. */
 void client_terminate(struct client *c);
 void client_events_update(struct client *c);
+/* Is what it has not taken so little that its connection need not wait for it? */
+bool client_is_spooled(const struct client *c);
 void client_readable(struct client *c);
 void client_hand_to_admin(struct client *c);
 void client_logged_in(struct client *c);

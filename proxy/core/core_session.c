@@ -160,8 +160,9 @@ bool core_at_rest(const struct core_session *s)
 {
     const struct core_backend *b = s->backend;
     return b != NULL && !b->fatal_seen && b->status == 'I' && core_expect_count(b) == 0 &&
-           b->body_left == 0 && b->hold == NULL && b->cancels == 0 && s->client_pending == 0 &&
-           !s->preflight && (s->block == CORE_NO_BLOCK || s->block == CORE_FAILED) && !s->copy_in &&
+           b->body_left == 0 && b->hold == NULL && b->cancels == 0 &&
+           s->client_pending <= s->worker->limits.spool_max && !s->preflight &&
+           (s->block == CORE_NO_BLOCK || s->block == CORE_FAILED) && !s->copy_in &&
            s->stream_left == 0 && !s->emitting && !s->streaming && !s->unsynced && s->syncs == 0;
 }
 

@@ -510,8 +510,9 @@ struct core_backend {
 struct core_limits {
     uint32_t statement_max; /* bytes of a batch that is planned whole */
     uint32_t retry_keep;
-    uint32_t prepared_max;   /* a backend's */
-    uint32_t hold_max;       /* bytes a client may send ahead */
+    uint32_t prepared_max; /* a backend's */
+    uint64_t spool_max;    /* bytes that a client need not have taken for its backend to be free */
+    uint32_t hold_max;     /* bytes a client may send ahead */
     uint64_t names_size_max; /* bytes of a client's names and of what they stand for */
 };
 
