@@ -424,6 +424,7 @@ void client_logged_in(struct client *c)
     TAILQ_INSERT_TAIL(&w->clients, c, link);
     logging_in(c, false);
     auth_forget(c);
+    c->quiet_since_ns = uv_hrtime(); /* it was not idle while its log-in waited */
     g->clients++;
     struct stats_database *d = &w->database_stats[g->database];
     shared_set(&d->clients, d->clients + 1);

@@ -159,6 +159,7 @@ void probes_publish(struct supervisor *s, bool admission_changed)
         if (s->nodes[i].probe != NULL)
             (void)probe_permits_sync(s, i, now_ns);
         fill_node(s, i, &config, now_ns, &next->route.nodes[i]);
+        next->route.is_gone |= s->nodes[i].stands_ns != 0;
     }
     next->route.nodes_count = s->nodes_count;
     next->route.generation = ++s->generation;

@@ -38,6 +38,7 @@ struct router_node {
 struct router_topology {
     uint64_t generation;
     uint32_t nodes_count;
+    bool is_gone; /* of some shard no primary answers: see proven_ns */
     struct router_node nodes[ROUTER_NODES_MAX];
 };
 

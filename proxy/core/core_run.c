@@ -243,7 +243,7 @@ static size_t dispose(struct core_session *s, struct proto_span in, const struct
     }
     if (s->cancelled && core_cancel_next(s, batch, a))
         return batch->size;
-    if (core_pin_waits(s, now_ns, a))
+    if ((s->pin_denied || s->pin_wait != CORE_PIN_WAIT_NONE) && core_pin_waits(s, now_ns, a))
         return 0;
     if (s->block == CORE_DEFERRED)
         core_begin_again(s, &s->class);

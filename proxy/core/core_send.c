@@ -212,6 +212,17 @@ void core_keep(struct core_session *s, struct proto_span bytes)
     }
 }
 
+/* A read behind a write that its replica is not known to have: no primary answers. */
+__attribute__((noinline)) static void count_unproven(struct core_session *s,
+                                                     const struct router_request *request)
+{
+    if (s->choice.target != ROUTER_TARGET_REPLICA || s->choice.node == ROUTER_NODE_NONE)
+        return;
+    const uint64_t proven_ns = s->worker->topology->nodes[s->choice.node].proven_ns;
+    if (request->last_write_ns > proven_ns || request->global_write_ns > proven_ns)
+        s->worker->counters.reads_unproven++;
+}
+
 void core_want(struct core_session *s, uint64_t now_ns, struct core_actions *a)
 {
     struct core_worker *w = s->worker;
@@ -226,10 +237,8 @@ void core_want(struct core_session *s, uint64_t now_ns, struct core_actions *a)
     }
     s->decided_ns = now_ns;
     s->decided_by = w->topology->generation;
-    if (s->choice.target == ROUTER_TARGET_REPLICA && s->choice.node != ROUTER_NODE_NONE &&
-        (request.last_write_ns > w->topology->nodes[s->choice.node].proven_ns ||
-         request.global_write_ns > w->topology->nodes[s->choice.node].proven_ns))
-        w->counters.reads_unproven++;
+    if (w->topology->is_gone)
+        count_unproven(s, &request);
     if (!s->waiting)
         s->waiting_since_ns = now_ns;
     s->waiting = true;
