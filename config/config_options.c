@@ -194,8 +194,8 @@ const struct config_option config_options[] = {
      "Memory for the prepared statements that one client has named: their names and texts.",
      S_AT(client_prepared_memory)},
     {S, "client_spool", CONFIG_SIZE, "bytes", "1MB", "0", "1GB", NULL, RESTART, NOW,
-     "Of a result, what is kept for a client that does not take it, so that its connection is free; "
-     "all clients of a thread together: 64MB.", S_AT(client_spool)},
+     "What of a result is kept for a client that does not take it, so that its connection is free; "
+     "all clients of a thread: 64MB.", S_AT(client_spool)},
     {S, "client_write_timeout", CONFIG_DURATION, "s", "10s", "0", "24h", NULL, RELOAD, NOW,
      "A client that takes nothing of a result for so long, while a connection waits for it, is "
      "disconnected; 0: never.", S_AT(client_write_timeout_ns)},
