@@ -13,7 +13,7 @@
 /* Changes and log-ins cannot be told apart more finely than that. It is also the pause between
  * looks. */
 static const uint64_t moment_ns = UINT64_C(20000000);
-static const uint64_t wait_max_ns = UINT64_C(250000000);
+static const uint64_t wait_max_ns = UINT64_C(1000000000);
 static const uint64_t discouraged_ns = UINT64_C(5000000000); /* after one that waited in vain */
 
 static bool is_of_this_moment(const struct shared_catalog *s, uint64_t at_ns)
