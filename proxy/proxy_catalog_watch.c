@@ -43,11 +43,14 @@ const char *catalog_watch_ask(struct catalog_watch *w, uint64_t server_version, 
 bool catalog_watch_sees(struct catalog_watch *w, const PGresult *result)
 {
     const char *sum = "";
+    w->asked = false;
+    if (w->watched_ns - w->summed_ns < pause_ns)
+        return false;
+    w->summed_ns = w->watched_ns;
     for (int i = 0; i < PQntuples(result); i++)
         if (PQgetisnull(result, i, 0))
             sum = PQgetvalue(result, i, 1);
     const bool other = sum[0] != '\0' && strcmp(sum, w->sum) != 0;
-    w->asked = false;
     (void)snprintf(w->sum, sizeof(w->sum), "%s", sum);
     return other;
 }

@@ -17,6 +17,7 @@ struct catalog_watch {
     bool watches;        /* its database was asked here last: who was told last looks out */
     bool asked;          /* at this moment */
     uint64_t watched_ns; /* when it looked last */
+    uint64_t summed_ns;  /* ... when it last took the sum: looks for log-ins come more often */
     char sum[32];        /* what it saw; "": nothing yet */
 };
 
