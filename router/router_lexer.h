@@ -11,6 +11,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
+#include <strings.h>
 
 enum { ROUTER_KEY_SIZE = 192 }; /* XXH3's smallest secret is 136 bytes */
 
@@ -65,6 +67,14 @@ struct router_scan {
                              EXPLAIN, SET, SHOW ...): not cacheable */
     uint32_t tokens;      /* without comments */
 };
+
+/* Is it this word, in whatever case? In quotes it would be a name. */
+static inline bool router_token_is(const struct router_lexer *lexer, struct router_token token,
+                                   const char *word)
+{
+    return token.kind == ROUTER_TOKEN_WORD && token.size == strlen(word) &&
+           strncasecmp(lexer->text + token.start, word, token.size) == 0;
+}
 
 /* The second counts those of lists of literals too: there are 65,535 parameters at most. Where they
  * are so many, the parser would not take half as many others. */

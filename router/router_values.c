@@ -11,17 +11,6 @@ static bool is_self(const struct router_lexer *lexer, struct router_token token,
     return token.kind == ROUTER_TOKEN_SELF && token.size == 1 && lexer->text[token.start] == c;
 }
 
-static bool is_word(const struct router_lexer *lexer, struct router_token token, const char *lower)
-{
-    const char *const word = lexer->text + token.start;
-    if (token.size != strlen(lower))
-        return false;
-    for (uint32_t i = 0; i < token.size; i++)
-        if ((word[i] | 0x20) != lower[i])
-            return false;
-    return true;
-}
-
 /* U&'...' may be followed by UESCAPE. */
 static bool is_plain_string(const struct router_lexer *lexer, struct router_token token)
 {
@@ -41,8 +30,8 @@ static bool take_literal(struct router_lexer *lexer, struct router_token token, 
     case ROUTER_TOKEN_STRING:
         return is_plain_string(lexer, token);
     case ROUTER_TOKEN_WORD:
-        return is_word(lexer, token, "null") || is_word(lexer, token, "true") ||
-               is_word(lexer, token, "false");
+        return router_token_is(lexer, token, "null") || router_token_is(lexer, token, "true") ||
+               router_token_is(lexer, token, "false");
     case ROUTER_TOKEN_OPERATOR:
         if (token.size != 1 || lexer->text[token.start] != '-')
             return false;

@@ -17,7 +17,6 @@
  * on after all, or with a cursor that a function has opened unseen, the client gets 40001.
  */
 #include <stdlib.h>
-#include <strings.h>
 
 #include "core_begin.h"
 #include "core_follow.h"
@@ -71,8 +70,7 @@ static bool names_level(struct proto_span text)
         if (token.kind == ROUTER_TOKEN_END || token.kind == ROUTER_TOKEN_ERROR)
             return false;
         for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
-            if (token.kind == ROUTER_TOKEN_WORD && token.size == strlen(words[i]) &&
-                strncasecmp(lexer.text + token.start, words[i], token.size) == 0)
+            if (router_token_is(&lexer, token, words[i]))
                 return true;
     }
 }
@@ -123,16 +121,11 @@ bool core_move_revives(const struct core_batch *batch)
     if (!batch->simple || !batch->one || batch->class.alone)
         return false;
     struct router_lexer lexer = router_lexer_make((const char *)batch->text.base, batch->text.size);
-    static const char *const words[] = {"rollback", "abort"};
     struct router_token token;
     do
         token = router_lexer_next(&lexer);
     while (token.kind == ROUTER_TOKEN_COMMENT);
-    for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
-        if (token.kind == ROUTER_TOKEN_WORD && token.size == strlen(words[i]) &&
-            strncasecmp(lexer.text + token.start, words[i], token.size) == 0)
-            return true;
-    return false;
+    return router_token_is(&lexer, token, "rollback") || router_token_is(&lexer, token, "abort");
 }
 
 /* In a READ ONLY block the server keeps the rest from writing, wherever it is. */

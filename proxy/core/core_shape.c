@@ -139,8 +139,7 @@ static bool is_overtaken(const struct core_session *s, struct proto_span name,
         const struct core_expect *e = core_expect_at(b, i);
         if (is_told && is_parse_of(e, stmt))
             return true;
-        is_told |= e->shaped && e->name != NULL && strlen(e->name) == name.size &&
-                   memcmp(e->name, name.base, name.size) == 0;
+        is_told |= e->shaped && e->name != NULL && core_text_equal(name, e->name);
     }
     return count > OUTSTANDING_MAX;
 }
