@@ -317,6 +317,8 @@ bool config_secret_is_clear(const char *secret);
 /* What auth_file has of this user, where that is a password; else "". */
 const char *config_user_password(const struct config *c, const char *name);
 bool config_list_has(const char *list, const char *item); /* comma separated, blanks trimmed */
+/* May this user use the admin console, all of it or to look? */
+bool config_user_has_console(const struct config *c, const char *name);
 
 /* TLS versions out of a list such as "secure" or "tlsv1.2,tlsv1.3"; PgBouncer's words. False: not
  * understood, or older than 1.2. */

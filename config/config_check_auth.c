@@ -128,9 +128,7 @@ static void hashes_check(struct config *c, const struct config_place *place,
     for (uint32_t i = 0; i < c->users_count && own_names; i++) {
         const struct config_user *user = &c->users[i];
         if (user->secret[0] != '\0' && !config_secret_is_clear(user->secret) &&
-            !config_list_has(c->switchgear.admin_users, user->name) &&
-            !config_list_has(c->switchgear.stats_users, user->name) &&
-            (first == NULL || user->line < first->line))
+            !config_user_has_console(c, user->name) && (first == NULL || user->line < first->line))
             first = user;
     }
     if (first != NULL)

@@ -74,8 +74,7 @@ static const struct config_user *first_user(const struct config *c)
     for (uint32_t i = 0; i < c->users_count; i++) {
         const struct config_user *user = &c->users[i];
         if (config_secret_is_clear(user->secret) && (first == NULL || user->line < first->line) &&
-            !config_list_has(c->switchgear.admin_users, user->name) &&
-            !config_list_has(c->switchgear.stats_users, user->name))
+            !config_user_has_console(c, user->name))
             first = user;
     }
     return first;

@@ -157,3 +157,9 @@ const char *config_user_password(const struct config *c, const char *name)
     const struct config_user *user = config_user_find(c, name);
     return user != NULL && config_secret_is_clear(user->secret) ? user->secret : "";
 }
+
+bool config_user_has_console(const struct config *c, const char *name)
+{
+    return config_list_has(c->switchgear.admin_users, name) ||
+           config_list_has(c->switchgear.stats_users, name);
+}

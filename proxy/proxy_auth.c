@@ -46,7 +46,7 @@ static const char *secret_for(const struct auth *a, enum core_auth way, char mad
     const char *name = core_login_user_name(&c->core);
     if (a->secret == NULL && a->asked && c->worker->auth_seen_clear)
         auth_scram_make(c->worker->proxy, name, "nobody", made); /* the time that it would cost */
-    if (a->secret == NULL || way == CORE_AUTH_MD5 || !auth_is_clear(a->secret))
+    if (a->secret == NULL || way == CORE_AUTH_MD5 || !config_secret_is_clear(a->secret))
         return a->secret;
     const struct config_user *user =
         a->fetched == NULL ? config_user_find(c->worker->config, name) : NULL;
@@ -196,8 +196,7 @@ static bool may_enter(const struct client *c, struct auth_refusal *ret)
     const char *user = core_login_user_name(&c->core);
     const char *database = core_login_database(&c->core);
     if (auth_is_console(database)) {
-        if (c->is_admin_socket || config_list_has(config->switchgear.admin_users, user) ||
-            config_list_has(config->switchgear.stats_users, user))
+        if (c->is_admin_socket || config_user_has_console(config, user))
             return true;
         auth_refuse(ret, "42501", "user \"%s\" may not use the admin console", user);
         ret->text.hint = "Name the user in admin_users or stats_users.";
@@ -226,7 +225,7 @@ static const char *clear_password(const struct client *c)
     if (sent != NULL)
         return sent;
     const char *secret = c->auth->secret;
-    return secret != NULL && auth_is_clear(secret) ? secret : NULL;
+    return secret != NULL && config_secret_is_clear(secret) ? secret : NULL;
 }
 
 void auth_proven(struct client *c, uint64_t now_ns)

@@ -7,8 +7,8 @@
 #ifndef PROXY_AUTH_ASK_H
 #define PROXY_AUTH_ASK_H
 
-#include "proxy_auth_internal.h"
 #include "proxy_ask_link.h"
+#include "proxy_auth_internal.h"
 
 /* What was said of a user; owned, and wiped when it is freed. text NULL: there is no such user. */
 struct auth_words {
@@ -31,7 +31,7 @@ struct auth_kind {
 
 struct auth_question {
     const struct auth_kind *kind;
-    const char *query;     /* of one parameter, the user; lives as long as every worker */
+    const char *query;    /* of one parameter, the user; lives as long as every worker */
     struct ask_target to; /* its node is chosen as it is asked: the shard's primary first */
     uint8_t shard;
     uint32_t database; /* in whose section it is asked */

@@ -70,7 +70,6 @@ void auth_peer_forget(struct auth_peer *peer);
 
 /* ---- proxy_auth_user.c ---- */
 
-bool auth_is_clear(const char *secret); /* neither "md5..." nor "SCRAM-SHA-256$..." */
 /* The same in SCRAM's form, with the salt that a made-up secret of this user has. */
 void auth_scram_make(const struct proxy *p, const char *user, const char *password, char ret[256]);
 /* Which exchange a user who is not there is offered, so that it looks like those who are. */

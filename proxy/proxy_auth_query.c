@@ -35,7 +35,7 @@ static bool take(struct worker *w, const char *user, const PGresult *result, str
         abort();
     ret->size = strlen(secret) + 1;
     w->auth_seen_md5 = strncmp(secret, "SCRAM-SHA-256$", 14) != 0;
-    w->auth_seen_clear = auth_is_clear(secret);
+    w->auth_seen_clear = config_secret_is_clear(secret);
     return true;
 }
 
@@ -80,7 +80,7 @@ static bool question_of(const struct auth *a, struct auth_question *ret)
     if (user[0] == '\0' || d == NULL)
         return false;
     const struct config_user *known = config_user_find(config, user);
-    const bool clear = known != NULL && auth_is_clear(known->secret);
+    const bool clear = known != NULL && config_secret_is_clear(known->secret);
     ret->shard = (uint8_t)d->shard_first;
     ret->database = (uint32_t)(d - config->databases);
     ret->to = (struct ask_target){

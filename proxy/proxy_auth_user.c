@@ -19,11 +19,6 @@ static bool is_scram(const char *secret)
     return proto_scram_is_secret(text_span(secret));
 }
 
-bool auth_is_clear(const char *secret)
-{
-    return secret[0] != '\0' && !is_scram(secret) && !proto_md5_is_hash(text_span(secret));
-}
-
 /*
  * The salt is the one that a stranger of this name would get: it must not differ between workers,
  * nor change with a reload, as a made-up one does neither.
@@ -57,7 +52,7 @@ void auth_prepare(const struct proxy *p, struct config *next, const struct confi
                         "user=\"%s\" reason=\"it begins as one of SCRAM and is none: nobody can "
                         "log in with it\"",
                         user->name);
-        if (!auth_is_clear(user->secret))
+        if (!config_secret_is_clear(user->secret))
             continue;
         if (was != NULL && was->scram != NULL && strcmp(was->secret, user->secret) == 0) {
             user->scram = config_keep(next, was->scram);
@@ -101,7 +96,7 @@ void auth_group_password(struct worker *w, struct group *g)
     if (d->password[0] != '\0')
         text_set(&g->password, d->password);
     else if (d->user[0] == '\0' && known != NULL)
-        text_set(&g->password, auth_is_clear(known->secret) ? known->secret : NULL);
+        text_set(&g->password, config_secret_is_clear(known->secret) ? known->secret : NULL);
     else if (d->user[0] != '\0')
         text_set(&g->password, NULL);
 }

@@ -189,9 +189,7 @@ static void database_try(struct trial *t, const struct config_database *d)
     }
     for (uint32_t i = 0; i < c->users_count && tried < USERS_TRIED_MAX; i++) {
         const struct config_user *user = &c->users[i];
-        if (!config_secret_is_clear(user->secret) ||
-            config_list_has(c->switchgear.admin_users, user->name) ||
-            config_list_has(c->switchgear.stats_users, user->name) ||
+        if (!config_secret_is_clear(user->secret) || config_user_has_console(c, user->name) ||
             (d->auth_user[0] != '\0' && strcmp(d->auth_user, user->name) == 0))
             continue;
         tried++;

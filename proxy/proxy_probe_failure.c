@@ -52,11 +52,6 @@ struct breaker_outcome probe_failure_outcome(const struct supervisor *s, uint32_
     return (struct breaker_outcome){.input = BREAKER_NEUTRAL};
 }
 
-static uint64_t later(uint64_t a, uint64_t b)
-{
-    return a > b ? a : b;
-}
-
 /* When to try again: at once where that tells more, else after the interval. */
 static uint64_t retry_at_ns(const struct supervisor *s, uint32_t node, enum link_fault fault,
                             bool ended, uint64_t now_ns)
@@ -67,10 +62,10 @@ static uint64_t retry_at_ns(const struct supervisor *s, uint32_t node, enum link
     if (fault == LINK_REFUSED && p->refusals == 1)
         return now_ns;
     if (!p->is_failing && (fault == LINK_LOST_IDLE || fault == LINK_LOST_ASKED || ended))
-        return later(now_ns, p->link.asked_ns + AT_ONCE_NS);
+        return probe_later(now_ns, p->link.asked_ns + AT_ONCE_NS);
     if (!p->is_failing) /* the first one: a second look soon tells a hiccup from an outage */
         return now_ns + RETRY_LEAST_NS;
-    return later(now_ns + RETRY_LEAST_NS, p->link.asked_ns + interval_ns);
+    return probe_later(now_ns + RETRY_LEAST_NS, p->link.asked_ns + interval_ns);
 }
 
 /* A line when it begins and when it becomes another fault; what lasts is said again. */

@@ -110,6 +110,11 @@ struct probes {
     bool runs_again;
 };
 
+static inline uint64_t probe_later(uint64_t a, uint64_t b)
+{
+    return a > b ? a : b;
+}
+
 static inline struct probe_shard *probe_shard_of(const struct supervisor *s, uint32_t node)
 {
     return &s->probes->shards[s->proxy->config->nodes[node].shard_index];

@@ -119,11 +119,6 @@ static uint16_t weight_permille(const struct supervisor *s, uint32_t node,
     return (uint16_t)(weight > 0 ? weight : 1);
 }
 
-static uint64_t later(uint64_t a, uint64_t b)
-{
-    return a > b ? a : b;
-}
-
 static void fill_node(const struct supervisor *s, uint32_t i, const struct breaker_config *config,
                       uint64_t now_ns, struct router_node *ret)
 {
@@ -138,8 +133,8 @@ static void fill_node(const struct supervisor *s, uint32_t i, const struct break
         .shard = (uint8_t)s->proxy->config->nodes[i].shard_index,
         .weight_permille = weight_permille(s, i, config, now_ns),
         .generation = n->breaker.generation,
-        .fresh_as_of_ns = later(n->fresh_as_of_ns, n->stands_ns),
-        .evidence_ns = later(n->evidence_ns, n->stands_ns),
+        .fresh_as_of_ns = probe_later(n->fresh_as_of_ns, n->stands_ns),
+        .evidence_ns = probe_later(n->evidence_ns, n->stands_ns),
         .proven_ns = n->stands_ns != 0 ? n->fresh_as_of_ns : ROUTER_NEVER_NS,
     };
 }
