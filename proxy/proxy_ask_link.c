@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "proxy_connect_step.h"
+#include "proxy_libpq.h"
 #include "proxy_tls.h"
 
 struct ask_resolve {
@@ -186,53 +187,33 @@ static void on_ready(uv_poll_t *poll, int status, int events)
 /* server_tls_* first, then the node's options, then what we know: the last one wins. */
 static PGconn *start(const struct ask_target *t, const char *address)
 {
-    enum { OPTIONS_MAX = 40, OURS = 12 };
     const struct config_node *node = &t->config->nodes[t->node];
-    const char *names[TLS_KEYWORDS_MAX + OPTIONS_MAX + OURS + 1];
-    const char *values[TLS_KEYWORDS_MAX + OPTIONS_MAX + OURS + 1];
-    const char *settings = "";
-    bool own_user = false;
-    bool own_password = false;
+    struct libpq_keywords k = {.count = 0};
     char port[16];
     char all_settings[1024];
-    size_t n = tls_server_keywords(t->config, names, values);
     PQconninfoOption *options =
         node->options[0] != '\0' ? PQconninfoParse(node->options, NULL) : NULL;
-    for (PQconninfoOption *o = options;
-         o != NULL && o->keyword != NULL && n < TLS_KEYWORDS_MAX + OPTIONS_MAX; o++) {
-        if (o->val == NULL)
-            continue;
-        if (strcmp(o->keyword, "options") == 0)
-            settings = o->val;
-        own_user |= t->node_user_first && strcmp(o->keyword, "user") == 0;
-        own_password |= t->node_user_first && strcmp(o->keyword, "password") == 0;
-        names[n] = o->keyword;
-        values[n++] = o->val;
-    }
+    tls_server_keywords(t->config, &k);
+    libpq_keywords_add(&k, options);
+    const char *settings = libpq_keyword_find(&k, "options");
+    const bool own_user = t->node_user_first && libpq_keyword_find(&k, "user") != NULL;
+    const bool own_password = t->node_user_first && libpq_keyword_find(&k, "password") != NULL;
     (void)snprintf(port, sizeof(port), "%llu", (unsigned long long)node->port);
-    (void)snprintf(all_settings, sizeof(all_settings), "%s %s", settings, t->settings);
-    const struct {
-        const char *name, *value;
-    } ours[OURS] = {{"host", node->host},
-                    {"hostaddr", address[0] != '\0' ? address : NULL},
-                    {"port", port},
-                    {"user", own_user ? NULL : t->user},
-                    {"password", own_password ? NULL : t->password},
-                    {"scram_client_key", own_password ? NULL : t->scram[0]},
-                    {"scram_server_key", own_password ? NULL : t->scram[1]},
-                    {"dbname", t->dbname},
-                    {"options", all_settings},
-                    {"gssencmode", "disable"},
-                    {"application_name", t->application_name},
-                    {"target_session_attrs", "any"}};
-    for (size_t i = 0; i < OURS; i++) {
-        if (ours[i].value == NULL)
-            continue;
-        names[n] = ours[i].name;
-        values[n++] = ours[i].value;
-    }
-    names[n] = values[n] = NULL;
-    PGconn *conn = PQconnectStartParams(names, values, 0);
+    (void)snprintf(all_settings, sizeof(all_settings), "%s %s", settings != NULL ? settings : "",
+                   t->settings);
+    libpq_keyword_add(&k, "host", node->host);
+    libpq_keyword_add(&k, "hostaddr", address[0] != '\0' ? address : NULL);
+    libpq_keyword_add(&k, "port", port);
+    libpq_keyword_add(&k, "user", own_user ? NULL : t->user);
+    libpq_keyword_add(&k, "password", own_password ? NULL : t->password);
+    libpq_keyword_add(&k, "scram_client_key", own_password ? NULL : t->scram[0]);
+    libpq_keyword_add(&k, "scram_server_key", own_password ? NULL : t->scram[1]);
+    libpq_keyword_add(&k, "dbname", t->dbname);
+    libpq_keyword_add(&k, "options", all_settings);
+    libpq_keyword_add(&k, "gssencmode", "disable");
+    libpq_keyword_add(&k, "application_name", t->application_name);
+    libpq_keyword_add(&k, "target_session_attrs", "any");
+    PGconn *conn = PQconnectStartParams(k.names, k.values, 0);
     PQconninfoFree(options);
     return conn;
 }

@@ -18,7 +18,7 @@
 #include "proxy_libpq.h"
 #include "proxy_tls.h"
 
-enum { USERS_TRIED_MAX = 16, KEYWORDS_MAX = 64, WAIT_MAX_MS = 5000 };
+enum { USERS_TRIED_MAX = 16, WAIT_MAX_MS = 5000 };
 
 /* One log-in: at whose section it stands is told by `why`. */
 struct log_in {
@@ -49,40 +49,23 @@ static uint64_t now_ms(void)
 static PGconn *start(const struct config *config, const struct config_node *node,
                      const struct log_in *in)
 {
-    const char *names[KEYWORDS_MAX + TLS_KEYWORDS_MAX + 1];
-    const char *values[KEYWORDS_MAX + TLS_KEYWORDS_MAX + 1];
+    struct libpq_keywords k = {.count = 0};
     char port[16];
-    bool own_user = false;
-    bool own_password = false;
-    size_t n = tls_server_keywords(config, names, values);
     PQconninfoOption *options =
         PQconninfoParse(node->options, NULL); /* config_load() has checked */
-    for (PQconninfoOption *o = options; o != NULL && o->keyword != NULL; o++) {
-        if (o->val == NULL || n >= KEYWORDS_MAX - 10)
-            continue;
-        own_user = own_user || strcmp(o->keyword, "user") == 0;
-        own_password = own_password || strcmp(o->keyword, "password") == 0;
-        names[n] = o->keyword;
-        values[n++] = o->val;
-    }
+    tls_server_keywords(config, &k);
+    libpq_keywords_add(&k, options);
+    const bool own_user = libpq_keyword_find(&k, "user") != NULL;
+    const bool own_password = own_user || libpq_keyword_find(&k, "password") != NULL;
     (void)snprintf(port, sizeof(port), "%llu", (unsigned long long)node->port);
-    const struct {
-        const char *name, *value;
-    } ours[] = {{"host", node->host},
-                {"port", port},
-                {"dbname", in->dbname},
-                {"gssencmode", "disable"},
-                {"application_name", "switchgear-check"},
-                {"user", own_user ? "" : in->user},
-                {"password", own_password || own_user ? "" : in->password}};
-    for (size_t i = 0; i < sizeof(ours) / sizeof(ours[0]); i++) {
-        if (ours[i].value[0] == '\0')
-            continue;
-        names[n] = ours[i].name;
-        values[n++] = ours[i].value;
-    }
-    names[n] = values[n] = NULL;
-    PGconn *conn = PQconnectStartParams(names, values, 0);
+    libpq_keyword_add(&k, "host", node->host);
+    libpq_keyword_add(&k, "port", port);
+    libpq_keyword_add(&k, "dbname", in->dbname);
+    libpq_keyword_add(&k, "gssencmode", "disable");
+    libpq_keyword_add(&k, "application_name", "switchgear-check");
+    libpq_keyword_add(&k, "user", own_user ? NULL : in->user);
+    libpq_keyword_add(&k, "password", own_password ? NULL : in->password);
+    PGconn *conn = PQconnectStartParams(k.names, k.values, 0);
     PQconninfoFree(options);
     if (conn != NULL)
         (void)PQsetErrorVerbosity(conn, PQERRORS_VERBOSE); /* so that there is an SQLSTATE */

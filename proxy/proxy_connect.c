@@ -202,15 +202,24 @@ static void on_connecting(uv_poll_t *poll, int status, int events)
 
 /* A machine that is gone is found in 25 s though nothing is under way: the system's own two hours
  * are longer than anybody waits. */
-static size_t keepalive_keywords(const char **names, const char **values)
+static void add_keepalives(struct libpq_keywords *k)
 {
-    names[0] = "keepalives_idle";
-    values[0] = "10";
-    names[1] = "keepalives_interval";
-    values[1] = "5";
-    names[2] = "keepalives_count";
-    values[2] = "3";
-    return 3;
+    libpq_keyword_add(k, "keepalives_idle", "10");
+    libpq_keyword_add(k, "keepalives_interval", "5");
+    libpq_keyword_add(k, "keepalives_count", "3");
+}
+
+static void add_login(struct libpq_keywords *k, const struct group *g)
+{
+    const bool own_password = libpq_keyword_find(k, "password") != NULL;
+    if (libpq_keyword_find(k, "user") == NULL)
+        libpq_keyword_add(k, "user", g->server_user);
+    if (!own_password && g->password != NULL) {
+        libpq_keyword_add(k, "password", g->password);
+    } else if (!own_password && g->scram_keys != NULL) { /* libpq 18 */
+        libpq_keyword_add(k, "scram_client_key", g->scram_keys->client);
+        libpq_keyword_add(k, "scram_server_key", g->scram_keys->server);
+    }
 }
 
 /* The keywords for libpq: server_tls_* first, then the node's options, which win over them, then
@@ -219,61 +228,28 @@ static bool start_connect(struct server *v)
 {
     const struct config *config = v->worker->config;
     const struct config_node *node = &config->nodes[v->pool->node];
-    const struct group *g = v->pool->group;
-    const char *names[54 + TLS_KEYWORDS_MAX];
-    const char *values[54 + TLS_KEYWORDS_MAX];
+    struct libpq_keywords k = {.count = 0};
     char port[16];
     char timeout[16];
-    size_t n = tls_server_keywords(config, names, values);
-    n += keepalive_keywords(names + n, values + n);
     char *error = NULL;
     PQconninfoOption *options =
         node->options[0] != '\0' ? PQconninfoParse(node->options, &error) : NULL;
-    for (PQconninfoOption *o = options;
-         o != NULL && o->keyword != NULL && n < 36 + TLS_KEYWORDS_MAX; o++)
-        if (o->val != NULL) {
-            names[n] = o->keyword;
-            values[n++] = o->val;
-        }
+    tls_server_keywords(config, &k);
+    add_keepalives(&k);
+    libpq_keywords_add(&k, options);
     (void)snprintf(port, sizeof(port), "%llu", (unsigned long long)node->port);
     (void)snprintf(timeout, sizeof(timeout), "%llu",
                    (unsigned long long)(config->switchgear.server_connect_timeout_ns / 1000000000));
-    const struct {
-        const char *name, *value;
-    } ours[] = {{"host", node->host},
-                {"hostaddr", v->hostaddr[0] != '\0' ? v->hostaddr : NULL},
-                {"port", port},
-                {"dbname", g->dbname},
-                {"gssencmode", "disable"},
-                {"connect_timeout", timeout}};
-    for (size_t i = 0; i < sizeof(ours) / sizeof(ours[0]); i++)
-        if (ours[i].value != NULL) {
-            names[n] = ours[i].name;
-            values[n++] = ours[i].value;
-        }
-    bool own_user = false;
-    bool own_password = false;
-    for (size_t i = 0; i < n; i++) {
-        own_user = own_user || strcmp(names[i], "user") == 0;
-        own_password = own_password || strcmp(names[i], "password") == 0;
-    }
-    if (!own_user) {
-        names[n] = "user";
-        values[n++] = g->server_user;
-    }
-    if (!own_password && g->password != NULL) {
-        names[n] = "password";
-        values[n++] = g->password;
-    } else if (!own_password && g->scram_keys != NULL) { /* libpq 18 */
-        names[n] = "scram_client_key";
-        values[n++] = g->scram_keys->client;
-        names[n] = "scram_server_key";
-        values[n++] = g->scram_keys->server;
-    }
+    libpq_keyword_add(&k, "host", node->host);
+    libpq_keyword_add(&k, "hostaddr", v->hostaddr[0] != '\0' ? v->hostaddr : NULL);
+    libpq_keyword_add(&k, "port", port);
+    libpq_keyword_add(&k, "dbname", v->pool->group->dbname);
+    libpq_keyword_add(&k, "gssencmode", "disable");
+    libpq_keyword_add(&k, "connect_timeout", timeout);
+    add_login(&k, v->pool->group);
     if (v->owner != NULL)
-        n += replication_keywords(v, names + n, values + n);
-    names[n] = values[n] = NULL;
-    v->conn = PQconnectStartParams(names, values, 0);
+        replication_keywords(v, &k);
+    v->conn = PQconnectStartParams(k.names, k.values, 0);
     PQconninfoFree(options);
     if (error != NULL)
         PQfreemem(error);

@@ -5,6 +5,7 @@
 #include "proxy_libpq.h"
 
 #include <arpa/inet.h>
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -44,6 +45,31 @@ bool libpq_watch_flush(struct libpq_watch *w, PGconn *conn)
     const int left = PQflush(conn);
     return left >= 0 &&
            libpq_watch_start(w, conn, left > 0 ? UV_READABLE | UV_WRITABLE : UV_READABLE);
+}
+
+void libpq_keyword_add(struct libpq_keywords *k, const char *name, const char *value)
+{
+    if (value == NULL)
+        return;
+    assert(k->count < LIBPQ_KEYWORDS_MAX);
+    k->names[k->count] = name;
+    k->values[k->count++] = value;
+    k->names[k->count] = k->values[k->count] = NULL;
+}
+
+void libpq_keywords_add(struct libpq_keywords *k, const PQconninfoOption *options)
+{
+    for (const PQconninfoOption *o = options;
+         o != NULL && o->keyword != NULL && k->count < LIBPQ_OPTIONS_MAX; o++)
+        libpq_keyword_add(k, o->keyword, o->val);
+}
+
+const char *libpq_keyword_find(const struct libpq_keywords *k, const char *name)
+{
+    for (size_t i = 0; i < k->count; i++)
+        if (strcmp(k->names[i], name) == 0)
+            return k->values[i];
+    return NULL;
 }
 
 void libpq_sqlstate(const char *message, char ret[6])

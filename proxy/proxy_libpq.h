@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: PostgreSQL
  *
- * proxy_libpq: what everybody needs who uses libpq under uv_poll: the watch of its descriptor, and
- * the SQLSTATE of an error that comes as text. The thread of the loop; nothing blocks.
+ * proxy_libpq: what everybody needs who uses libpq: the keywords of a connection, the watch of its
+ * descriptor under uv_poll, and what is in an error that comes as text. Nothing blocks.
  */
 #ifndef PROXY_LIBPQ_H
 #define PROXY_LIBPQ_H
@@ -9,6 +9,22 @@
 #include <libpq-fe.h>
 #include <stdbool.h>
 #include <uv.h>
+
+/* What libpq is told of a connection: of two with one name the later wins, and it passes over what
+ * is empty. The texts are the caller's. Zeroed: none; `names` and `values` end in NULL. */
+enum { LIBPQ_KEYWORDS_MAX = 80, LIBPQ_OPTIONS_MAX = 46 };
+struct libpq_keywords {
+    const char *names[LIBPQ_KEYWORDS_MAX + 1];
+    const char *values[LIBPQ_KEYWORDS_MAX + 1];
+    size_t count;
+};
+/* `value` NULL: nothing is said. */
+void libpq_keyword_add(struct libpq_keywords *k, const char *name, const char *value);
+/* All that a node's options have, as PQconninfoParse() has read them (NULL: nothing), while there
+ * are no more than LIBPQ_OPTIONS_MAX keywords. */
+void libpq_keywords_add(struct libpq_keywords *k, const PQconninfoOption *options);
+/* The first of this name; NULL: there is none. */
+const char *libpq_keyword_find(const struct libpq_keywords *k, const char *name);
 
 /* A PGconn's descriptor in a loop. Zeroed but for the first three: not watched. */
 struct libpq_watch {

@@ -5,42 +5,18 @@
  */
 #include "proxy_probe_link.h"
 
-#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "proxy_libpq.h"
 #include "proxy_tls.h"
-
-enum { KEYWORDS_MAX = 64 };
 
 /* The keywords of one attempt. The texts that they point to live as long as this struct. */
 struct keywords {
-    const char *names[KEYWORDS_MAX + 1];
-    const char *values[KEYWORDS_MAX + 1];
-    int count;
+    struct libpq_keywords all;
     PQconninfoOption *options;
     char hosts[1024], ports[128], settings[512];
 };
-
-static void keyword(struct keywords *k, const char *name, const char *value)
-{
-    if (value == NULL || value[0] == '\0')
-        return;
-    assert(k->count < KEYWORDS_MAX);
-    k->names[k->count] = name;
-    k->values[k->count] = value;
-    k->count++;
-    k->names[k->count] = k->values[k->count] = NULL;
-}
-
-static const char *keyword_find(const struct keywords *k, const char *name)
-{
-    for (int i = 0; i < k->count; i++) {
-        if (strcmp(k->names[i], name) == 0)
-            return k->values[i];
-    }
-    return "";
-}
 
 /* libpq wants one host and one port for each address. */
 static void repeat(char *to, size_t to_size, const char *text, const char *addresses)
@@ -61,36 +37,34 @@ static void fill(struct keywords *k, const struct config *config, const struct c
     const struct config_probe *probe = &config->probe;
     char port[16];
 
-    k->count = (int)tls_server_keywords(config, k->names, k->values);
-    k->names[k->count] = k->values[k->count] = NULL;
-    for (PQconninfoOption *o = k->options; o != NULL && o->keyword != NULL; o++) {
-        if (k->count < KEYWORDS_MAX / 2 + TLS_KEYWORDS_MAX)
-            keyword(k, o->keyword, o->val);
-    }
+    tls_server_keywords(config, &k->all);
+    libpq_keywords_add(&k->all, k->options);
+    const char *settings = libpq_keyword_find(&k->all, "options");
+    const char *user = libpq_keyword_find(&k->all, "user");
     /* Roles may have defaults that a standby refuses, or that would end a slow probe. */
     snprintf(k->settings, sizeof(k->settings),
              "%s -c default_transaction_isolation=read\\ committed -c statement_timeout=0",
-             keyword_find(k, "options"));
+             settings != NULL ? settings : "");
     snprintf(port, sizeof(port), "%llu", (unsigned long long)node->port);
     repeat(k->hosts, sizeof(k->hosts), node->host, addresses);
     repeat(k->ports, sizeof(k->ports), port, addresses);
-    if (keyword_find(k, "user")[0] == '\0') {
-        keyword(k, "user", probe->user);
-        keyword(k, "password", probe->password);
+    if (user == NULL || user[0] == '\0') {
+        libpq_keyword_add(&k->all, "user", probe->user);
+        libpq_keyword_add(&k->all, "password", probe->password);
     }
-    keyword(k, "dbname", probe->dbname);
-    keyword(k, "host", k->hosts);
-    keyword(k, "hostaddr", addresses);
-    keyword(k, "port", k->ports);
-    keyword(k, "options", k->settings);
-    keyword(k, "gssencmode", "disable");
-    keyword(k, "application_name", "switchgear-probe");
+    libpq_keyword_add(&k->all, "dbname", probe->dbname);
+    libpq_keyword_add(&k->all, "host", k->hosts);
+    libpq_keyword_add(&k->all, "hostaddr", addresses);
+    libpq_keyword_add(&k->all, "port", k->ports);
+    libpq_keyword_add(&k->all, "options", k->settings);
+    libpq_keyword_add(&k->all, "gssencmode", "disable");
+    libpq_keyword_add(&k->all, "application_name", "switchgear-probe");
 }
 
 PGconn *link_start(const struct config *config, const struct config_node *node,
                    const char *addresses, char *error, size_t error_size)
 {
-    struct keywords k = {.count = 0};
+    struct keywords k = {.all = {.count = 0}};
     char *complaint = NULL;
 
     k.options = node->options[0] != '\0' ? PQconninfoParse(node->options, &complaint) : NULL;
@@ -100,7 +74,7 @@ PGconn *link_start(const struct config *config, const struct config_node *node,
         return NULL;
     }
     fill(&k, config, node, addresses);
-    PGconn *conn = PQconnectStartParams(k.names, k.values, 0);
+    PGconn *conn = PQconnectStartParams(k.all.names, k.all.values, 0);
     PQconninfoFree(k.options);
     if (conn == NULL)
         snprintf(error, error_size, "no memory");

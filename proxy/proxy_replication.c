@@ -7,6 +7,7 @@
  * Happy path: replication_open -> (proxy_connect.c) -> replication_connected -> core_linked().
  * Failure modes: replication_failed (FATAL); replication_forget when the client leaves first.
  */
+#include "proxy_libpq.h"
 #include "proxy_limits.h"
 #include "proxy_log.h"
 #include "proxy_pool_internal.h"
@@ -38,17 +39,13 @@ void replication_open(struct worker *w, struct client *c, uint64_t now_ns)
 }
 
 /* What libpq is told besides: at most two keywords. The client's own settings, as it gave them. */
-size_t replication_keywords(const struct server *v, const char **names, const char **values)
+void replication_keywords(const struct server *v, struct libpq_keywords *k)
 {
     const struct core_session *s = &v->owner->core;
-    size_t n = 0;
-    names[n] = "replication";
-    values[n++] = core_login_replication(s) == CORE_REPLICATION_LOGICAL ? "database" : "true";
-    if (core_login_options(s)[0] != '\0') {
-        names[n] = "options";
-        values[n++] = core_login_options(s);
-    }
-    return n;
+    libpq_keyword_add(k, "replication",
+                      core_login_replication(s) == CORE_REPLICATION_LOGICAL ? "database" : "true");
+    if (core_login_options(s)[0] != '\0')
+        libpq_keyword_add(k, "options", core_login_options(s));
 }
 
 void replication_connected(struct server *v, uint64_t now_ns)

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "config_hba.h"
+#include "proxy_libpq.h"
 #include "proxy_tls_socket.h"
 
 /* Where problems of one setting go. */
@@ -335,7 +336,7 @@ bool tls_create(const struct config *config, struct config_problems *problems, S
 /* Else libpq would look for one in the home directory, and fail where it may not look there. */
 #define NO_FILE "/dev/null/none"
 
-size_t tls_server_keywords(const struct config *config, const char **names, const char **values)
+void tls_server_keywords(const struct config *config, struct libpq_keywords *k)
 {
     static const char *const modes[] = {"disable", "allow",     "prefer",
                                         "require", "verify-ca", "verify-full"};
@@ -343,21 +344,11 @@ size_t tls_server_keywords(const struct config *config, const char **names, cons
     struct config_tls_versions versions = {true, true};
     const bool known = config_tls_versions_parse(c->server_tls_protocols, &versions);
     (void)known; /* config_finish() has complained */
-    const struct {
-        const char *name, *value;
-    } all[TLS_KEYWORDS_MAX] = {
-        {"sslmode", modes[c->server_tls_sslmode]},
-        {"sslcert", c->server_tls_cert_file[0] != '\0' ? c->server_tls_cert_file : NO_FILE},
-        {"sslkey", c->server_tls_key_file},
-        {"sslrootcert", c->server_tls_ca_file},
-        {"ssl_min_protocol_version", versions.v12 ? "TLSv1.2" : "TLSv1.3"},
-        {"ssl_max_protocol_version", versions.v13 ? "" : "TLSv1.2"},
-    };
-    size_t count = 0;
-    for (size_t i = 0; i < TLS_KEYWORDS_MAX; i++)
-        if (all[i].value[0] != '\0') {
-            names[count] = all[i].name;
-            values[count++] = all[i].value;
-        }
-    return count;
+    libpq_keyword_add(k, "sslmode", modes[c->server_tls_sslmode]);
+    libpq_keyword_add(k, "sslcert",
+                      c->server_tls_cert_file[0] != '\0' ? c->server_tls_cert_file : NO_FILE);
+    libpq_keyword_add(k, "sslkey", c->server_tls_key_file);
+    libpq_keyword_add(k, "sslrootcert", c->server_tls_ca_file);
+    libpq_keyword_add(k, "ssl_min_protocol_version", versions.v12 ? "TLSv1.2" : "TLSv1.3");
+    libpq_keyword_add(k, "ssl_max_protocol_version", versions.v13 ? "" : "TLSv1.2");
 }

@@ -13,16 +13,16 @@
 
 #include "config.h"
 
-struct client; /* proxy_worker.h */
+struct client;         /* proxy_worker.h */
+struct libpq_keywords; /* proxy_libpq.h */
 
 /* Reads certificates and keys. False: problems were added, each at the setting to change. True:
  * *ret is what to offer, one reference; NULL with client_tls_sslmode = disable. */
 bool tls_create(const struct config *config, struct config_problems *problems, SSL_CTX **ret);
 
-/* What server_tls_* says in libpq's words, to be put in front of a node's options, which win.
- * Returns how many were written; at most TLS_KEYWORDS_MAX. The texts are the configuration's. */
-enum { TLS_KEYWORDS_MAX = 6 };
-size_t tls_server_keywords(const struct config *config, const char **names, const char **values);
+/* What server_tls_* says in libpq's words, to be put in front of a node's options, which win. The
+ * texts are the configuration's. */
+void tls_server_keywords(const struct config *config, struct libpq_keywords *k);
 
 /* ---- of one client; its worker's thread ---- */
 

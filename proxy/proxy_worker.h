@@ -309,15 +309,16 @@ bool server_watch(struct server *v); /* registers with its worker's loop */
 void server_unwatch(struct server *v);
 void server_connect_timeout(struct server *v);
 
-/* Its client is gone: waits until nothing is outstanding, then the pool resets it. */
 /* Its node is out of use, or no longer: how long the kernel waits for what is under way. */
 void server_line(struct server *v, bool is_out);
+/* Its client is gone: waits until nothing is outstanding, then the pool resets it. */
 void server_drain(struct server *v, bool cancels, uint64_t now_ns);
 void server_drain_tick(struct server *v, uint64_t now_ns);
 
 /* proxy_replication.c */
 void replication_open(struct worker *w, struct client *c, uint64_t now_ns);
-size_t replication_keywords(const struct server *v, const char **names, const char **values);
+struct libpq_keywords; /* proxy_libpq.h */
+void replication_keywords(const struct server *v, struct libpq_keywords *k);
 void replication_connected(struct server *v, uint64_t now_ns);
 void replication_failed(struct server *v, const char *sqlstate,
                         const char *message); /* v is gone */
