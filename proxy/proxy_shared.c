@@ -10,6 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
 #define FIRST_BOUND_NS UINT64_C(32000)
 
 /* From here on the doublings have what objectives are written in between them. */
@@ -52,9 +55,7 @@ void histogram_observe(struct histogram *h, uint64_t sample_ns)
 bool shared_say(struct shared_said *said, const char *text, uint64_t now_ns, uint64_t *ret_hidden)
 {
     const uint64_t before_ns = ck_pr_load_64(&said->at_ns);
-    uint64_t what = UINT64_C(14695981039346656037); /* FNV-1a: nobody gains by a collision */
-    for (const char *c = text; *c != '\0'; c++)
-        what = (what ^ (uint8_t)*c) * UINT64_C(1099511628211);
+    const uint64_t what = XXH3_64bits(text, strlen(text));
     const bool is_new = ck_pr_load_64(&said->what) != what;
     if ((before_ns != 0 && !is_new && now_ns - before_ns < SAID_AGAIN_NS) ||
         !ck_pr_cas_64(&said->at_ns, before_ns, now_ns)) {
