@@ -55,13 +55,15 @@ class Tally:
         say(f"   {suite}: {text}")
 
     def summary(self):
+        """What failed comes last: who sees only the end of the output sees that."""
         say("\n== summary")
-        for suite, text, failures in self.suites:
-            say(f"   {suite}: {text}")
-            for failure in failures:
-                say(f"      failed: {failure}")
         for failure in self.second_tries:
             say(f"   passed only at the second try: {failure}")
+        for suite, text, _ in self.suites:
+            say(f"   {suite}: {text}")
+        for suite, _, failures in self.suites:
+            for failure in failures:
+                say(f"   failed: {suite}: {failure}")
         skipped = f", {self.skipped} skipped" if self.skipped else ""
         say(f"{self.passed} passed, {self.failed} failed{skipped}")
         return 1 if self.failed or not self.passed else 0

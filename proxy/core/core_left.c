@@ -12,6 +12,7 @@
 #include <strings.h>
 
 #include "core_adopt.h"
+#include "core_catalog.h"
 #include "core_follow.h"
 #include "core_internal.h"
 #include "core_pin.h"
@@ -183,7 +184,17 @@ static const char question_settings[] =
     "WHERE a.usesysid OPERATOR(pg_catalog.<>)(SELECT oid FROM pg_catalog.pg_roles "
     "WHERE rolname OPERATOR(pg_catalog.=)SESSION_USER)"
     "UNION ALL SELECT n,pg_catalog.current_setting(n,true)FROM pg_catalog.unnest('{";
-static const char question_end[] = "}'::pg_catalog.text[])AS n)AS s WHERE v IS NOT NULL";
+static const char question_names_end[] = "}'::pg_catalog.text[])AS n";
+/* Without facts nobody has read the bodies of the database's functions for names. No backslash:
+ * standard_conforming_strings may be off. */
+static const char question_bodies[] =
+    " UNION ALL SELECT n,pg_catalog.current_setting(n,true)FROM"
+    "(SELECT DISTINCT pg_catalog.lower(m[1])AS n FROM pg_catalog.pg_proc AS p,"
+    "pg_catalog.regexp_matches(p.prosrc,'(?:''|[[:<:]]set[[:space:]]+"
+    "(?:(?:session|local)[[:space:]]+)?)([a-z_][a-z0-9_$]*(?:[.][a-z_][a-z0-9_$]*)+)"
+    "(?:''|[[:space:]]*=|[[:space:]]+to[[:>:]])','gi')AS m "
+    "WHERE p.oid OPERATOR(pg_catalog.>=)16384 AND p.prosrc OPERATOR(pg_catalog.~~*)'%set%')AS b";
+static const char question_end[] = ")AS s WHERE v IS NOT NULL";
 
 static const uint16_t kinds[] = {CORE_PINS_ASKED_IN_ORDER, ROUTER_PIN_OPAQUE, ROUTER_PIN_OPAQUE};
 enum { KINDS = sizeof(kinds) / sizeof(kinds[0]) };
@@ -216,10 +227,13 @@ static size_t write_question(const struct core_session *s, uint8_t *text, size_t
     const struct core_group *g = s->group;
     const struct router_facts *facts = g->catalog != NULL ? g->catalog->facts : NULL;
     const size_t head = sizeof(question_bits) - 1, middle = sizeof(question_settings) - 1;
+    const size_t names_end = sizeof(question_names_end) - 1, end = sizeof(question_end) - 1;
+    const bool reads_bodies = core_catalog_facts(s) == NULL;
+    const size_t bodies = reads_bodies ? sizeof(question_bodies) - 1 : 0;
     memcpy(text, question_bits, head);
     memcpy(text + head, question_settings, middle);
     struct proto_span room = {.base = text + head + middle,
-                              .size = size - head - middle - sizeof(question_end)};
+                              .size = size - head - middle - names_end - bodies - end};
     bool first = true;
     for (uint32_t i = 0; i < s->settings->count; i++)
         add_name(&room, s->settings->items[i].name, &first);
@@ -228,8 +242,12 @@ static size_t write_question(const struct core_session *s, uint8_t *text, size_t
     for (uint32_t i = 0; facts != NULL && i < router_facts_settings_count(facts); i++)
         add_name(&room, router_facts_setting(facts, i), &first);
     uint8_t *to = (uint8_t *)(uintptr_t)room.base;
-    memcpy(to, question_end, sizeof(question_end) - 1);
-    return (size_t)(to - text) + sizeof(question_end) - 1;
+    memcpy(to, question_names_end, names_end);
+    to += names_end;
+    memcpy(to, question_bodies, bodies);
+    to += bodies;
+    memcpy(to, question_end, end);
+    return (size_t)(to - text) + end;
 }
 
 bool core_left_ask(struct core_session *s, struct core_actions *a)

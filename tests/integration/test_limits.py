@@ -241,16 +241,16 @@ def connects(p):
 
 
 def test_a_refused_log_in_is_not_tried_again_for_server_login_retry(cluster, proxy):
-    p = proxy(switchgear={"server_login_retry": "2s"},
+    p = proxy(switchgear={"server_login_retry": "4s"},
               database={"user": "app", "password": "wrong"})
     began = time.monotonic()
-    for _ in range(5):
+    for _ in range(20):
         with pytest.raises(psycopg2.OperationalError, match="password authentication failed"):
             p.connect()
-    assert time.monotonic() - began < 1.5, "the later ones were told at once"
+    assert time.monotonic() - began < 3.5, "the later ones were told at once"
     tried = refused_by(cluster)
-    assert 1 <= tried <= 6, "each node at most once a worker"
-    wait_until(lambda: not connects(p) and refused_by(cluster) > tried, 10, "it is tried again later")
+    assert 1 <= tried < 20, "each node at most once per worker, and what asks for the catalog"
+    wait_until(lambda: not connects(p) and refused_by(cluster) > tried, 15, "it is tried again later")
 
 
 def refused_by(cluster):
