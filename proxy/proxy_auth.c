@@ -7,6 +7,7 @@
 #include "proxy_auth_ask.h"
 #include "proxy_limits.h"
 #include "proxy_log.h"
+#include "proxy_look.h"
 #include "proxy_tls.h"
 
 bool auth_is_console(const char *name)
@@ -167,6 +168,7 @@ void auth_forget(struct client *c)
         hosts_forget(&a->host_wait);
     if (a->entry != NULL)
         auth_ask_forget(a);
+    look_forget(a);
     if (a->fetched != NULL)
         explicit_bzero(a->fetched, strlen(a->fetched));
     free(a->fetched);

@@ -30,6 +30,10 @@ struct auth {
     struct auth_peer *peer;        /* its name is being looked up in another thread */
     struct auth_entry *entry;      /* waits for what a server says: is among its waiters */
     TAILQ_ENTRY(auth) link;
+    struct shared_catalog *look; /* it waits for a look at this database: proxy_look.h */
+    uint64_t look_ns;            /* ... since then */
+    bool looked;                 /* it has waited, or does */
+    LIST_ENTRY(auth) look_link;
 };
 
 /* Why not, as PostgreSQL would say it. */

@@ -15,6 +15,7 @@
 #include "proxy_catalog_watch.h"
 #include "proxy_defaults.h"
 #include "proxy_log.h"
+#include "proxy_look.h"
 
 #define SECOND_NS UINT64_C(1000000000)
 static const uint64_t idle_ns = 2 * SECOND_NS; /* then its connection is closed */
@@ -320,10 +321,13 @@ static uint64_t idle_limit(const struct catalog *c, uint64_t now_ns)
 static void look_out(struct catalog *c, uint8_t node, uint64_t now_ns)
 {
     struct shared_catalog *s = c->shared;
-    if (c->node != node || !catalog_watch_is_due(&c->watch, shared_load(&s->watched_ns), now_ns) ||
+    if (c->node != node ||
+        !catalog_watch_is_due(&c->watch, shared_load(&s->watched_ns),
+                              shared_load(&s->look_wanted_ns), now_ns) ||
         idle_limit(c, now_ns) == 0 || !log_in_choose(c))
         return;
     shared_set(&s->watched_ns, now_ns);
+    shared_set(&s->watcher, c->worker->index + 1);
     const uint64_t version = shared_load(&s->server_version);
     put_question(c, node, catalog_watch_ask(&c->watch, version, now_ns), now_ns);
 }
@@ -332,11 +336,12 @@ static void looked_out(struct catalog *c, const PGresult *result)
 {
     const bool sees = catalog_watch_sees(&c->watch, result);
     struct shared_catalog *s = c->shared;
+    const uint64_t began_ns = c->watch.watched_ns;
     const uint64_t version = shared_load(&s->defaults_version);
-    if (!defaults_read(s, result, uv_hrtime()))
+    if (defaults_read(s, result, uv_hrtime()))
+        look_answered(c->worker->proxy, s, began_ns, shared_load(&s->defaults_version) != version);
+    else
         c->watch.watched_ns = 0; /* at the next tick again */
-    if (shared_load(&s->defaults_version) != version)
-        workers_wake(c->worker->proxy);
     if (!sees)
         return;
     c->seen = true;
@@ -459,6 +464,7 @@ static void answered(struct ask_link *l, const PGresult *result)
     c->watch.watches = true;
     catalog_slow_over(c->shared);
     c->watch.watched_ns = 0; /* DDL has passed here, perhaps: what of the defaults? */
+    shared_set(&c->shared->watcher, c->worker->index + 1);
     shared_set(&c->shared->server_version, (uint64_t)PQserverVersion(l->conn));
     lease_end(c);
     c->duration_ns = c->ended_ns - c->began_ns;
@@ -499,6 +505,16 @@ void catalogs_obey(struct worker *w)
     TAILQ_FOREACH (c, &w->catalogs->all, link)
         if (is_paused(c) || c->began_ns < shared_load(&w->proxy->reconnect_ns[c->database]))
             give_up(c);
+}
+
+void catalogs_look(struct worker *w, uint64_t now_ns)
+{
+    struct catalog *c;
+    if (w->catalogs == NULL)
+        return;
+    TAILQ_FOREACH (c, &w->catalogs->all, link)
+        if (c->watch.watches && shared_load(&c->shared->look_wanted_ns) > c->watch.watched_ns)
+            consider(c, now_ns);
 }
 
 void catalogs_tick(struct worker *w, uint64_t now_ns)

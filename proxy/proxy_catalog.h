@@ -23,6 +23,8 @@ void catalogs_begin(struct worker *w);
 /* Once a turn of the loop: one of them is looked at, whether its facts still hold. */
 void catalogs_turn(struct worker *w);
 void catalogs_tick(struct worker *w, uint64_t now_ns);
+/* Woken: log-ins wait for a look, perhaps. */
+void catalogs_look(struct worker *w, uint64_t now_ns);
 /* PAUSE and RECONNECT: no connection of ours is in the way of what they are for. */
 void catalogs_obey(struct worker *w);
 void catalogs_stop(struct worker *w);

@@ -25,8 +25,11 @@ static const char question[] =
     "pg_index,pg_inherits,pg_aggregate,pg_db_role_setting}'::regclass[])c" DEFAULTS;
 static const char question_old[] = "SELECT NULL, ''" DEFAULTS;
 
-bool catalog_watch_is_due(const struct catalog_watch *w, uint64_t others_ns, uint64_t now_ns)
+bool catalog_watch_is_due(const struct catalog_watch *w, uint64_t others_ns, uint64_t wanted_ns,
+                          uint64_t now_ns)
 {
+    if (w->watches && wanted_ns > w->watched_ns)
+        return true;
     return (w->watches || now_ns - others_ns > 3 * pause_ns) && now_ns - w->watched_ns >= pause_ns;
 }
 
@@ -40,11 +43,14 @@ const char *catalog_watch_ask(struct catalog_watch *w, uint64_t server_version, 
 bool catalog_watch_sees(struct catalog_watch *w, const PGresult *result)
 {
     const char *sum = "";
+    w->asked = false;
+    if (w->watched_ns - w->summed_ns < pause_ns)
+        return false;
+    w->summed_ns = w->watched_ns;
     for (int i = 0; i < PQntuples(result); i++)
         if (PQgetisnull(result, i, 0))
             sum = PQgetvalue(result, i, 1);
     const bool other = sum[0] != '\0' && strcmp(sum, w->sum) != 0;
-    w->asked = false;
     (void)snprintf(w->sum, sizeof(w->sum), "%s", sum);
     return other;
 }

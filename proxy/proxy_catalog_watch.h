@@ -17,11 +17,14 @@ struct catalog_watch {
     bool watches;        /* its database was asked here last: who was told last looks out */
     bool asked;          /* at this moment */
     uint64_t watched_ns; /* when it looked last */
+    uint64_t summed_ns;  /* ... when it last took the sum: looks for log-ins come more often */
     char sum[32];        /* what it saw; "": nothing yet */
 };
 
-/* Is it time to look? `others_ns`: when any worker looked last. */
-bool catalog_watch_is_due(const struct catalog_watch *w, uint64_t others_ns, uint64_t now_ns);
+/* Is it time to look? `others_ns`: when any worker looked last; `wanted_ns`: when a look was last
+ * wanted. */
+bool catalog_watch_is_due(const struct catalog_watch *w, uint64_t others_ns, uint64_t wanted_ns,
+                          uint64_t now_ns);
 /* Returns the question to ask a server of this version: a row (NULL, how often), then one (role,
  * digest of its defaults) for each that has any (proxy_defaults.h). */
 const char *catalog_watch_ask(struct catalog_watch *w, uint64_t server_version, uint64_t now_ns);

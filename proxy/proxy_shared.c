@@ -153,11 +153,17 @@ struct shared_pool *shared_pool_get(struct proxy *p, uint32_t database, const ch
     return pool;
 }
 
-static struct shared_catalog *catalog_get_locked(struct proxy *p, uint8_t shard, const char *dbname)
+struct shared_catalog *shared_catalog_find(struct proxy *p, uint8_t shard, const char *dbname)
 {
-    struct shared_catalog *c = p->catalogs;
+    struct shared_catalog *c = ck_pr_load_ptr(&p->catalogs);
     while (c != NULL && (c->shard != shard || strcmp(c->dbname, dbname) != 0))
         c = c->next;
+    return c;
+}
+
+static struct shared_catalog *catalog_get_locked(struct proxy *p, uint8_t shard, const char *dbname)
+{
+    struct shared_catalog *c = shared_catalog_find(p, shard, dbname);
     if (c != NULL || strlen(dbname) >= sizeof(c->dbname))
         return c;
     c = aligned_alloc(_Alignof(struct shared_catalog), sizeof(*c));

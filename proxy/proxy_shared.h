@@ -208,6 +208,11 @@ struct shared_catalog {
     struct shared_defaults *defaults;
     uint32_t defaults_count;
     uint64_t defaults_version, watched_ns, server_version;
+    /* Looks at the defaults (proxy_look.h): the worker that looks, counted from 1 (0: none does
+     * yet), when one was wanted, when the last one that was answered began, and when one was
+     * awaited in vain. */
+    uint64_t watcher CK_CC_CACHELINE;
+    uint64_t look_wanted_ns, looked_ns, look_failed_ns;
 };
 
 struct worker;     /* proxy_worker.h */
@@ -254,6 +259,8 @@ struct shared_user *shared_user_get(struct proxy *p, const char *name);
 
 /* Made when it is not there. NULL: no memory. */
 struct shared_catalog *shared_catalog_get(struct proxy *p, uint8_t shard, const char *dbname);
+/* NULL: there is none. Without a lock. */
+struct shared_catalog *shared_catalog_find(struct proxy *p, uint8_t shard, const char *dbname);
 void shared_catalogs_free(struct proxy *p); /* all threads have ended */
 
 /* ---- mail ---- */

@@ -11,10 +11,10 @@
 #include "proxy_cancel.h"
 #include "proxy_catalog.h"
 #include "proxy_client_io.h"
-#include "proxy_defaults.h"
 #include "proxy_hosts.h"
 #include "proxy_limits.h"
 #include "proxy_log.h"
+#include "proxy_look.h"
 #include "proxy_signal.h"
 #include "proxy_tls_bytes.h"
 
@@ -367,7 +367,7 @@ static void drop_mail(struct mail *mail)
 
 /* ---- the loop ---- */
 
-/* Only woken: a new topology, room in a shared budget, other defaults of roles. */
+/* Only woken: a new topology, room in a shared budget, a look that is wanted or was answered. */
 static void on_wake(void *owner)
 {
     struct worker *w = owner;
@@ -376,7 +376,9 @@ static void on_wake(void *owner)
     pools_obey(w);
     TAILQ_FOREACH (g, &w->waiting, waiting_link)
         pool_mark_dirty(g);
-    defaults_tick(w, uv_hrtime());
+    const uint64_t now_ns = uv_hrtime();
+    catalogs_look(w, now_ns);
+    look_turn(w, now_ns);
 }
 
 static void on_check(uv_check_t *check)
@@ -410,7 +412,7 @@ static void on_tick(uv_timer_t *timer)
     clients_tick(w, now_ns);
     auth_ask_tick(w, now_ns);
     catalogs_tick(w, now_ns);
-    defaults_tick(w, now_ns);
+    look_turn(w, now_ns);
     pools_tick(w, now_ns);
     cancels_tick(w, now_ns);
     signals_tick(w, now_ns);
@@ -476,6 +478,7 @@ int worker_start(struct worker *w, struct proxy *p, uint32_t index)
     TAILQ_INIT(&w->groups);
     TAILQ_INIT(&w->dirty);
     TAILQ_INIT(&w->waiting);
+    LIST_INIT(&w->looking);
     TAILQ_INIT(&w->cancels);
     TAILQ_INIT(&w->signals);
     TAILQ_INIT(&w->signal_waits);

@@ -187,6 +187,8 @@ TAILQ_HEAD(group_list_head, group);
 
 /* ---- the worker ---- */
 
+LIST_HEAD(auth_list, auth);
+
 struct worker {
     struct proxy *proxy;
     uint32_t index;
@@ -235,6 +237,7 @@ struct worker {
     uint8_t *scratch;            /* one read */
     uint8_t *gather;             /* one record: TLS_RECORD_SIZE */
     struct auth_asks *asks;      /* what servers said of users, and connections; or NULL */
+    struct auth_list looking;    /* log-ins that wait for a look at the defaults: proxy_look.h */
     struct catalogs *catalogs;   /* what databases' names stand for: proxy_catalog.c */
     struct hosts *hosts;         /* names of addresses; NULL: no line asked for one yet */
     bool auth_seen_md5;          /* its last secret was not one of SCRAM */
