@@ -246,6 +246,8 @@ void auth_proven(struct client *c, uint64_t now_ns)
     }
     const struct config_database *d = section_of(c);
     const uint32_t index = (uint32_t)(d - w->config->databases);
+    if (look_hold(c->auth, index, d->dbname[0] != '\0' ? d->dbname : name, now_ns))
+        return;
     if (!client_limits_take(c, index, user, &refusal.text)) {
         worker_apply(w, c, core_login_admit(&c->core, NULL, &refusal.text, now_ns), now_ns);
         return;

@@ -465,6 +465,7 @@ static void answered(struct ask_link *l, const PGresult *result)
     catalog_slow_over(c->shared);
     c->watch.watched_ns = 0; /* DDL has passed here, perhaps: what of the defaults? */
     shared_set(&c->shared->watcher, c->worker->index + 1);
+    look_want(c->worker->proxy, c->shared, uv_hrtime());
     shared_set(&c->shared->server_version, (uint64_t)PQserverVersion(l->conn));
     lease_end(c);
     c->duration_ns = c->ended_ns - c->began_ns;

@@ -14,6 +14,7 @@
 #include "proxy_connect_step.h"
 #include "proxy_libpq.h"
 #include "proxy_log.h"
+#include "proxy_look.h"
 #include "proxy_tls.h"
 #include "proxy_worker.h"
 
@@ -161,6 +162,8 @@ static void taken_over(struct server *v)
     v->pool->failures_row = 0;
     v->pool->refused = false;
     server_events_update(v);
+    if (v->pool->group->catalog != NULL)
+        look_want(w->proxy, v->pool->group->catalog, now_ns);
     if (v->owner != NULL)
         replication_connected(v, now_ns);
     else

@@ -166,8 +166,9 @@ static const char question_bits[] =
     "SELECT ''::pg_catalog.text,pg_catalog.concat(" CORE_PINS_QUESTION
     ",EXISTS(SELECT FROM pg_catalog.pg_replication_slots WHERE temporary "
     "AND active_pid OPERATOR(pg_catalog.=)pg_catalog.pg_backend_pid()),"
-    /* a function that few may call is called by a text, so that it is not even looked up */
-    "CASE WHEN pg_catalog.has_function_privilege("
+    /* a function that few may call is called by a text, so that it is not even looked up; a standby
+     * has no origins, and fails it */
+    "CASE WHEN NOT pg_catalog.pg_is_in_recovery()AND pg_catalog.has_function_privilege("
     "'pg_catalog.pg_replication_origin_session_is_setup()','EXECUTE')"
     "THEN pg_catalog.query_to_xml("
     "'SELECT 1 WHERE pg_catalog.pg_replication_origin_session_is_setup()',false,true,'')"

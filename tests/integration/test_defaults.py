@@ -104,6 +104,32 @@ def test_a_changed_default_reaches_new_log_ins_on_every_node(p, psql, what):
     wait_for(p, name, before)
 
 
+@pytest.mark.parametrize("what", CHANGES)
+def test_the_very_next_log_in_has_it_on_every_node(cluster, p, psql, what):
+    name, change, value = CHANGES[what]
+    for i, (sql, wanted) in enumerate([(change, value), (None, new_log_in(p, name)[0])]):
+        for one_sql in [sql] if sql else TAKE_BACK:
+            psql(one_sql)
+        cluster.wait_replicated()
+        psql("select pg_sleep(0.05)")  # log-ins of one moment share a look
+        assert set(new_log_in(p, name)) == {wanted}, i
+
+
+def test_a_change_before_the_first_look_reaches_who_logs_in_next(cluster, proxy, psql):
+    p = proxy(database={"pool_size": 3})
+    warm = p.connect()
+    everywhere(warm, "work_mem")
+    warm.close()
+    psql("alter role app set work_mem = '16MB'; alter database app set timezone = 'Asia/Tokyo'")
+    cluster.wait_replicated()
+    psql("select pg_sleep(0.05)")
+    for name, value in (("work_mem", "16MB"), ("timezone", "Asia/Tokyo")):
+        assert set(new_log_in(p, name)) == {value}
+    s = p.connect()
+    assert s.get_parameter_status("TimeZone") == "Asia/Tokyo"
+    s.close()
+
+
 def test_log_ins_go_on_when_nobody_can_look(cluster, proxy):
     p = proxy(database={"pool_size": 3})
     p.connect().close()

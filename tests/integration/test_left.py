@@ -11,12 +11,13 @@ import psycopg2
 import pytest
 
 from cluster import APP_DATABASE, APP_USER, wait_until
-from proxy import one, rows_of
+from proxy import last_route, one, rows_of
 from test_catalog_facts import catalog_of
 from test_pins import pins
 
 pytestmark = pytest.mark.invariant
 
+PRIMARY = "/* switchgear: route=primary */ "
 # The body of each function shows what it does; what calls it does not.
 MANY_TABLES = ("for i in 1..400 loop execute 'create temp table t' || i || ' (id int primary key)'; "
                "end loop")
@@ -92,6 +93,47 @@ def test_a_setting_that_a_function_made_follows_its_session(proxy, name, value, 
         assert one(pair.a, by(f"reset {name}")) == "done"
         pair.swap()
         assert one(pair.a, f"select current_setting('{name}', true)") == default
+
+
+@pytest.mark.parametrize("right", ["without the right", "with the right"])
+def test_a_setting_that_was_made_on_a_replica_follows_its_session(cluster, proxy, right):
+    """An immutable function does it. A standby answers whoever may ask for a replication origin, as a superuser may,
+    with an error."""
+    function = "pg_replication_origin_session_is_setup()"
+    cluster.primary.psql("create or replace function sg_pure(int) returns int language plpgsql immutable as $f$ begin "
+                         "perform set_config('app.tenant', 't2', false); return 1; end $f$", APP_DATABASE)
+    if right == "with the right":
+        cluster.primary.psql(f"grant execute on function {function} to {APP_USER}", APP_DATABASE)
+    cluster.wait_replicated()
+    try:
+        pair = Pair(proxy)
+        rows_of(pair.a, "select sg_pure(1)")
+        assert last_route(pair.a)["role"] == "replica"
+        for _ in range(2):
+            assert one(pair.a, "select current_setting('app.tenant', true)") == "t2"
+            assert not one(pair.b, "select current_setting('app.tenant', true)")
+            assert one(pair.a, PRIMARY + "select current_setting('app.tenant', true)") == "t2"
+    finally:
+        cluster.primary.psql(f"revoke execute on function {function} from {APP_USER}; "
+                             "drop function sg_pure(int)", APP_DATABASE)
+
+
+@pytest.mark.parametrize("body", ["perform set_config('app.unread', 't3', false)", "set app.unread = 't3'",
+                                  "SET SESSION App.Unread TO t3"])
+def test_a_setting_follows_its_session_while_nobody_knows_the_functions(cluster, proxy, body):
+    """The name is in the body alone, and the proxy has not read it: it may not read all that it asks for."""
+    cluster.primary.psql("create or replace function sg_unread() returns int language plpgsql as "
+                         f"$f$ begin {body}; return 1; end $f$; revoke select on pg_amproc from public", APP_DATABASE)
+    try:
+        p = proxy(database={"pool_size": 1})
+        a, b = p.connect(), p.connect()
+        rows_of(a, "select sg_unread()")
+        for _ in range(2):
+            assert not one(b, PRIMARY + "select current_setting('app.unread', true)")
+            assert one(a, PRIMARY + "select current_setting('app.unread', true)") == "t3"
+        assert catalog_of(p.connect_admin()).get("state") != "known"
+    finally:
+        cluster.primary.psql("grant select on pg_amproc to public; drop function sg_unread()", APP_DATABASE)
 
 
 NEARLY = [  # what both sessions have set, and what a function makes of it in one of them
