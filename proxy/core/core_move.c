@@ -50,10 +50,12 @@ bool core_move_eligible(const struct core_session *s)
 bool core_move_logs(const struct core_session *s, const struct core_batch *batch)
 {
     const struct router_class *c = &batch->class;
-    const bool may_move =
-        s->group->database->until_write || core_begin_reads_only(s) || c->set_read_only;
+    /* a second BEGIN warns, and declares all the same */
+    const bool declares = c->set_read_only || (s->block != CORE_NO_BLOCK && !c->snapshot &&
+                                               c->begin == ROUTER_BEGIN_READ_ONLY);
+    const bool may_move = s->group->database->until_write || core_begin_reads_only(s) || declares;
     return may_move && batch->one && c->alone && c->verdict == ROUTER_VERDICT_TRANSACTION &&
-           (c->reason == ROUTER_REASON_SAVEPOINT || c->sets_local || c->set_read_only) &&
+           (c->reason == ROUTER_REASON_SAVEPOINT || c->sets_local || declares) &&
            core_pins_of(s, c) == 0 &&
            core_block_span(s->block_log).size + batch->text.size < LOG_SIZE_MAX;
 }

@@ -62,6 +62,40 @@ def begun(p, begin="begin read only", **options):
     return c
 
 
+DECLARED = [["begin", "begin read only"], ["begin", "start transaction read only"],
+            ["begin", "set transaction read only"], ["begin", "set local transaction_read_only = on"],
+            ["begin", "savepoint s", "begin read only"], ["begin", "select 1", "begin read only", "select 1"],
+            ["begin read only", "begin"], ["begin read only", "savepoint s", "begin isolation level read committed"]]
+
+
+@pytest.mark.invariant
+@pytest.mark.parametrize("reads", ["until_write", "primary"])
+def test_a_block_that_was_declared_later_moves_as_what_it_was_declared(cluster, proxy, reads):
+    """The proxy does not know what names stand for, as it may not read all that it asks for: so the write is the
+    primary's, in a READ ONLY block too, and the block moves there."""
+    cluster.primary.psql("revoke select on pg_amproc from public", APP_DATABASE)
+    try:
+        p = proxy(database={"transaction_reads": reads})
+        written = [declared for declared in DECLARED * 2 if writes_as(p, declared)]
+        assert written == []
+    finally:
+        cluster.primary.psql("grant select on pg_amproc to public", APP_DATABASE)
+
+
+def writes_as(p, declared):
+    c = p.connect()
+    for sql in declared:
+        rows_of(c, sql)
+    try:
+        rows_of(c, "insert into log (note) values ('declared')")
+        return True
+    except psycopg2.errors.ReadOnlySqlTransaction:
+        return False
+    finally:
+        rows_of(c, "rollback")
+        c.close()
+
+
 PRIMARYS = {
     "session lock": "select ro.hold({n})",
     "lock": "select ro.hold_for_now({n})",
