@@ -152,7 +152,7 @@ struct config_switchgear {
     uint64_t query_timeout_ns;
     uint64_t transaction_timeout_ns;
     uint64_t shutdown_timeout_ns;
-    uint64_t max_db_connections;
+    uint64_t max_db_connections, max_db_connections_per_node;
     uint64_t max_user_connections;
     uint64_t max_prepared_statements; /* a backend's LRU */
     uint64_t client_prepared_memory;  /* bytes of one client's names and their texts */
@@ -198,7 +198,7 @@ struct config_database {
     int isolation;         /* enum config_isolation */
     uint64_t min_pool_size;
     uint64_t reserve_pool_size;
-    uint64_t max_db_connections;
+    uint64_t max_db_connections, max_db_connections_per_node;
     int consistency;
     uint64_t max_lag_ns;
     int read_fallback;

@@ -64,6 +64,8 @@ static void database_finish(struct config *c, uint32_t index)
         d->reserve_pool_size = c->switchgear.reserve_pool_size;
     if (config_origin_of(&place, "max_db_connections")->automatic)
         d->max_db_connections = c->switchgear.max_db_connections;
+    if (config_origin_of(&place, "max_db_connections_per_node")->automatic)
+        d->max_db_connections_per_node = c->switchgear.max_db_connections_per_node;
 }
 
 /* Somebody of auth_file whom the servers let in: of those who log in here with a password, the

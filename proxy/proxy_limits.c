@@ -9,7 +9,7 @@
 #include "proxy_pool_internal.h"
 #include "proxy_sum.h"
 
-enum { CAP_DATABASE, CAP_USER, CAP_NODE, CAPS };
+enum { CAP_DATABASE, CAP_DATABASE_NODE, CAP_USER, CAP_NODE, CAPS };
 
 #define BLOCKED_GOOD_NS UINT64_C(300000000) /* who is held up says so again at each tick */
 /* ... and must have waited this much longer: a connection that is closed for it costs a log-in, and
@@ -26,8 +26,11 @@ static void limits_of(const struct pool *pool, struct limit ret[CAPS])
 {
     struct worker *w = pool->group->worker;
     const struct config *config = w->config;
-    ret[CAP_DATABASE] = (struct limit){&w->proxy->database_caps[pool->group->database],
-                                       pool_section(pool->group)->max_db_connections};
+    const uint32_t database = pool->group->database;
+    const struct config_database *d = pool_section(pool->group);
+    ret[CAP_DATABASE] = (struct limit){&w->proxy->database_caps[database], d->max_db_connections};
+    ret[CAP_DATABASE_NODE] = (struct limit){&w->proxy->database_node_caps[database][pool->node],
+                                            d->max_db_connections_per_node};
     ret[CAP_USER] =
         (struct limit){&pool->shared->owner->connections, config->switchgear.max_user_connections};
     ret[CAP_NODE] =
@@ -71,9 +74,25 @@ static int caps_take(struct limit limits[CAPS])
 
 static bool shares(const struct shared_pool *a, const struct shared_pool *b, int cap)
 {
-    return a != b && (cap == CAP_DATABASE ? a->database == b->database
-                      : cap == CAP_USER   ? a->owner == b->owner
-                                          : a->node == b->node);
+    if (a == b)
+        return false;
+    switch (cap) {
+    case CAP_DATABASE:
+        return a->database == b->database;
+    case CAP_DATABASE_NODE:
+        return a->database == b->database && a->node == b->node;
+    case CAP_USER:
+        return a->owner == b->owner;
+    default:
+        return a->node == b->node;
+    }
+}
+
+/* It was opened for somebody who still waits: to close it before it has served would cost its
+ * log-in for nothing, and where the limit is tight nobody would ever be served. */
+static bool is_owed(const struct server *v)
+{
+    return v->core.last_session_id == 0 && pool_first_waiter(v->pool->group, v->pool->node) != NULL;
 }
 
 /* The idle connection of this worker, under the same limit, that was used least recently. */
@@ -88,7 +107,7 @@ static bool evict_here(struct pool *pool, int cap)
             if (other->shared == NULL || !shares(other->shared, pool->shared, cap))
                 continue;
             struct server *v = TAILQ_LAST(&other->idle, server_list);
-            if (v != NULL && (oldest == NULL || v->since_ns < oldest->since_ns))
+            if (v != NULL && !is_owed(v) && (oldest == NULL || v->since_ns < oldest->since_ns))
                 oldest = v;
         }
     if (oldest == NULL)
@@ -131,24 +150,31 @@ void limits_evict(struct worker *w, const struct shared_pool *shared)
     }
 }
 
-/* Whoever releases a connection under this limit is to know. */
-static void say_blocked(struct shared_cap *cap, uint64_t since_ns, uint64_t now_ns)
+/* Whoever releases a connection under this limit is to know. A younger one does not keep the word
+ * of an older one alive: that one may have been served meanwhile, by what its own pool had. */
+static void say_blocked(const struct pool *pool, struct shared_cap *cap, uint64_t since_ns,
+                        uint64_t now_ns)
 {
     const uint64_t known_ns = ck_pr_load_64(&cap->blocked_since_ns);
     const uint64_t seen_ns = ck_pr_load_64(&cap->blocked_seen_ns);
     const bool stale = seen_ns < now_ns && now_ns - seen_ns > BLOCKED_GOOD_NS;
-    if (known_ns == 0 || since_ns < known_ns || stale)
-        ck_pr_store_64(&cap->blocked_since_ns, since_ns);
+    if (known_ns != 0 && since_ns > known_ns && !stale)
+        return;
+    ck_pr_store_ptr(&cap->blocked_pool, pool->shared);
+    ck_pr_store_64(&cap->blocked_since_ns, since_ns);
     ck_pr_store_64(&cap->blocked_seen_ns, now_ns);
 }
 
-/* Somebody else under this limit has waited for longer, by more than chance. */
-static bool is_overtaken(const struct limit *l, uint64_t own_since_ns, uint64_t now_ns)
+/* Somebody else under this limit has waited for longer, by more than chance. Not of the same pool:
+ * what this pool has serves them too, in the order of time, and a log-in would be for nothing. */
+static bool is_overtaken(const struct limit *l, const struct pool *pool, uint64_t own_since_ns,
+                         uint64_t now_ns)
 {
     const uint64_t since_ns = ck_pr_load_64(&l->cap->blocked_since_ns);
     const uint64_t seen_ns = ck_pr_load_64(&l->cap->blocked_seen_ns);
     const bool good = seen_ns > now_ns || now_ns - seen_ns < BLOCKED_GOOD_NS;
-    return l->max != 0 && since_ns != 0 && good && since_ns + BLOCKED_LEAD_NS < own_since_ns;
+    return l->max != 0 && since_ns != 0 && good && since_ns + BLOCKED_LEAD_NS < own_since_ns &&
+           ck_pr_load_ptr(&l->cap->blocked_pool) != pool->shared;
 }
 
 /* ---- connections ---- */
@@ -158,7 +184,7 @@ bool limits_take(struct pool *pool, uint64_t pool_max, uint64_t since_ns, uint64
     struct limit limits[CAPS];
     limits_of(pool, limits);
     for (int i = 0; i < CAPS; i++)
-        if (is_overtaken(&limits[i], since_ns != 0 ? since_ns : now_ns, now_ns))
+        if (is_overtaken(&limits[i], pool, since_ns != 0 ? since_ns : now_ns, now_ns))
             return false; /* what is free is for them */
     if (!count_up(&pool->shared->budget_used, pool_max))
         return false;
@@ -170,7 +196,7 @@ bool limits_take(struct pool *pool, uint64_t pool_max, uint64_t since_ns, uint64
     ck_pr_dec_64(&pool->shared->budget_used);
     if (since_ns != 0) {
         evict_elsewhere(pool, full, now_ns);
-        say_blocked(limits[full].cap, since_ns, now_ns);
+        say_blocked(pool, limits[full].cap, since_ns, now_ns);
     }
     return false;
 }
@@ -189,8 +215,9 @@ void limits_give(struct pool *pool)
         workers_wake(pool->group->worker->proxy); /* any pool may open one now */
 }
 
-bool limits_must_close(const struct pool *pool, uint64_t now_ns)
+bool limits_must_close(const struct server *v, uint64_t now_ns)
 {
+    const struct pool *pool = v->pool;
     const struct config_database *d = pool_section(pool->group);
     const uint64_t used = ck_pr_load_64(&pool->shared->budget_used);
     const struct client *own = pool_first_waiter(pool->group, pool->node);
@@ -200,7 +227,8 @@ bool limits_must_close(const struct pool *pool, uint64_t now_ns)
         const struct limit *l = &limits[i];
         if (l->max != 0 && /* else nobody is held up by it: its word is not looked at */
             (ck_pr_load_64(&l->cap->used) > l->max ||
-             is_overtaken(l, own != NULL ? own->core.waiting_since_ns : now_ns, now_ns)))
+             (!is_owed(v) &&
+              is_overtaken(l, pool, own != NULL ? own->core.waiting_since_ns : now_ns, now_ns))))
             return true;
     }
     if (used <= d->pool_size)

@@ -3,9 +3,10 @@
  * proxy_limits: how many server connections and clients there may be. Each limit is one word that
  * all workers change by fetch-and-add (struct shared_cap); a worker's own thread.
  *
- * A connection counts in its pool, its [database] section, its user and its node at once. Where one
- * of the last three is full, an idle connection of another pool makes room; where none is idle, the
- * one that is released next does, if whoever waits here has waited longer.
+ * A connection counts in its pool, its [database] section (over all nodes, and at its node), its
+ * user and its node at once. Where one of these but the first is full, an idle connection of
+ * another pool makes room; where none is idle, the one that is released next does, if whoever waits
+ * here has waited longer.
  */
 #ifndef PROXY_LIMITS_H
 #define PROXY_LIMITS_H
@@ -17,8 +18,9 @@
 bool limits_take(struct pool *pool, uint64_t pool_max, uint64_t since_ns, uint64_t now_ns);
 void limits_give(struct pool *pool);
 /* A connection that is released must go: a reload has lowered a limit, the reserve is needed no
- * more, or a client that a limit holds up has waited longer than those of this pool. */
-bool limits_must_close(const struct pool *pool, uint64_t now_ns);
+ * more, or a client that a limit holds up has waited longer than those of this pool: not before it
+ * has served one of them. */
+bool limits_must_close(const struct server *v, uint64_t now_ns);
 /* Another worker asks for room: closes one idle connection of the pool. */
 void limits_evict(struct worker *w, const struct shared_pool *shared);
 

@@ -285,7 +285,7 @@ void pool_release(struct worker *w, struct server *v, uint64_t now_ns)
     /* unsent bytes are the late data of a COPY that has failed: nobody else's connection */
     if (!core_backend_idle(&v->core) || v->out != NULL || pool_is_mislabelled(w, v) ||
         (v->core.last_session_id != 0 && pool_is_too_old(v, now_ns)) || /* a new one serves once */
-        pool_is_paused(pool->group) || pool_is_stale(v) || limits_must_close(pool, now_ns)) {
+        pool_is_paused(pool->group) || pool_is_stale(v) || limits_must_close(v, now_ns)) {
         server_close(v, "not to be used again");
         return;
     }

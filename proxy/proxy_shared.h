@@ -125,9 +125,10 @@ bool shared_permit_take(struct shared_node *node, uint32_t generation);
 /* A limit over all workers. */
 struct shared_cap {
     uint64_t used CK_CC_CACHELINE; /* fetch-and-add */
-    /* Since when the oldest client waits that it holds up, and when that was last said; 0: none.
-     * Hints: anybody stores. */
+    /* Since when the oldest client waits that it holds up (0: none), when that was last said, and
+     * for which pool. Hints: anybody stores. */
     uint64_t blocked_since_ns, blocked_seen_ns;
+    struct shared_pool *blocked_pool;
 };
 
 /* A user, at servers or of clients. */
@@ -241,6 +242,7 @@ struct proxy {
     uint64_t reconnect_ns[CONFIG_DATABASES_MAX]; /* older connections are used no more; 0: never */
     struct shared_cap node_caps[CONFIG_NODES_MAX];
     struct shared_cap database_caps[CONFIG_DATABASES_MAX];
+    struct shared_cap database_node_caps[CONFIG_DATABASES_MAX][CONFIG_NODES_MAX];
     uint64_t database_clients[CONFIG_DATABASES_MAX]; /* fetch-and-add */
     struct shared_user *users;                       /* as pools, under the same lock */
     struct shared_catalog *catalogs;                 /* as pools */

@@ -10,6 +10,7 @@ from cluster import APP_DATABASE, APP_USER, wait_until
 from proxy import Load, last_route, one, rows_of
 
 OWNER = {"user": "app", "password": "app-secret"}
+NODES = ("p1", "r1", "r2")
 ON_PRIMARY = "/* switchgear: route=primary */ "
 
 
@@ -77,6 +78,84 @@ def test_max_db_connections_counts_all_nodes_and_workers(cluster, proxy):
         assert load.errors == []
     assert load.done > 50
     assert 0 < watch.most_of_all <= 3, watch.most
+
+
+def settled(p, seconds=4, clients=12):
+    """What many clients that read and write get done in each part of the time, once all is open."""
+    with Load(p, mixed, clients=clients, pause=0) as load:
+        wait_until(lambda: load.done > clients, 20, "all are under way")
+        parts = []
+        for _ in range(4):
+            before = load.done
+            time.sleep(seconds / 4)
+            parts.append(load.done - before)
+    assert load.errors == []
+    return parts
+
+
+def test_one_connection_for_all_nodes_stalls_nobody(cluster, proxy):
+    p = proxy(database={"max_db_connections": 1, "pool_size": 2})
+    with Watch(cluster) as watch:
+        parts = settled(p)
+    assert min(parts) > 0, parts
+    assert watch.most_of_all == 1, watch.most
+
+
+def test_a_node_limit_is_as_good_as_a_pool_size(proxy):
+    """The workers share the one connection: nothing is closed for who waits in the same pool."""
+    p = proxy(database={"pool_size": 10}, nodes={n: {"max_connections": 1} for n in NODES})
+    settled(p)
+    opened = p.metric("switchgear_connect_duration_seconds_count")
+    assert opened < 20, opened
+
+
+@pytest.mark.parametrize("where", ["database", "switchgear"])
+def test_a_limit_per_node_is_as_good_as_a_pool_size(cluster, proxy, where):
+    p = proxy(database={"pool_size": 1})
+    by_size = sum(settled(p))
+    p.stop()
+    limit = {"max_db_connections_per_node": 1}
+    p = proxy(**{"database": {"pool_size": 10}, where: {**limit, **(
+        {"pool_size": 10} if where == "database" else {})}})
+    with Watch(cluster) as watch:
+        by_limit = sum(settled(p))
+    assert by_limit * 1.3 > by_size, (by_limit, by_size)
+    assert max(watch.most.values()) == 1, watch.most
+    assert watch.most["p1"] == 1
+
+
+def test_a_limit_per_node_counts_all_users_and_one_database(cluster, proxy):
+    p = proxy(database={"max_db_connections_per_node": 1, "user": "app", "password": "app-secret"},
+              databases={"other": {}})
+    held, other = p.connect(), p.connect(dbname="other")
+    rows_of(held, "begin")
+    rows_of(held, "update t set v = v + 1 where id = 50")
+    rows_of(other, "update t set v = v + 1 where id = 51")  # not counted there
+    assert len(cluster.primary.backends()) == 2
+    p.admin("SET database.app.max_db_connections_per_node = 2")
+    rows_of(p.connect(), "update t set v = v + 1 where id = 51")
+    assert len(cluster.primary.backends()) == 3
+    rows_of(held, "commit")
+    p.admin("SET database.app.max_db_connections_per_node = 1")
+    wait_until(lambda: [rows_of(held, "update t set v = v + 1 where id = 50")]
+               and len(cluster.primary.backends()) == 2, 5, "the surplus is closed")
+
+
+def test_users_under_a_limit_per_node_make_room_for_each_other(cluster, proxy):
+    cluster.primary.psql("create role second login password 'second-secret'; grant app to second")
+    cluster.wait_replicated()
+    p = proxy(database={"max_db_connections_per_node": 1}, users={"second": "second-secret"})
+    try:
+        mine, theirs = p.connect(), p.connect(user="second", password="second-secret")
+        for _ in range(3):
+            for c in (mine, theirs):
+                assert one(c, "select 1 from txid_current()") == 1
+                assert one(c, "select 1") == 1
+        kept = [len(n.backends()) + len(n.backends("second")) for n in cluster.nodes]
+        assert max(kept) == 1, kept
+    finally:
+        p.stop()
+        cluster.primary.psql("drop role second")
 
 
 def test_max_user_connections_counts_all_databases(cluster, proxy):
