@@ -135,7 +135,7 @@ void pool_opened(struct server *v, uint64_t now_ns)
 }
 
 /* In any worker. */
-static bool has_connections(const struct pool *pool)
+bool pool_has_connections(const struct pool *pool)
 {
     uint64_t count = 0;
     for (uint32_t i = 0; i < pool_workers(pool->group->worker); i++) {
@@ -169,7 +169,7 @@ static void refuse_waiters(struct pool *pool, uint64_t now_ns)
 {
     struct group *g = pool->group;
     char message[300];
-    if (has_connections(pool))
+    if (pool_has_connections(pool))
         return;
     (void)snprintf(message, sizeof(message), "cannot connect to the server: %s",
                    pool->error_message);

@@ -25,6 +25,8 @@ bool pool_open_one(struct pool *pool, uint64_t since_ns, uint64_t now_ns);
 uint64_t pool_oldest_elsewhere(const struct pool *pool, uint32_t *ret_worker);
 bool pool_is_mislabelled(const struct worker *w, const struct server *v);
 bool pool_is_vouched_for(const struct worker *w, const struct server *v);
+/* Some worker's, in use or idle. */
+bool pool_has_connections(const struct pool *pool);
 bool pool_is_too_old(const struct server *v, uint64_t now_ns);
 void pool_migrate(struct server *v, uint32_t to);
 void pool_publish_gauges(struct pool *pool);

@@ -9,6 +9,9 @@
 #include "proxy_log.h"
 #include "proxy_pool_internal.h"
 
+/* Attempts in a row that make a primary unreachable, whatever the probe's own connection says. */
+enum { OUT_OF_REACH = 3 };
+
 /* ---- timeouts ---- */
 
 /* What the last attempt to open a connection for it met; NULL: it went well. */
@@ -24,16 +27,39 @@ static const char *connect_trouble(const struct group *g, const struct client *c
     return buf;
 }
 
+/* It wants the primary, which is there for the probe, whose connection was made before; and none
+ * can be made now: its name is not known any more, its address leads nowhere. To who waits that is
+ * no primary. */
+static bool is_out_of_reach(const struct group *g, const struct client *c)
+{
+    const uint8_t node = c->core.choice.node;
+    if (c->wait.kind != WAITLIST_PRIMARY || node == ROUTER_NODE_NONE ||
+        g->pools[node].shared == NULL)
+        return false;
+    return g->pools[node].failures_row >= OUT_OF_REACH && !pool_has_connections(&g->pools[node]);
+}
+
+/* Its limit is write_wait. */
+static bool has_no_primary(const struct group *g, const struct client *c)
+{
+    return c->wait.kind == WAITLIST_HOMELESS || is_out_of_reach(g, c);
+}
+
 static void refuse(struct worker *w, struct client *c, uint64_t now_ns)
 {
     struct proto_error_text error = {.severity = "ERROR"};
     struct group *g = (struct group *)c->core.group;
     char detail[320];
-    if (c->wait.kind == WAITLIST_HOMELESS && c->core.choice.target == ROUTER_TARGET_PRIMARY) {
+    const bool homeless = has_no_primary(g, c);
+    if (is_out_of_reach(g, c)) {
+        error.sqlstate = "57P03";
+        error.message = "no primary can be reached";
+        error.detail = connect_trouble(g, c, detail, sizeof(detail));
+    } else if (homeless && c->core.choice.target == ROUTER_TARGET_PRIMARY) {
         error.sqlstate = "57P03";
         error.message = "no primary can be reached";
         error.detail = "The statement waited for write_wait, nothing of it was sent.";
-    } else if (c->wait.kind == WAITLIST_HOMELESS) {
+    } else if (homeless) {
         error.sqlstate = "57P03";
         error.message = "no node may serve this read";
         error.hint = "See SHOW NODES in the admin console.";
@@ -56,7 +82,6 @@ static void refuse(struct worker *w, struct client *c, uint64_t now_ns)
         worker_apply(w, c, core_pin_give_up(&c->core, now_ns), now_ns);
         return;
     }
-    const bool homeless = c->wait.kind == WAITLIST_HOMELESS;
     shared_add(&w->stats.timeouts[homeless ? TIMEOUT_WRITE_WAIT : TIMEOUT_QUERY_WAIT], 1);
     pool_dequeue(c);
     worker_apply(w, c, core_refused(&c->core, &error, now_ns), now_ns);
@@ -65,7 +90,7 @@ static void refuse(struct worker *w, struct client *c, uint64_t now_ns)
 static uint64_t wait_limit_ns(const struct worker *w, const struct group *g, const struct client *c)
 {
     const uint64_t query_ns = w->config->switchgear.query_wait_timeout_ns;
-    if (c->wait.kind != WAITLIST_HOMELESS)
+    if (!has_no_primary(g, c))
         return query_ns;
     const uint64_t set_ns = pool_section(g)->write_wait_ns;
     const uint64_t write_ns = set_ns != 0 ? set_ns : 1; /* 0: do not wait */
