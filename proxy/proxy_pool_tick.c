@@ -29,14 +29,15 @@ static const char *connect_trouble(const struct group *g, const struct client *c
 
 /* It wants the primary, which is there for the probe, whose connection was made before; and none
  * can be made now: its name is not known any more, its address leads nowhere. To who waits that is
- * no primary. */
+ * no primary. A server that says no at its door is one. */
 static bool is_out_of_reach(const struct group *g, const struct client *c)
 {
     const uint8_t node = c->core.choice.node;
-    if (c->wait.kind != WAITLIST_PRIMARY || node == ROUTER_NODE_NONE ||
-        g->pools[node].shared == NULL)
+    if (c->wait.kind != WAITLIST_PRIMARY || node == ROUTER_NODE_NONE)
         return false;
-    return g->pools[node].failures_row >= OUT_OF_REACH && !pool_has_connections(&g->pools[node]);
+    const struct pool *pool = &g->pools[node];
+    return pool->shared != NULL && pool->failures_row >= OUT_OF_REACH && !pool->refused &&
+           !pool_has_connections(pool);
 }
 
 /* Its limit is write_wait. */

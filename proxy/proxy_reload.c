@@ -87,8 +87,6 @@ static bool reload(struct supervisor *s, char *error, size_t error_size)
         p->config = next;
         SSL_CTX *former = p->tls;
         p->tls = tls;
-        for (uint32_t i = 0; i < next->nodes_count; i++)
-            p->node_names[i] = next->nodes[i].name;
         log_configure((enum config_log_level)next->switchgear.log_level,
                       (enum config_log_format)next->switchgear.log_format);
         descriptors_plan(p, next);
