@@ -67,6 +67,8 @@ pool_size = {pool}
 {database_options}
 [probe]
 user = {user}
+timeout = 30s
+late_timeout = 0
 """
 
 SWITCHGEAR_NODE = """

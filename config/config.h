@@ -98,6 +98,7 @@ enum config_transaction_reads {
 };
 enum config_currval { CONFIG_CURRVAL_TRANSACTION, CONFIG_CURRVAL_SESSION };
 enum config_isolation { CONFIG_ISOLATION_PROVEN, CONFIG_ISOLATION_TEXT };
+enum config_hints { CONFIG_HINTS_ON, CONFIG_HINTS_OFF };
 enum config_fallback { CONFIG_FALLBACK_PRIMARY, CONFIG_FALLBACK_FAIL };
 enum config_primary_gone { CONFIG_PRIMARY_GONE_SERVE, CONFIG_PRIMARY_GONE_REFUSE };
 enum config_proxy_protocol { CONFIG_PROXY_OFF, CONFIG_PROXY_V2 };
@@ -196,6 +197,7 @@ struct config_database {
     int transaction_reads; /* enum config_transaction_reads */
     int currval;           /* enum config_currval */
     int isolation;         /* enum config_isolation */
+    int hints;             /* enum config_hints */
     uint64_t min_pool_size;
     uint64_t reserve_pool_size;
     uint64_t max_db_connections, max_db_connections_per_node;

@@ -37,6 +37,7 @@ static const char *const fallbacks[] = {"primary", "fail", NULL};
 static const char *const transaction_reads[] = {"primary", "until_write", NULL};
 static const char *const currval[] = {"transaction", "session", NULL};
 static const char *const isolations[] = {"proven", "text", NULL};
+static const char *const hints[] = {"on", "off", NULL};
 static const char *const proxy_protocols[] = {"off", "v2", NULL};
 static const char *const log_formats[] = {"text", "json", NULL};
 static const char *const log_levels[] = {"error", "warning", "info", "debug", NULL};
@@ -312,6 +313,10 @@ const struct config_option config_options[] = {
      "When a connection is reset before another session gets it; proven: unless all that ran on it "
      "is known to leave nothing; text: when the texts showed that something may be left.",
      D_AT(isolation)},
+    {D, "hints", CONFIG_ENUM, "", "on", NULL, NULL, hints, RELOAD, NOW,
+     "Whether comments in statements are obeyed (switchgear: route=primary); off: where statements "
+     "or comments come from people who are not to choose their node.",
+     D_AT(hints)},
     {D, "reserve_pool_size", CONFIG_INTEGER, "", "auto", "0", "10000", NULL, RELOAD, NOW,
      "reserve_pool_size of this database; auto: that of [switchgear].", D_AT(reserve_pool_size)},
     {D, "max_db_connections", CONFIG_INTEGER, "", "auto", "0", "1000000", NULL, RELOAD, NOW,

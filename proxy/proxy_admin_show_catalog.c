@@ -16,18 +16,10 @@ static const struct {
 };
 
 static const char *const kind_names[ROUTER_FACT_KINDS] = {
-    [ROUTER_FACT_RELATION] = "relation",
-    [ROUTER_FACT_FUNCTION] = "function",
-    [ROUTER_FACT_TYPE] = "type",
-    [ROUTER_FACT_OPERATOR] = "operator",
-    [ROUTER_FACT_DEFAULT] = "default",
-    [ROUTER_FACT_OPERATOR_APART] = "operator apart",
+    [ROUTER_FACT_RELATION] = "relation", [ROUTER_FACT_FUNCTION] = "function",
+    [ROUTER_FACT_TYPE] = "type",         [ROUTER_FACT_OPERATOR] = "operator",
+    [ROUTER_FACT_DEFAULT] = "default",   [ROUTER_FACT_OPERATOR_APART] = "operator apart",
 };
-
-static const struct shared_catalog *first_of(const struct proxy *p)
-{
-    return ck_pr_load_ptr(&p->catalogs);
-}
 
 /* What changes under its lock, which is no part of what it says. */
 static uv_mutex_t *lock_of(const struct shared_catalog *c)
@@ -41,7 +33,8 @@ static uv_mutex_t *lock_of(const struct shared_catalog *c)
 
 void admin_show_catalog(const struct admin_show_context *x, struct table *t)
 {
-    for (const struct shared_catalog *c = first_of(x->proxy); c != NULL; c = c->next) {
+    for (const struct shared_catalog *c = shared_catalogs_first(x->proxy); c != NULL;
+         c = shared_catalogs_next(c)) {
         const uint64_t answered_ns = shared_load(&c->answered_ns);
         const uint64_t questions = shared_load(&c->questions);
         const uint64_t failures = shared_load(&c->failures);
@@ -90,7 +83,8 @@ static void show_object(const struct shared_catalog *c, const char *kind, const 
 
 void admin_show_catalog_objects(const struct admin_show_context *x, struct table *t)
 {
-    for (const struct shared_catalog *c = first_of(x->proxy); c != NULL; c = c->next) {
+    for (const struct shared_catalog *c = shared_catalogs_first(x->proxy); c != NULL;
+         c = shared_catalogs_next(c)) {
         if (x->argument[0] != '\0' && strcmp(x->argument, c->dbname) != 0)
             continue;
         uv_mutex_lock(lock_of(c));

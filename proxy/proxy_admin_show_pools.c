@@ -14,7 +14,8 @@
 
 void admin_show_pools(const struct admin_show_context *x, struct table *t)
 {
-    for (const struct shared_pool *p = sum_pools_first(x->proxy); p != NULL; p = p->next) {
+    for (const struct shared_pool *p = shared_pools_first(x->proxy); p != NULL;
+         p = shared_pools_next(p)) {
         if (p->node >= x->config->nodes_count || p->database >= x->config->databases_count)
             continue;
         const struct config_database *d = &x->config->databases[p->database];
@@ -113,7 +114,8 @@ void admin_show_lists(const struct admin_show_context *x, struct table *t)
     sum_workers(x->proxy, &workers);
     sum_pools(x->proxy, UINT32_MAX, UINT32_MAX, x->now_ns, &pools);
     uint64_t pools_count = 0;
-    for (const struct shared_pool *p = sum_pools_first(x->proxy); p != NULL; p = p->next)
+    for (const struct shared_pool *p = shared_pools_first(x->proxy); p != NULL;
+         p = shared_pools_next(p))
         pools_count++;
     const uint64_t used = pools.active + pools.opening + pools.tested;
     show_item(t, "databases", x->config->databases_count);
@@ -181,7 +183,8 @@ void admin_show_mem(const struct admin_show_context *x, struct table *t)
     struct stats_worker workers;
     sum_workers(x->proxy, &workers);
     uint64_t pools_count = 0;
-    for (const struct shared_pool *p = sum_pools_first(x->proxy); p != NULL; p = p->next)
+    for (const struct shared_pool *p = shared_pools_first(x->proxy); p != NULL;
+         p = shared_pools_next(p))
         pools_count++;
     size_t resident = 0;
     uv_resident_set_memory(&resident);

@@ -253,6 +253,7 @@ void auth_proven(struct client *c, uint64_t now_ns)
         return;
     }
     struct group *g = worker_group(w, index, name, user);
+    g->users++;
     auth_group_learn(g, c, clear_password(c));
     if (strcmp(g->user, user) != 0) { /* the section names one user for all its clients */
         c->user = strdup(user);

@@ -41,6 +41,7 @@ struct catalog {
     bool asking;                /* it has taken shared->asking_ns */
     struct catalog_watch watch; /* for what changes past the proxy */
     bool seen;                  /* it saw something since the last question */
+    bool kept;                  /* without clients too */
     uint8_t node;               /* that answered last; ROUTER_NODE_NONE: none has */
     uint32_t failures;          /* in a row */
     uint32_t voids;             /* answers in a row that something had overtaken */
@@ -111,13 +112,20 @@ void catalog_join(struct worker *w, struct group *g)
     g->core.catalog = c != NULL ? &c->core : NULL;
 }
 
+/* The configuration names it, and who logs in there. */
+static void keep(struct catalog *c)
+{
+    if (c != NULL)
+        c->kept = true;
+}
+
 void catalogs_begin(struct worker *w)
 {
     for (uint32_t i = 0; i < w->config->databases_count; i++) {
         const struct config_database *d = &w->config->databases[i];
         const char *dbname = d->dbname[0] != '\0' ? d->dbname : d->name;
         if (d->user[0] != '\0' && strcmp(dbname, "*") != 0)
-            (void)catalog_get(w, i, dbname);
+            keep(catalog_get(w, i, dbname));
     }
 }
 
@@ -518,12 +526,42 @@ void catalogs_look(struct worker *w, uint64_t now_ns)
             consider(c, now_ns);
 }
 
+static void destroy(struct worker *w, struct catalog *c)
+{
+    if (w->catalogs->looked_at == c)
+        w->catalogs->looked_at = NULL;
+    TAILQ_REMOVE(&w->catalogs->all, c, link);
+    ask_link_close(&c->ask);
+    log_in_forget(c);
+    facts_free(&c->core);
+    shared_catalog_put(w->proxy, c->shared);
+    free(c);
+}
+
+/* Nobody is there any more, and nobody has ever answered: there may be no such database. */
+static bool is_for_nobody(const struct worker *w, const struct catalog *c)
+{
+    const struct group *g;
+    if (c->kept || c->core.facts != NULL || c->asking || c->watch.asked ||
+        (c->ask.state != ASK_LINK_CLOSED && c->ask.state != ASK_LINK_IDLE))
+        return false;
+    TAILQ_FOREACH (g, &w->groups, link)
+        if (g->core.catalog == &c->core)
+            return false;
+    return true;
+}
+
 void catalogs_tick(struct worker *w, uint64_t now_ns)
 {
     struct catalog *c;
+    struct catalog *next;
     if (w->catalogs == NULL)
         return;
-    TAILQ_FOREACH (c, &w->catalogs->all, link) {
+    TAILQ_EACH_SAFE (c, &w->catalogs->all, link, next) {
+        if (is_for_nobody(w, c)) {
+            destroy(w, c);
+            continue;
+        }
         consider(c, now_ns);
         const uint64_t connect_ns = w->config->switchgear.server_connect_timeout_ns;
         const bool is_asked = c->ask.state == ASK_LINK_ASKED;
@@ -553,12 +591,8 @@ void catalogs_destroy(struct worker *w)
     struct catalog *c;
     if (w->catalogs == NULL)
         return;
-    while ((c = TAILQ_FIRST(&w->catalogs->all)) != NULL) {
-        TAILQ_REMOVE(&w->catalogs->all, c, link);
-        log_in_forget(c);
-        facts_free(&c->core);
-        free(c);
-    }
+    while ((c = TAILQ_FIRST(&w->catalogs->all)) != NULL)
+        destroy(w, c);
     free(w->catalogs);
     w->catalogs = NULL;
 }

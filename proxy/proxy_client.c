@@ -304,9 +304,12 @@ static void on_client_closed(uv_handle_t *handle)
 {
     struct client *c = handle->data;
     struct worker *w = c->worker;
+    struct group *g = (struct group *)c->core.group;
     core_block_give(&w->core, &c->out);
     note_pending(c);
     core_session_deinit(&c->core);
+    if (g != NULL)
+        g->users--;
     free(c->user);
     cancel_key_give(c);
     w->clients_count--;

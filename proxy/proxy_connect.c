@@ -161,9 +161,13 @@ static void taken_over(struct server *v)
     histogram_observe(&w->database_stats[v->pool->group->database].connect, now_ns - v->started_ns);
     v->pool->failures_row = 0;
     v->pool->refused = false;
+    if (v->pool->shared != NULL)
+        shared_set(&v->pool->shared->was_open, 1);
     server_events_update(v);
-    if (v->pool->group->catalog != NULL)
+    if (v->pool->group->catalog != NULL) {
+        shared_set(&v->pool->group->catalog->was_open, 1);
         look_want(w->proxy, v->pool->group->catalog, now_ns);
+    }
     if (v->owner != NULL)
         replication_connected(v, now_ns);
     else

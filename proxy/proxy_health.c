@@ -237,7 +237,8 @@ char *health_detailed_json(const struct supervisor *s)
     for (uint32_t i = 0; i < s->nodes_count; i++)
         add_node(nodes, s, i, now_ns);
     cJSON *pools = cJSON_AddArrayToObject(root, "pools");
-    for (const struct shared_pool *p = sum_pools_first(s->proxy); p != NULL; p = p->next)
+    for (const struct shared_pool *p = shared_pools_first(s->proxy); p != NULL;
+         p = shared_pools_next(p))
         add_pool(pools, s, p, now_ns);
     cJSON *databases = cJSON_AddArrayToObject(root, "databases");
     for (uint32_t i = 0; i < s->proxy->config->databases_count; i++)

@@ -122,7 +122,8 @@ static void evict_elsewhere(struct pool *pool, int cap, uint64_t now_ns)
     if (now_ns - pool->asked_room_ns < ASK_AGAIN_NS)
         return;
     pool->asked_room_ns = now_ns;
-    for (const struct shared_pool *p = sum_pools_first(w->proxy); p != NULL; p = p->next)
+    for (const struct shared_pool *p = shared_pools_first(w->proxy); p != NULL;
+         p = shared_pools_next(p))
         for (uint32_t i = 0; i < pool_workers(w); i++) {
             if (i == w->index || !shares(p, pool->shared, cap) ||
                 shared_load(&p->workers[i].idle) == 0)

@@ -36,10 +36,14 @@ bool look_hold(struct auth *a, uint32_t database, const char *dbname, uint64_t n
     struct worker *w = a->client->worker;
     const uint8_t shard = w->databases[database].shard;
     struct shared_catalog *s = a->looked ? NULL : shared_catalog_find(w->proxy, shard, dbname);
-    if (s == NULL || (shared_load(&s->watcher) == 0 && shared_load(&s->asking_ns) == 0) ||
-        is_of_this_moment(s, now_ns) || now_ns < shared_load(&s->look_failed_ns) + discouraged_ns ||
-        router_primary(&w->topology, shard) == ROUTER_NODE_NONE)
+    if (s == NULL)
         return false;
+    if ((shared_load(&s->watcher) == 0 && shared_load(&s->asking_ns) == 0) ||
+        is_of_this_moment(s, now_ns) || now_ns < shared_load(&s->look_failed_ns) + discouraged_ns ||
+        router_primary(&w->topology, shard) == ROUTER_NODE_NONE) {
+        shared_catalog_put(w->proxy, s);
+        return false;
+    }
     a->looked = true;
     a->look = s;
     a->look_ns = now_ns;
@@ -52,6 +56,7 @@ void look_forget(struct auth *a)
 {
     if (a->look == NULL)
         return;
+    shared_catalog_put(a->client->worker->proxy, a->look);
     a->look = NULL;
     LIST_REMOVE(a, look_link);
 }

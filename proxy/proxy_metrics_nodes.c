@@ -169,12 +169,20 @@ void metrics_write_nodes(struct metrics *m, const struct supervisor *s, uint64_t
 
 /* ---- pools ---- */
 
+/* Whoever makes names up makes no series. */
+static bool is_shown(const struct shared_pool *p, const struct config *c)
+{
+    return p->node < c->nodes_count && p->database < c->databases_count &&
+           shared_load(&p->was_open) != 0;
+}
+
 static void write_pool_samples(struct metrics *m, const struct supervisor *s, uint64_t now_ns,
                                const char *state, size_t offset)
 {
     const struct config *c = s->proxy->config;
-    for (const struct shared_pool *p = sum_pools_first(s->proxy); p != NULL; p = p->next) {
-        if (p->node >= c->nodes_count)
+    for (const struct shared_pool *p = shared_pools_first(s->proxy); p != NULL;
+         p = shared_pools_next(p)) {
+        if (!is_shown(p, c))
             continue;
         struct sum_pool sum;
         uint64_t value;
@@ -200,8 +208,9 @@ void metrics_write_pools(struct metrics *m, const struct supervisor *s, uint64_t
     const struct config *c = s->proxy->config;
     metrics_family(m, "switchgear_pool_size", METRICS_GAUGE, "",
                    "Server connections that a pool may have.");
-    for (const struct shared_pool *p = sum_pools_first(s->proxy); p != NULL; p = p->next) {
-        if (p->node < c->nodes_count && p->database < c->databases_count)
+    for (const struct shared_pool *p = shared_pools_first(s->proxy); p != NULL;
+         p = shared_pools_next(p)) {
+        if (is_shown(p, c))
             metrics_integer(m,
                             METRICS_LABELS("database", p->client_database, "user", p->user, "node",
                                            c->nodes[p->node].name, "shard",
@@ -228,8 +237,10 @@ void metrics_write_pools(struct metrics *m, const struct supervisor *s, uint64_t
 static void write_catalog_words(struct metrics *m, const struct supervisor *s, size_t offset,
                                 bool is_time)
 {
-    for (const struct shared_catalog *c = ck_pr_load_ptr(&s->proxy->catalogs); c != NULL;
-         c = c->next) {
+    for (const struct shared_catalog *c = shared_catalogs_first(s->proxy); c != NULL;
+         c = shared_catalogs_next(c)) {
+        if (shared_load(&c->was_open) == 0)
+            continue;
         const uint64_t *word = (const uint64_t *)(const void *)((const char *)c + offset);
         const char *const shard = s->proxy->config->shards[c->shard];
         const uint64_t value = shared_load(word);
@@ -257,8 +268,8 @@ void metrics_write_catalogs(struct metrics *m, const struct supervisor *s, uint6
     write_catalog_words(m, s, offsetof(struct shared_catalog, objects), false);
     metrics_family(m, "switchgear_catalog_age_seconds", METRICS_GAUGE, "seconds",
                    "Time since what was answered last was asked for.");
-    for (const struct shared_catalog *c = ck_pr_load_ptr(&s->proxy->catalogs); c != NULL;
-         c = c->next) {
+    for (const struct shared_catalog *c = shared_catalogs_first(s->proxy); c != NULL;
+         c = shared_catalogs_next(c)) {
         const uint64_t asked_ns = shared_load(&c->answered_ns);
         if (asked_ns != 0 && now_ns > asked_ns)
             metrics_real(

@@ -13,6 +13,8 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#include "proxy_retired.h"
+
 #define FIRST_BOUND_NS UINT64_C(32000)
 
 /* From here on the doublings have what objectives are written in between them. */
@@ -149,13 +151,42 @@ struct shared_pool *shared_pool_get(struct proxy *p, uint32_t database, const ch
             __atomic_store_n(&p->pools, pool, __ATOMIC_RELEASE);
         }
     }
+    if (pool != NULL)
+        pool->references++;
     uv_mutex_unlock(&p->pools_lock);
     return pool;
 }
 
-struct shared_catalog *shared_catalog_find(struct proxy *p, uint8_t shard, const char *dbname)
+void shared_pool_put(struct proxy *p, struct shared_pool *pool)
 {
-    struct shared_catalog *c = ck_pr_load_ptr(&p->catalogs);
+    uv_mutex_lock(&p->pools_lock);
+    assert(pool->references > 0);
+    if (--pool->references == 0) {
+        struct shared_pool **link = &p->pools;
+        while (*link != pool)
+            link = &(*link)->next;
+        __atomic_store_n(link, pool->next, __ATOMIC_RELEASE);
+        (void)retired_add(p, pool, free);
+    }
+    uv_mutex_unlock(&p->pools_lock);
+}
+
+struct shared_pool *shared_pools_first(const struct proxy *p)
+{
+    return __atomic_load_n(&p->pools, __ATOMIC_ACQUIRE);
+}
+
+struct shared_pool *shared_pools_next(const struct shared_pool *pool)
+{
+    return __atomic_load_n(&pool->next, __ATOMIC_ACQUIRE);
+}
+
+/* ---- catalogs ---- */
+
+static struct shared_catalog *catalog_find_locked(struct proxy *p, uint8_t shard,
+                                                  const char *dbname)
+{
+    struct shared_catalog *c = p->catalogs;
     while (c != NULL && (c->shard != shard || strcmp(c->dbname, dbname) != 0))
         c = c->next;
     return c;
@@ -163,7 +194,7 @@ struct shared_catalog *shared_catalog_find(struct proxy *p, uint8_t shard, const
 
 static struct shared_catalog *catalog_get_locked(struct proxy *p, uint8_t shard, const char *dbname)
 {
-    struct shared_catalog *c = shared_catalog_find(p, shard, dbname);
+    struct shared_catalog *c = catalog_find_locked(p, shard, dbname);
     if (c != NULL || strlen(dbname) >= sizeof(c->dbname))
         return c;
     c = aligned_alloc(_Alignof(struct shared_catalog), sizeof(*c));
@@ -177,8 +208,7 @@ static struct shared_catalog *catalog_get_locked(struct proxy *p, uint8_t shard,
     c->shard = shard;
     memcpy(c->dbname, dbname, strlen(dbname) + 1);
     c->next = p->catalogs;
-    ck_pr_fence_store(); /* as for pools */
-    ck_pr_store_ptr(&p->catalogs, c);
+    __atomic_store_n(&p->catalogs, c, __ATOMIC_RELEASE);
     return c;
 }
 
@@ -186,8 +216,54 @@ struct shared_catalog *shared_catalog_get(struct proxy *p, uint8_t shard, const 
 {
     uv_mutex_lock(&p->pools_lock);
     struct shared_catalog *c = catalog_get_locked(p, shard, dbname);
+    if (c != NULL)
+        c->references++;
     uv_mutex_unlock(&p->pools_lock);
     return c;
+}
+
+struct shared_catalog *shared_catalog_find(struct proxy *p, uint8_t shard, const char *dbname)
+{
+    uv_mutex_lock(&p->pools_lock);
+    struct shared_catalog *c = catalog_find_locked(p, shard, dbname);
+    if (c != NULL)
+        c->references++;
+    uv_mutex_unlock(&p->pools_lock);
+    return c;
+}
+
+static void catalog_destroy(void *what)
+{
+    struct shared_catalog *c = what;
+    uv_mutex_destroy(&c->lock);
+    free(c->last.facts);
+    free(c->last.names);
+    free(c->defaults);
+    free(c);
+}
+
+void shared_catalog_put(struct proxy *p, struct shared_catalog *c)
+{
+    uv_mutex_lock(&p->pools_lock);
+    assert(c->references > 0);
+    if (--c->references == 0) {
+        struct shared_catalog **link = &p->catalogs;
+        while (*link != c)
+            link = &(*link)->next;
+        __atomic_store_n(link, c->next, __ATOMIC_RELEASE);
+        (void)retired_add(p, c, catalog_destroy);
+    }
+    uv_mutex_unlock(&p->pools_lock);
+}
+
+struct shared_catalog *shared_catalogs_first(const struct proxy *p)
+{
+    return __atomic_load_n(&p->catalogs, __ATOMIC_ACQUIRE);
+}
+
+struct shared_catalog *shared_catalogs_next(const struct shared_catalog *c)
+{
+    return __atomic_load_n(&c->next, __ATOMIC_ACQUIRE);
 }
 
 void shared_catalogs_free(struct proxy *p)
@@ -195,10 +271,6 @@ void shared_catalogs_free(struct proxy *p)
     while (p->catalogs != NULL) {
         struct shared_catalog *c = p->catalogs;
         p->catalogs = c->next;
-        uv_mutex_destroy(&c->lock);
-        free(c->last.facts);
-        free(c->last.names);
-        free(c->defaults);
-        free(c);
+        catalog_destroy(c);
     }
 }

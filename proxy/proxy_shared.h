@@ -152,15 +152,17 @@ struct shared_said {
 bool shared_say(struct shared_said *said, const char *text, uint64_t now_ns, uint64_t *ret_hidden);
 
 struct shared_pool {
-    struct shared_pool *next;
-    uint32_t database; /* index into config->databases */
+    struct shared_pool *next; /* shared_pools_next() */
+    uint32_t references;      /* of workers; under pools_lock. The last one takes it out */
+    uint32_t database;        /* index into config->databases */
     uint8_t node;
     char user[256];
     char dbname[256];          /* at the server */
     char client_database[256]; /* as clients name it */
     uint64_t pins_used; /* pinned sessions of (database, user): counted in the pool of node 0 */
-    struct shared_user *owner;            /* `user` */
-    struct shared_said failures;          /* to connect */
+    struct shared_user *owner;   /* `user` */
+    struct shared_said failures; /* to connect */
+    uint64_t was_open; /* 1: there was a connection; 0: its names may be anybody's invention */
     uint64_t budget_used CK_CC_CACHELINE; /* connections open or opening; fetch-and-add */
     uint64_t fallback_used;    /* of them, those that serve reads that fell back; fetch-and-add */
     uint64_t fallback_waiting; /* such reads that wait; fetch-and-add */
@@ -184,7 +186,9 @@ struct catalog_answer {
 
 /* What is known of the names of one database of the servers, over all workers (proxy_catalog.c). */
 struct shared_catalog {
-    struct shared_catalog *next;
+    struct shared_catalog *next; /* shared_catalogs_next() */
+    uint32_t references;         /* as of a pool */
+    uint64_t was_open;           /* likewise */
     uint8_t shard;
     char dbname[256]; /* at the servers */
     /* fetch-and-add, by any session's statements: what may have changed the catalog, seen, only
@@ -246,23 +250,34 @@ struct proxy {
     uint64_t database_clients[CONFIG_DATABASES_MAX]; /* fetch-and-add */
     struct shared_user *users;                       /* as pools, under the same lock */
     struct shared_catalog *catalogs;                 /* as pools */
-    struct shared_pool *pools; /* prepended under pools_lock, never removed; read without it */
+    struct shared_pool *pools; /* changed under pools_lock; read without it, within one turn */
     uv_mutex_t pools_lock;     /* cold path: the first connection of a (database, user, node) */
+    struct retired *retired;   /* what was taken out: proxy_retired.h */
+    uv_mutex_t retired_lock;
     uint64_t started_ns;
     uint8_t cache_key[ROUTER_KEY_SIZE];
     uint8_t server_key[32];
 };
 
+/* Made when it is not there; a reference for whoever asks. NULL: no memory, or a name that is too
+ * long. */
 struct shared_pool *shared_pool_get(struct proxy *p, uint32_t database, const char *client_database,
                                     const char *dbname, const char *user, uint8_t node);
+void shared_pool_put(struct proxy *p, struct shared_pool *pool);
+/* Of any thread, for one turn of its loop; NULL: there is none (any more). */
+struct shared_pool *shared_pools_first(const struct proxy *p);
+struct shared_pool *shared_pools_next(const struct shared_pool *pool);
 
 /* Made when it is not there. NULL: no memory, or a name that is too long. */
 struct shared_user *shared_user_get(struct proxy *p, const char *name);
 
-/* Made when it is not there. NULL: no memory. */
+/* As for pools. */
 struct shared_catalog *shared_catalog_get(struct proxy *p, uint8_t shard, const char *dbname);
-/* NULL: there is none. Without a lock. */
+/* NULL: there is none. It is given back as what shared_catalog_get() has returned. */
 struct shared_catalog *shared_catalog_find(struct proxy *p, uint8_t shard, const char *dbname);
+void shared_catalog_put(struct proxy *p, struct shared_catalog *c);
+struct shared_catalog *shared_catalogs_first(const struct proxy *p);
+struct shared_catalog *shared_catalogs_next(const struct shared_catalog *c);
 void shared_catalogs_free(struct proxy *p); /* all threads have ended */
 
 /* ---- mail ---- */

@@ -55,17 +55,12 @@ void sum_pool(const struct proxy *p, const struct shared_pool *pool, uint64_t no
     }
 }
 
-const struct shared_pool *sum_pools_first(const struct proxy *p)
-{
-    /* its contents were written before it was prepended */
-    return __atomic_load_n(&p->pools, __ATOMIC_ACQUIRE);
-}
-
 void sum_pools(const struct proxy *p, uint32_t node, uint32_t database, uint64_t now_ns,
                struct sum_pool *ret)
 {
     *ret = (struct sum_pool){0};
-    for (const struct shared_pool *pool = sum_pools_first(p); pool != NULL; pool = pool->next) {
+    for (const struct shared_pool *pool = shared_pools_first(p); pool != NULL;
+         pool = shared_pools_next(pool)) {
         if ((node != UINT32_MAX && pool->node != node) ||
             (database != UINT32_MAX && pool->database != database))
             continue;

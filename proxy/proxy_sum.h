@@ -23,8 +23,6 @@ struct sum_pool {
 };
 void sum_pool(const struct proxy *p, const struct shared_pool *pool, uint64_t now_ns,
               struct sum_pool *ret);
-/* The list of pools from its newest; the rest by ->next. */
-const struct shared_pool *sum_pools_first(const struct proxy *p);
 
 /* Over the pools of one node, or of one database (the other one UINT32_MAX: any). */
 void sum_pools(const struct proxy *p, uint32_t node, uint32_t database, uint64_t now_ns,

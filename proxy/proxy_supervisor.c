@@ -14,6 +14,7 @@
 #include "proxy_descriptors.h"
 #include "proxy_listen.h"
 #include "proxy_log.h"
+#include "proxy_retired.h"
 #include "proxy_rights.h"
 #include "proxy_run.h"
 #include "proxy_state.h"
@@ -221,7 +222,9 @@ bool supervisor_reads(struct supervisor *s, const char *database, enum router_re
 
 static void on_check(uv_check_t *check)
 {
-    take_outcomes(check->data);
+    struct supervisor *s = check->data;
+    take_outcomes(s);
+    retired_tick(s->proxy);
 }
 
 static uint32_t workers_wanted(const struct config *config)
@@ -324,7 +327,9 @@ static void finish(struct run *run)
         free(user);
     }
     shared_catalogs_free(p);
+    retired_free(p);
     uv_mutex_destroy(&p->pools_lock);
+    uv_mutex_destroy(&p->retired_lock);
     free(p->workers);
     SSL_CTX_free(p->tls);
     config_destroy(p->config);
@@ -338,6 +343,8 @@ static int start_parts(struct run *run)
     int r = uv_loop_init(&run->loop);
     if (r == 0)
         r = uv_mutex_init(&run->proxy.pools_lock);
+    if (r == 0)
+        r = uv_mutex_init(&run->proxy.retired_lock);
     if (r == 0)
         r = mailbox_init(&s->mail, &run->loop, 4096, s, on_mail, on_wake);
     if (r == 0)

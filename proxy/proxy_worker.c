@@ -34,6 +34,7 @@ static void databases_init(struct worker *w)
             .until_write = d->transaction_reads == CONFIG_TRANSACTION_READS_UNTIL_WRITE,
             .keeps_sequences = d->currval == CONFIG_CURRVAL_SESSION,
             .isolates = d->isolation == CONFIG_ISOLATION_PROVEN,
+            .no_hints = d->hints == CONFIG_HINTS_OFF,
             .reads = &w->proxy->reads[i],
             .max_lag_ns = d->max_lag_ns,
             .routes = w->database_stats[i].routes,
@@ -180,6 +181,55 @@ static void group_destroy(struct group *g)
     free(g->scram_keys);
     waitlist_deinit(&g->waiters);
     free(g);
+}
+
+/* Where nobody has been for so long, names that do not exist among them, nothing is kept: neither
+ * memory nor lines of metrics. What was learned of its users is learned again. */
+static const uint64_t group_unused_ns = UINT64_C(10000000000);
+
+/* Is a connection of these pools on its way to another worker? It names its group until then. */
+static bool is_moving(const struct pool *pool)
+{
+    const struct worker *w = pool->group->worker;
+    for (uint32_t i = 0; i < w->proxy->workers_count; i++)
+        if (shared_load(&pool->shared->workers[i].incoming) > 0)
+            return true;
+    return false;
+}
+
+static bool group_is_used(const struct group *g)
+{
+    if (g->users > 0 || g->waiting > 0 || g->dirty)
+        return true;
+    for (uint32_t n = 0; n < CONFIG_NODES_MAX; n++) {
+        const struct pool *pool = &g->pools[n];
+        if (pool->shared != NULL &&
+            (!TAILQ_EMPTY(&pool->idle) || !TAILQ_EMPTY(&pool->others) || is_moving(pool)))
+            return true;
+    }
+    return false;
+}
+
+static void group_remove(struct worker *w, struct group *g)
+{
+    log_debug("pools_removed", "user=\"%s\" database=\"%s\"", g->user, g->client_database);
+    TAILQ_REMOVE(&w->groups, g, link);
+    core_group_deinit(&w->core, &g->core);
+    for (uint32_t n = 0; n < CONFIG_NODES_MAX; n++)
+        if (g->pools[n].shared != NULL)
+            shared_pool_put(w->proxy, g->pools[n].shared);
+    group_destroy(g);
+}
+
+void worker_groups_tick(struct worker *w, uint64_t now_ns)
+{
+    struct group *g;
+    struct group *next;
+    TAILQ_EACH_SAFE (g, &w->groups, link, next)
+        if (g->used_ns == 0 || group_is_used(g))
+            g->used_ns = now_ns;
+        else if (now_ns > g->used_ns && now_ns - g->used_ns > group_unused_ns)
+            group_remove(w, g);
 }
 
 /* ---- mail ---- */
@@ -401,6 +451,7 @@ static void on_check(uv_check_t *check)
         client_io_turn(w);
     if (w->stopping)
         stop_step(w);
+    __atomic_store_n(&w->turns_ended, w->turns_ended + 1, __ATOMIC_RELEASE);
 }
 
 static void on_tick(uv_timer_t *timer)
@@ -414,6 +465,7 @@ static void on_tick(uv_timer_t *timer)
     catalogs_tick(w, now_ns);
     look_turn(w, now_ns);
     pools_tick(w, now_ns);
+    worker_groups_tick(w, now_ns);
     cancels_tick(w, now_ns);
     signals_tick(w, now_ns);
     quiet_tick(w, now_ns);

@@ -174,6 +174,8 @@ struct group {
     uint32_t waiting;
     uint32_t fallback_waiting; /* of them, reads that fell back */
     uint32_t clients;
+    uint32_t users;   /* clients that name it, from their log-in to their last callback */
+    uint64_t used_ns; /* when it was last in use */
     struct waitlist waiters;
     struct pool pools[CONFIG_NODES_MAX];
     char user[256];
@@ -229,6 +231,7 @@ struct worker {
     uint32_t pin_waiters;             /* ... for others to let their connections go */
     struct client **slots;            /* by cancel key; the first stays empty */
     uint32_t slots_count, slots_free; /* slots_free: where to look first for a free one */
+    uint64_t turns_ended; /* of the loop; released to who frees what this worker may have seen */
     uint32_t servers_count, clients_count;
     uint64_t spooled; /* bytes that clients have not taken */
     uint64_t dealt;   /* clients given to this worker; the supervisor's */
@@ -271,6 +274,9 @@ void worker_outcome(struct worker *w, const struct outcome_record *record);
 void worker_want_probe(struct worker *w);
 /* Executes what a step asked for; c may be NULL when no client is concerned. */
 void worker_apply(struct worker *w, struct client *c, struct core_actions *a, uint64_t now_ns);
+void worker_groups_tick(struct worker *w, uint64_t now_ns);
+/* Made when it is not there. worker_groups_tick() takes it out when nobody has used it for a while,
+ * with its pools. */
 struct group *worker_group(struct worker *w, uint32_t database, const char *client_database,
                            const char *user);
 

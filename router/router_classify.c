@@ -257,6 +257,10 @@ void router_classify(const char *text, size_t size, const struct router_context 
     }
     struct router_survey survey;
     router_survey(text, size, &survey);
+    if (names->no_hints) {
+        survey.hinted = false;
+        survey.hint = (struct router_hint){0};
+    }
     if (survey.broken || (size > 0 && memchr(text, '\0', size) != NULL)) {
         *ret = blind_write(ROUTER_REASON_PARSE_ERROR);
     } else if (survey.body_offset > 0) {

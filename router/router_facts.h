@@ -95,6 +95,7 @@ struct router_context {
     uint64_t key;
     bool strict;   /* isolation = proven: what the facts do not know is taken for the worst, and all
                       names where they are NULL. Else it is what its text shows. */
+    bool no_hints; /* hints = off */
     bool any_path; /* the session's search_path may be another than it began with */
     bool orphaned; /* no facts, and no primary to ask for them: a relation that nobody knows may be
                       read on a replica. It taints all the same. */

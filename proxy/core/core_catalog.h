@@ -39,7 +39,7 @@ static inline bool core_catalog_may_look_anywhere(const struct core_session *s)
 static inline uint64_t core_catalog_key_with(const struct core_session *s,
                                              const struct router_facts *facts)
 {
-    uint64_t key = s->group->names_key;
+    uint64_t key = s->group->names_key ^ (uint64_t)s->group->database->no_hints << 63;
     if (facts != NULL)
         key ^= router_facts_digest(facts);
     else if (s->group->catalog != NULL && core_catalog_is_orphaned(s))

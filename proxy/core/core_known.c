@@ -19,6 +19,7 @@ void core_classify(const struct core_session *s, struct proto_span text, struct 
                      : NULL,
         .key = core_catalog_key_with(s, facts),
         .any_path = core_catalog_may_look_anywhere(s),
+        .no_hints = s->group->database->no_hints,
         .strict = s->group->catalog != NULL && s->group->database->isolates,
         .orphaned = facts == NULL && s->group->catalog != NULL && core_catalog_is_orphaned(s)};
     ret->key = context.key;

@@ -210,6 +210,7 @@ struct core_database {
     bool until_write;     /* transaction_reads: plain blocks begin on a replica */
     bool keeps_sequences; /* currval = session: what may call nextval pins */
     bool isolates;        /* isolation = proven */
+    bool no_hints;        /* hints = off */
     const uint8_t *reads; /* enum router_reads, shared with the supervisor, read relaxed */
     uint64_t max_lag_ns;
     uint64_t *routes;          /* [CORE_ROUTE_COUNTERS] */

@@ -61,8 +61,9 @@ def eve(cluster):
 
 
 @contextlib.contextmanager
-def nothing_moves(p):
-    """Another user writes and reads all the time: no error, and no breaker has moved at the end."""
+def nothing_moves(p, attack=None, beside=None):
+    """Another user writes and reads all the time: no error, and no breaker has moved at the end. For a report the
+    `attack` comes through another proxy first, `beside`: what it costs the servers and the machine in any case."""
     def transitions():
         return {row["node"]: (row["state"], row["transitions"]) for row in p.admin("SHOW BREAKERS")}
 
@@ -72,13 +73,17 @@ def nothing_moves(p):
 
     p.wait_ready()
     before = transitions()
-    alone = neighbour(p, SECONDS / 3) if REPORT else None
     load = Load(p, work, clients=2, pause=0.01)
     with load, concurrent.futures.ThreadPoolExecutor() as pool:
+        alone = neighbour(p, SECONDS) if REPORT else None
+        elsewhere = pool.submit(neighbour, p, SECONDS) if REPORT and attack else None
+        if elsewhere:
+            at_ten_a_second(lambda: attack(beside))
+            elsewhere.result()
         attacked = pool.submit(neighbour, p, SECONDS) if REPORT else None
         yield
     if REPORT:
-        report(alone, attacked.result())
+        report(alone, elsewhere.result() if elsewhere else None, attacked.result())
     assert not load.errors
     assert load.done > 10
     assert load.slowest < 1.5
@@ -108,11 +113,12 @@ def neighbour(p, seconds):
     return took[len(took) * 99 // 100]
 
 
-def report(alone, attacked):
+def report(alone, elsewhere, attacked):
     """A timing is no test: it is written down for who asked for it."""
     name = os.environ["PYTEST_CURRENT_TEST"].rsplit("::", 1)[-1].split(" ")[0]
     with open(REPORT, "a", encoding="utf-8") as f:
-        f.write(f"{attacked / alone:5.2f} {alone * 1e3:7.2f} ms {attacked * 1e3:7.2f} ms {name}\n")
+        share = f"{attacked / elsewhere:5.2f} {elsewhere * 1e3:7.2f} ms" if elsewhere else " " * 16
+        f.write(f"{attacked / alone:5.2f} {alone * 1e3:7.2f} ms, {share}, {attacked * 1e3:7.2f} ms {name}\n")
 
 
 def at_ten_a_second(step, seconds=SECONDS):
@@ -123,10 +129,20 @@ def at_ten_a_second(step, seconds=SECONDS):
         time.sleep(max(0.0, due - time.monotonic()))
 
 
-@pytest.fixture(scope="module")
-def target(cluster, eve, binary):
+@pytest.fixture(scope="module", name="target")
+def make_target(cluster, eve, binary):
+    yield from started(cluster, "target")
+
+
+@pytest.fixture(scope="module", name="beside")
+def make_beside(cluster, eve, binary):
+    """The same, and only for a report: None else."""
+    yield from started(cluster, "beside") if REPORT else [None]
+
+
+def started(cluster, name):
     from proxy import Proxy
-    p = Proxy(cluster, "target", switchgear={"auth_type": "trust", "workers": 1}, users=SECRETS)
+    p = Proxy(cluster, name, switchgear={"auth_type": "trust", "workers": 1}, users=SECRETS)
     yield p.start()
     p.stop()
 
@@ -267,8 +283,8 @@ WAYS = {
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_one_client_moves_no_breaker(target, way):
-    with nothing_moves(target):
+def test_one_client_moves_no_breaker(target, beside, way):
+    with nothing_moves(target, WAYS[way], beside):
         at_ten_a_second(lambda: WAYS[way](target))
 
 

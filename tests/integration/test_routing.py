@@ -6,7 +6,7 @@ import itertools
 import psycopg2
 import pytest
 
-from cluster import APP_DATABASE
+from cluster import APP_DATABASE, wait_until
 from proxy import dicts_of, last_route, one, rows_of
 
 _numbers = itertools.count(1)
@@ -236,6 +236,22 @@ def test_the_hint_primary_takes_one_read_to_the_primary(cluster, session):
     assert where(cluster, session, "/* switchgear: route=primary */ select 1") == {"p1"}
     assert where(cluster, session, "select 1 /*route='primary'*/") == {"p1"}
     assert on_a_replica(where(cluster, session, "select 1"))
+
+
+def test_hints_are_comments_where_they_are_off(proxy):
+    p = proxy(database={"hints": "off"})
+    c = p.connect()
+    for hint in ("/* switchgear: route=primary */ ", "/*route='primary'*/ "):
+        wait_until(lambda h=hint: one(c, h + "select 1") and last_route(c)["role"] == "replica", 10, "it is a read")
+        assert last_route(c)["reason"] != "hint"
+    p.write_config(database={"hints": "on"})
+    p.admin("RELOAD")
+    wait_until(lambda: one(c, "/* switchgear: route=primary */ select 1") and last_route(c)["reason"] == "hint", 10,
+               "they are obeyed")
+    p.write_config(database={"hints": "off"})
+    p.admin("RELOAD")
+    wait_until(lambda: one(c, "/* switchgear: route=primary */ select 1") and last_route(c)["role"] == "replica", 10,
+               "they are not, though the same text was known")
 
 
 def test_the_hint_replica_frees_an_unknown_function_but_never_a_write(cluster, session):
