@@ -14,8 +14,10 @@
 bool pool_is_stale(const struct server *v)
 {
     const struct group *g = v->pool->group;
+    const struct proxy *p = v->worker->proxy;
     return v->started_ns < v->pool->defaults_ns ||
-           v->started_ns < shared_load(&v->worker->proxy->reconnect_ns[g->database]);
+           v->started_ns < shared_load(&p->nodes[v->pool->node].renewed_ns) ||
+           v->started_ns < shared_load(&p->reconnect_ns[g->database]);
 }
 
 static const char *reason_of(const struct server *v, bool paused)

@@ -427,6 +427,27 @@ static void primary_answered(struct supervisor *s, uint32_t node, uint64_t now_n
 
 /* ---- answers ---- */
 
+static bool is_other(const char *was, const char *is)
+{
+    return was[0] != '\0' && is[0] != '\0' && strcmp(was, is) != 0;
+}
+
+/* A name or an address may lead to another server now, or this one was started again. Connections
+ * to the former one may live on. */
+static void look_who_answers(struct supervisor *s, uint32_t node, const struct evidence *e)
+{
+    const struct node_state *n = &s->nodes[node];
+    struct shared_node *shared = &s->proxy->nodes[node];
+    if (!is_other(n->postmaster_start, e->postmaster_start) &&
+        !is_other(n->system_identifier, e->system_identifier))
+        return;
+    log_info("server_changed", "node=%s started=%s before=%s", s->proxy->node_names[node],
+             e->postmaster_start, n->postmaster_start);
+    shared_set(&shared->left_ns, n->answered_ns);
+    shared_set(&shared->renewed_ns, n->probe->link.sent_ns);
+    workers_wake(s->proxy);
+}
+
 static bool accept_answer(struct supervisor *s, uint32_t node, const struct evidence_answer *answer,
                           uint64_t now_ns)
 {
@@ -434,6 +455,8 @@ static bool accept_answer(struct supervisor *s, uint32_t node, const struct evid
     struct probe_shard *shard = probe_shard_of(s, node);
     const struct evidence *e = &n->probe->evidence;
 
+    look_who_answers(s, node, e);
+    n->answered_ns = n->probe->link.sent_ns;
     n->lsn = e->lsn;
     n->timeline = e->timeline;
     memcpy(n->system_identifier, e->system_identifier, sizeof(e->system_identifier));

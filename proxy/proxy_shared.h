@@ -118,6 +118,9 @@ struct shared_node {
      * Set by the supervisor together with the generation: high 32 bits generation, low 32 bits
      * count; changed by compare-and-swap. */
     uint64_t permits CK_CC_CACHELINE;
+    /* Another server answers at the node's address: what was opened before `left_ns` leads to the
+     * former one, what was opened before `renewed_ns` may. 0: never. Writer: the supervisor. */
+    uint64_t left_ns, renewed_ns;
 };
 /* Worker: takes one under this generation. */
 bool shared_permit_take(struct shared_node *node, uint32_t generation);

@@ -23,6 +23,7 @@ struct node_state {
                               of then; 0: it is not */
     uint64_t received_lsn; /* replica: of its receiver, as far as is known */
     uint64_t probed_ns;    /* when the last probe was answered; 0: never */
+    uint64_t answered_ns;  /* when it was sent, if its answer was taken; 0: none was */
     uint64_t served_ns;    /* when a client's statement was last answered; 0: never */
     uint64_t lsn;          /* primary: insert LSN (normalised); replica: replay LSN */
     uint64_t lag_bytes;

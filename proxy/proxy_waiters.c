@@ -202,13 +202,17 @@ static void open_for_waiters(struct group *g, uint8_t node, uint64_t now_ns)
     }
 }
 
-/* The node has another role than when this connection was made: after a promotion what was a
- * standby's may write, and what was the primary's must not any more. What the core knows of a
- * connection does not change while it lives, so that a new one is made. */
+/* The node has another role than when this connection was made, or is another server: after a
+ * promotion what was a standby's may write, and what was the primary's must not any more; and a
+ * server that has lost its address is not looked after. What the core knows of a connection does
+ * not change while it lives, so that a new one is made. */
 bool pool_is_mislabelled(const struct worker *w, const struct server *v)
 {
-    const uint8_t role = w->topology.nodes[v->pool->node].role;
-    return v->core.is_replica ? role == ROUTER_ROLE_PRIMARY : role != ROUTER_ROLE_PRIMARY;
+    const uint8_t node = v->pool->node;
+    const uint8_t role = w->topology.nodes[node].role;
+    const bool as_was =
+        v->core.is_replica ? role != ROUTER_ROLE_PRIMARY : role == ROUTER_ROLE_PRIMARY;
+    return !as_was || v->started_ns < shared_load(&w->proxy->nodes[node].left_ns);
 }
 
 /* An idle connection to the node, or NULL. The topology may be newer than the last look at what is

@@ -59,6 +59,36 @@ def test_writes_are_back_when_one_address_leads_to_another_primary(cluster, prox
         assert rows_of(p.connect(), WRITE) == [("written",)]
 
 
+def test_connections_follow_an_address_that_leads_to_another_replica(cluster, proxy):
+    """Both are replicas, and the former one lives on: nobody would look after what it shows."""
+    first, second = cluster.replicas
+    with LyingRelay(first.port) as address:
+        p = proxy(nodes={"r1": {"port": address.port}})
+        p.admin("DRAIN r2")
+        clients = [p.connect() for _ in range(4)]
+        for c in clients:
+            assert on_replica(c) == str(first.port)
+        held = p.connect(autocommit=False)
+        rows_of(held, "set transaction read only")
+        assert on_replica(held) == str(first.port)
+        address.target_port = second.port
+        assert address.say(b"", "prober", and_close=True) > 0
+        for c in clients:
+            wait_until(lambda c=c: on_replica(c) == str(second.port), 10, "what is pooled is opened anew")
+        assert on_replica(held) == str(first.port), "a block goes on where it is"
+        held.rollback()
+        wait_until(lambda: not backends_of(first), 10, "nobody is left there")
+        assert "event=server_changed node=r1" in p.log_text()
+
+
+def on_replica(connection):
+    return rows_of(connection, "/* switchgear: route=replica */ select current_setting('port') from t where id = 1")[0][0]
+
+
+def backends_of(node):
+    return node.psql(f"select pid from pg_stat_activity where usename = '{APP_USER}'")
+
+
 @pytest.mark.parametrize("in_use", [False, True])
 def test_a_primary_that_no_connection_reaches_lets_writes_wait_for_write_wait(cluster, proxy, in_use):
     """The probe's own connection stands. Where one of the pool does too, it is waited for longer."""

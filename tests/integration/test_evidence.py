@@ -374,7 +374,7 @@ def odd_verifier(password):
 def test_whom_a_node_does_not_let_in_moves_no_breaker(strangers, proxy, user):
     users = {"eve_wrong": "not-it", "eve_odd": "known", "eve_limit": "server-side",
              "eve_library": "server-side"}
-    p = proxy(switchgear={"auth_type": "trust", "workers": 1, "query_wait_timeout": "300ms",
+    p = proxy(switchgear={"auth_type": "trust", "workers": 1, "query_wait_timeout": "600ms",
                           "server_login_retry": "10ms"}, users=users)
     errors = []
 

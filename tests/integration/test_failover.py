@@ -340,7 +340,7 @@ def test_a_conflict_that_both_replicas_have_is_answered_by_the_primary(cluster, 
 @pytest.mark.parametrize("level", ["session", "global", "bounded", "eventual"])
 def test_reads_and_log_ins_go_on_while_no_primary_answers(cluster, proxy, level):
     """Longer than max_lag, and than lag_hard."""
-    p = proxy(database={"max_lag": "1s", "consistency": level, "write_wait": "300ms"},
+    p = proxy(database={"max_lag": "1s", "consistency": level, "write_wait": "1s"},
               breaker={"lag_hard": "2s"})
     old = p.connect()
     rows_of(old, "update t set v = v + 1 where id = 60")
