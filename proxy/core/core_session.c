@@ -149,8 +149,8 @@ void core_preflight_over(struct core_session *s, uint64_t now_ns, struct core_ac
                      (enum router_verdict)s->class.verdict, reason, now_ns);
     if (s->class.verdict == ROUTER_VERDICT_READ && !b->is_replica)
         s->worker->counters.reads_missed++;
-    if (s->class.verdict == ROUTER_VERDICT_WRITE && b->is_replica && s->block == CORE_NO_BLOCK &&
-        s->choice.target == ROUTER_TARGET_REPLICA)
+    if (s->class.verdict == ROUTER_VERDICT_WRITE && b->is_replica && s->block != CORE_OPEN &&
+        s->choice.target == ROUTER_TARGET_REPLICA && !core_begin_reads_only(s))
         s->class.verdict = ROUTER_VERDICT_READ; /* route = replica lifted a doubt */
     core_start_batch(s, now_ns);
     core_pump(s, (struct proto_span){0}, now_ns, a);

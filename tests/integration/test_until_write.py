@@ -39,6 +39,36 @@ def test_a_block_that_only_reads_stays_on_its_replica(cluster, gear2):
     assert moved(gear2) == 0
 
 
+DOUBTS = ["select doubted()", "select count(*) from pg_stat_activity", "select pg_is_in_recovery()", "select txid_current()",
+          "select currval('log_id_seq')", "select * from doubt", "explain analyze select doubted()",
+          "select pg_backend_pid()", "call doubted_too()", "do 'begin perform doubted(); end'"]
+
+
+@pytest.mark.invariant
+@pytest.mark.parametrize("how", ["a setting", "a hint"])
+def test_a_block_may_begin_on_a_replica_with_what_the_client_wants_there(cluster, gear2, how):
+    """It was in doubt: the client has said that it reads. Whatever comes of that, the next write is written."""
+    cluster.primary.psql("create or replace function doubted() returns int language plpgsql volatile as 'begin return 1; "
+                         "end'; create or replace view doubt as select doubted(); create or replace procedure doubted_too() "
+                         "language plpgsql as 'begin perform doubted(); end'; grant select on doubt to public", APP_DATABASE)
+    cluster.wait_replicated()
+    c = gear2.connect()
+    rows_of(c, f"set switchgear.route = {'replica' if how == 'a setting' else 'auto'}")
+    hint = "/* switchgear: route=replica */ " if how == "a hint" else ""
+    for sql in DOUBTS * 3:
+        rows_of(c, "begin")
+        try:
+            rows_of(c, hint + sql)
+            rows_of(c, "insert into log (note) values ('after a doubt')")
+            rows_of(c, "commit")
+        except psycopg2.Error as error:
+            assert error.pgcode in ("55000", "25006", "0A000"), (sql, error)
+            rows_of(c, "rollback")
+    gear2.insist_alive()
+    written = one(c, "/* switchgear: route=primary */ select count(*) from log where note = 'after a doubt'")
+    assert written >= len(DOUBTS)
+
+
 @pytest.mark.core
 @pytest.mark.invariant
 def test_a_block_moves_before_its_first_write_and_only_then(cluster, gear2):
