@@ -342,7 +342,7 @@ static void look_out(struct catalog *c, uint8_t node, uint64_t now_ns)
 
 static void looked_out(struct catalog *c, const PGresult *result)
 {
-    const bool sees = catalog_watch_sees(&c->watch, result);
+    const enum catalog_watch_finding finding = catalog_watch_sees(&c->watch, result);
     struct shared_catalog *s = c->shared;
     const uint64_t began_ns = c->watch.watched_ns;
     const uint64_t version = shared_load(&s->defaults_version);
@@ -350,10 +350,12 @@ static void looked_out(struct catalog *c, const PGresult *result)
         look_answered(c->worker->proxy, s, began_ns, shared_load(&s->defaults_version) != version);
     else
         c->watch.watched_ns = 0; /* at the next tick again */
-    if (!sees)
+    if (finding == CATALOG_WATCH_NOTHING)
         return;
     c->seen = true;
     ck_pr_faa_64(&s->suspects, 1);
+    if (finding == CATALOG_WATCH_CODE) /* what is known may be wrong by now, and lets states out */
+        ck_pr_faa_64(&s->changes, 1);
 }
 
 static uint64_t events_of(const struct shared_catalog *s)
@@ -378,9 +380,12 @@ static void consider(struct catalog *c, uint64_t now_ns)
     }
     if (c->node != ROUTER_NODE_NONE && c->node != node)
         c->core.facts_changes = UINT64_MAX; /* of another server: perhaps it had not seen all */
-    if (adopt(c, node, now_ns) || !is_time || !log_in_choose(c) || !lease_take(c, now_ns))
+    if (adopt(c, node, now_ns))
         return;
-    ask(c, node, now_ns);
+    if (!is_time)
+        look_out(c, node, now_ns); /* somebody makes DDL again and again: log-ins go on */
+    else if (log_in_choose(c) && lease_take(c, now_ns))
+        ask(c, node, now_ns);
 }
 
 /* ---- the answer ---- */

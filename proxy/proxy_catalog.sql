@@ -62,7 +62,10 @@ func_flags AS MATERIALIZED (
             WHEN provolatile <> 'v' OR extname IN ('uuid-ossp', 'pgcrypto')
                 OR proname = 'pg_stat_statements' THEN 0
             ELSE 10 END
-        ELSE 2 | CASE WHEN provolatile = 'v' THEN 8 ELSE 0 END
+        -- what it runs a replica may refuse, and who catches that tells nobody
+        ELSE 2 | CASE WHEN provolatile = 'v' OR body ~ '\mexception\s+when\M' AND body ~ ('\m(insert|update'
+            || '|delete|merge|truncate|copy|create|drop|alter|lock|notify|call|execute|perform|select|nextval)\M')
+            THEN 8 ELSE 0 END
         | CASE WHEN body ~ ('\m(pg_(try_)?advisory_|pg_(cancel|terminate)_backend|pg_promote|dblink'
             || '|pg_reload_conf|lo_export|pg_copy_|pg_create_|pg_drop_replication_|pg_log_backend_'
             || '|pg_logical_slot_get_|pg_rotate_logfile|pg_stat_reset|pg_wal_replay_)') THEN 264

@@ -18,7 +18,14 @@ struct catalog_watch {
     bool asked;          /* at this moment */
     uint64_t watched_ns; /* when it looked last */
     uint64_t summed_ns;  /* ... when it last took the sum: looks for log-ins come more often */
-    char sum[32];        /* what it saw; "": nothing yet */
+    char sum[48];        /* what it saw; "": nothing yet */
+};
+
+enum catalog_watch_finding {
+    CATALOG_WATCH_NOTHING,
+    CATALOG_WATCH_SOMETHING, /* something has changed since the look before, or may have, as this
+                                is the first: the question came earlier */
+    CATALOG_WATCH_CODE       /* functions, triggers, rules, policies, operators or casts have */
 };
 
 /* Is it time to look? `others_ns`: when any worker looked last; `wanted_ns`: when a look was last
@@ -28,8 +35,7 @@ bool catalog_watch_is_due(const struct catalog_watch *w, uint64_t others_ns, uin
 /* Returns the question to ask a server of this version: a row (NULL, how often), then one (role,
  * digest of its defaults) for each that has any (proxy_defaults.h). */
 const char *catalog_watch_ask(struct catalog_watch *w, uint64_t server_version, uint64_t now_ns);
-/* Its answer. True: something has changed since the one before, or may have, as this is the first:
- * the question came earlier. */
-bool catalog_watch_sees(struct catalog_watch *w, const PGresult *result);
+/* Its answer. */
+enum catalog_watch_finding catalog_watch_sees(struct catalog_watch *w, const PGresult *result);
 
 #endif

@@ -104,7 +104,10 @@ static bool take_place(struct core_session *s, const struct core_batch *batch, u
             return false;
         s->movable = s->movable && !ties;
     }
-    if (s->block == CORE_DEFERRED && (batch->opens || batch->continues || core_move_ties(s, batch)))
+    /* what a second BEGIN declares is said again where the block moves, or it does not move */
+    const bool declares = s->class.begin != ROUTER_BEGIN_NONE && s->class.declares && !s->loggable;
+    if (s->block == CORE_DEFERRED &&
+        (batch->opens || batch->continues || declares || core_move_ties(s, batch)))
         s->stays = true;
     return true;
 }

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: PostgreSQL
 """What the proxy finds out about the names of a database: whether what is behind each of them may leave
 something on a connection, needs the primary, reaches outside, or does what nobody can ask for."""
+import time
+
 import pytest
 
 from cluster import APP_DATABASE, APP_PASSWORD, APP_USER, PROBE_PASSWORD, PROBE_USER, wait_until
-from proxy import dicts_of, last_route, one
+from proxy import dicts_of, last_route, one, rows_of
 
 SETUP = """
 create schema f; grant all on schema f to public; set search_path = f, public;
@@ -376,6 +378,33 @@ def test_what_others_change_is_found_soon(table, proxy, interval):
                what="it has a trigger")
     table("drop trigger t on facts_t", APP_DATABASE)
     wait_until(lambda: flags_of(admin, "relation", "facts_t") == "", 40, what="it has none")
+
+
+def test_code_that_others_bring_lets_nothing_out_while_it_is_not_known(cluster, proxy):
+    """A function hides one of PostgreSQL's own, and nobody answers what it does: the answer waits for a lock."""
+    run = cluster.primary.psql
+    p = proxy(switchgear={"catalog_interval": "24h"}, database={"pool_size": 1})
+    p.admin("DRAIN r2")  # both meet on one replica
+    a, b, admin = p.connect(), p.connect(), p.connect_admin()
+    one(a, "select 1")
+    for _ in range(2):  # the first look comes behind the question, and is followed by another one
+        wait_until(lambda: catalog_of(admin).get("state") == "known", 20, "the catalog is known")
+        time.sleep(2)
+    blocker = cluster.primary.connect(APP_DATABASE)
+    try:
+        rows_of(blocker, "begin; lock table pg_policy in access exclusive mode")
+        maker = cluster.primary.connect(APP_DATABASE)
+        rows_of(maker, "create function public.upper(int) returns text language plpgsql as "
+                       "$$ begin perform set_config('app.tenant', 'A', false); return 'x'; end $$")
+        maker.close()  # what it has written is counted now
+        time.sleep(3)
+        for _ in range(3):
+            assert one(a, "select upper(5)") == "x"
+            for hint in ("", "/* switchgear: route=primary */ "):
+                assert not one(b, hint + "select current_setting('app.tenant', true)")
+    finally:
+        blocker.close()
+        run("drop function if exists public.upper(int)", APP_DATABASE)
 
 
 def test_a_database_with_fixed_credentials_is_known_before_its_first_client(cluster, proxy):

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: PostgreSQL
 """What ALTER ROLE and ALTER DATABASE ... SET give to new log-ins, though no ParameterStatus tells of it: soon, on
 each node, and without a way back."""
+import threading
 import time
 
 import psycopg2
@@ -128,6 +129,31 @@ def test_a_change_before_the_first_look_reaches_who_logs_in_next(cluster, proxy,
     s = p.connect()
     assert s.get_parameter_status("TimeZone") == "Asia/Tokyo"
     s.close()
+
+
+@pytest.mark.parametrize("pause", [0.02, 0.2])
+def test_a_change_is_seen_while_somebody_makes_ddl_again_and_again(cluster, proxy, psql, pause):
+    """What names stand for is void all the time, and asked for again and again."""
+    p = proxy(database={"pool_size": 4})
+    maker, ending = p.connect(), threading.Event()
+
+    def make():
+        while not ending.is_set():
+            rows_of(maker, "create or replace function made_again() returns int language sql as 'select 1'")
+            time.sleep(pause)
+
+    thread = threading.Thread(target=make)
+    thread.start()
+    try:
+        time.sleep(2)
+        for value in ("11MB", "12MB"):
+            psql(f"alter role app set work_mem = '{value}'")
+            cluster.wait_replicated()
+            wait_until(lambda v=value: set(new_log_in(p, "work_mem")) == {v}, 6, "it is seen")
+    finally:
+        ending.set()
+        thread.join()
+        rows_of(maker, "drop function made_again()")
 
 
 def test_log_ins_go_on_when_nobody_can_look(cluster, proxy):

@@ -118,3 +118,36 @@ def test_in_a_block_that_is_half_read_the_client_is_told_and_the_text_learned(cl
             error = first_error(w.run(execute(), sync()))
             assert (error is None) or (turn == 0 and error["C"] in ("25006", "40001"))
             assert types(w.run(query("rollback"))) == "CZ"
+
+
+QUIET_LIARS = {  # each says that it is STABLE, and tells nobody that a replica has refused it
+    "perform": "perform do_note('{n}'); return 1",
+    "execute": "execute 'select do_note(''{n}'')'; return 1",
+    "select into": "select do_note('{n}') into found_it; return found_it",
+}
+
+
+@pytest.mark.invariant
+@pytest.mark.parametrize("reads", ["until_write", "primary"])
+def test_a_liar_that_catches_its_refusal_writes_all_the_same(cluster, proxy, reads):
+    cluster.primary.psql("delete from log where note like 'quiet%'", APP_DATABASE)
+    for name, body in QUIET_LIARS.items():
+        name = "quiet_" + name.replace(" ", "_")
+        cluster.primary.psql(f"create or replace function {name}() returns int language plpgsql stable as $f$ declare "
+                             f"found_it int; begin {body.format(n=name)}; exception when others then return -1; end $f$",
+                             APP_DATABASE)
+    cluster.primary.psql("create or replace function quiet_cast(what text) returns int language plpgsql immutable as "
+                         "'begin return what::int; exception when others then return null; end'", APP_DATABASE)
+    cluster.wait_replicated()
+    p = proxy(database={"transaction_reads": reads})
+    c = p.connect()
+    wait_until(lambda: one(c, "select quiet_cast('7')") == 7 and last_route(c)["role"] == "replica", 10,
+               "what only computes may go to a replica, and the names are known")
+    for name in QUIET_LIARS:
+        name = "quiet_" + name.replace(" ", "_")
+        block = p.connect(autocommit=False)
+        assert one(c, f"select {name}()") == 1
+        assert one(block, f"select {name}()") == 1
+        block.commit()
+        block.close()
+        assert cluster.primary.psql(f"select count(*) from log where note = '{name}'", APP_DATABASE)[0][0] == 2

@@ -252,7 +252,15 @@ static void server_says(struct shell *sh, uint8_t which, struct proto_span bytes
     struct core_backend *b = any_backend(sh, which);
     if (b == NULL)
         return;
-    execute(sh, core_server_data(b, bytes, sh->now_ns));
+    const bool unbegun = sh->session.backend == b && sh->session.unbegun;
+    struct core_actions *a = core_server_data(b, bytes, sh->now_ns);
+    if (unbegun && sh->session.backend == NULL && sh->session.hold != NULL) {
+        /* what was to reset the connection in front has failed: the server skips what came behind
+         * it, and another connection gets that */
+        const struct proto_span held = core_block_span(sh->session.hold);
+        sh->writes_given += count_writes(held.base, held.size);
+    }
+    execute(sh, a);
     for (uint32_t i = 0; i < BACKENDS_MAX; i++)
         if (sh->backends[i] == b && b->session == NULL && b->broken)
             forget(sh, b);
