@@ -149,7 +149,7 @@ def test_a_change_is_seen_while_somebody_makes_ddl_again_and_again(cluster, prox
         for value in ("11MB", "12MB"):
             psql(f"alter role app set work_mem = '{value}'")
             cluster.wait_replicated()
-            wait_until(lambda v=value: set(new_log_in(p, "work_mem")) == {v}, 6, "it is seen")
+            wait_until(lambda v=value: set(new_log_in(p, "work_mem")) == {v}, 15, "it is seen")
     finally:
         ending.set()
         thread.join()
