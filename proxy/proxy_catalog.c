@@ -363,11 +363,18 @@ static uint64_t events_of(const struct shared_catalog *s)
     return shared_load(&s->changes) + shared_load(&s->wishes);
 }
 
+/* A log-in waits for one: it may be the first client of all. */
+static bool look_is_wanted(const struct catalog *c, uint64_t now_ns)
+{
+    const uint64_t wanted_ns = shared_load(&c->shared->look_wanted_ns);
+    return c->watch.watches && wanted_ns > c->watch.watched_ns && now_ns < wanted_ns + SECOND_NS;
+}
+
 static void consider(struct catalog *c, uint64_t now_ns)
 {
     const bool wanted = is_wanted(c);
     if (c->asking || c->watch.asked || c->worker->stopping || is_paused(c) ||
-        (!wanted && !is_kept_ready(c)))
+        (!wanted && !is_kept_ready(c) && !look_is_wanted(c, now_ns)))
         return;
     const uint8_t node = router_primary(&c->worker->topology, c->shared->shard);
     const bool waits = catalog_slow_waits(c->shared, events_of(c->shared), c->seen, now_ns);

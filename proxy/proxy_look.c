@@ -13,7 +13,8 @@
 /* Changes and log-ins cannot be told apart more finely than that. It is also the pause between
  * looks. */
 static const uint64_t moment_ns = UINT64_C(20000000);
-static const uint64_t wait_max_ns = UINT64_C(1000000000);
+static const uint64_t wait_max_ns = UINT64_C(500000000);
+static const uint64_t renewed_ns = UINT64_C(10000000000); /* RECONNECT: nobody looks, all is new */
 static const uint64_t discouraged_ns = UINT64_C(5000000000); /* after one that waited in vain */
 
 static bool is_of_this_moment(const struct shared_catalog *s, uint64_t at_ns)
@@ -38,8 +39,10 @@ bool look_hold(struct auth *a, uint32_t database, const char *dbname, uint64_t n
     struct shared_catalog *s = a->looked ? NULL : shared_catalog_find(w->proxy, shard, dbname);
     if (s == NULL)
         return false;
+    const uint64_t reconnect_ns = shared_load(&w->proxy->reconnect_ns[database]);
     if ((shared_load(&s->watcher) == 0 && shared_load(&s->asking_ns) == 0) ||
-        is_of_this_moment(s, now_ns) || now_ns < shared_load(&s->look_failed_ns) + discouraged_ns ||
+        (reconnect_ns != 0 && now_ns < reconnect_ns + renewed_ns) || is_of_this_moment(s, now_ns) ||
+        now_ns < shared_load(&s->look_failed_ns) + discouraged_ns ||
         router_primary(&w->topology, shard) == ROUTER_NODE_NONE) {
         shared_catalog_put(w->proxy, s);
         return false;

@@ -82,7 +82,8 @@ def test_a_start_up_packet_may_come_byte_by_byte(open_gear):
         for byte in startup(APP_USER, APP_DATABASE):
             w.send(bytes([byte]))
             time.sleep(0.002)
-        assert types(w.recv_all())[-1] == "Z"
+        got = w.recv_all()
+    assert types(got)[-1] == "Z", got
 
 
 @pytest.mark.core

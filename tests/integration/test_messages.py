@@ -126,4 +126,4 @@ def test_a_primary_that_is_away_is_said(cluster, proxy):
     wait_until(lambda: lines(p, "primary_gone"), 15, "the line")
     said = lines(p, "primary_gone")[0]
     assert "shard=main" in said and "last=p1" in said and "refused" in said
-    assert len(lines(p, "primary_gone")) == 1
+    assert len(lines(p, "primary_gone")) <= 2, "once, and again if it was seen to be back for a moment"
