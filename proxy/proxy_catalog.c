@@ -52,7 +52,8 @@ struct catalog {
     uint64_t began_ns;          /* the question that is under way, or the last one */
     uint64_t duration_ns;       /* of the last answer */
     uint64_t ended_ns;          /* of the last question, answered or not; 0: there was none */
-    char user[256];             /* as the question that is under way logs in */
+    struct catalog_answer unpublished; /* somebody looked at the shared one; .names NULL: none */
+    char user[256];                    /* as the question that is under way logs in */
     char password[1024];
     struct scram_keys keys;
 };
@@ -189,8 +190,16 @@ static void put_question(struct catalog *c, uint8_t node, const char *question, 
     ask_link_ask(&c->ask, &target, question, NULL, now_ns);
 }
 
+static void unpublished_drop(struct catalog *c)
+{
+    free(c->unpublished.facts);
+    free(c->unpublished.names);
+    c->unpublished = (struct catalog_answer){0};
+}
+
 static void ask(struct catalog *c, uint8_t node, uint64_t now_ns)
 {
+    unpublished_drop(c);
     c->asking = true;
     c->seen = false;
     c->began_ns = now_ns;
@@ -305,6 +314,7 @@ static bool adopt(struct catalog *c, uint8_t node, uint64_t now_ns)
         c->watch.watches = false; /* the other one does */
         c->suspects = s->answered_suspects;
         c->wishes = s->answered_wishes;
+        unpublished_drop(c);
         c->began_ns = s->answered_ns;
         c->duration_ns = s->took_ns;
         c->ended_ns = s->answered_ns + s->took_ns;
@@ -433,28 +443,25 @@ static void failed(struct ask_link *l, const char *sqlstate, const char *message
         failure_note(c, sqlstate, message);
 }
 
-/* For the other workers and SHOW CATALOG, if nobody looks at it just now. Takes what was read. */
-static void publish(struct catalog *c, const struct catalog_answer *answer)
+/* For the other workers and SHOW CATALOG, if nobody looks at it just now: else at the next tick. */
+static void publish(struct catalog *c)
 {
     struct shared_catalog *s = c->shared;
-    struct catalog_answer old = *answer;
     if (uv_mutex_trylock(&s->lock) == 0) {
-        old = s->last;
-        s->last = *answer;
+        const struct catalog_answer old = s->last;
+        s->last = c->unpublished;
+        c->unpublished = old;
         s->error[0] = '\0';
         shared_set(&s->answered_for, c->changes);
         shared_set(&s->answered_suspects, c->suspects);
         shared_set(&s->answered_wishes, c->wishes);
-        shared_set(&s->objects, answer->facts_count);
+        shared_set(&s->objects, s->last.facts_count);
         shared_set(&s->took_ns, c->duration_ns);
         shared_set(&s->node, c->node);
         shared_set(&s->answered_ns, c->began_ns);
         uv_mutex_unlock(&s->lock);
+        unpublished_drop(c);
     }
-    free(old.facts);
-    free(old.names);
-    ck_pr_faa_64(&s->answers, 1);
-    ck_pr_faa_64(&s->spent_ns, c->duration_ns);
 }
 
 static void answered(struct ask_link *l, const PGresult *result)
@@ -490,7 +497,10 @@ static void answered(struct ask_link *l, const PGresult *result)
     lease_end(c);
     c->duration_ns = c->ended_ns - c->began_ns;
     c->voids = is_void(c) ? c->voids + 1 : 0;
-    publish(c, &answer);
+    ck_pr_faa_64(&c->shared->answers, 1);
+    ck_pr_faa_64(&c->shared->spent_ns, c->duration_ns);
+    c->unpublished = answer;
+    publish(c);
 }
 
 /* ---- the loop ---- */
@@ -543,6 +553,7 @@ static void destroy(struct worker *w, struct catalog *c)
     if (w->catalogs->looked_at == c)
         w->catalogs->looked_at = NULL;
     TAILQ_REMOVE(&w->catalogs->all, c, link);
+    unpublished_drop(c);
     ask_link_close(&c->ask);
     log_in_forget(c);
     facts_free(&c->core);
@@ -574,6 +585,8 @@ void catalogs_tick(struct worker *w, uint64_t now_ns)
             destroy(w, c);
             continue;
         }
+        if (c->unpublished.names != NULL)
+            publish(c);
         consider(c, now_ns);
         const uint64_t connect_ns = w->config->switchgear.server_connect_timeout_ns;
         const bool is_asked = c->ask.state == ASK_LINK_ASKED;
