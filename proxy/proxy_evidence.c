@@ -112,7 +112,7 @@ bool evidence_void(struct evidence *e)
     return was_known;
 }
 
-static bool differs(const char *known, const char *now)
+bool evidence_differs(const char *known, const char *now)
 {
     return known[0] != '\0' && now[0] != '\0' && strcmp(known, now) != 0;
 }
@@ -121,9 +121,9 @@ static bool differs(const char *known, const char *now)
 static enum evidence_finding contradiction(const struct evidence *e,
                                            const struct evidence_answer *a)
 {
-    if (a->is_full && differs(e->system_identifier, a->system_identifier))
+    if (a->is_full && evidence_differs(e->system_identifier, a->system_identifier))
         return EVIDENCE_OTHER_SYSTEM;
-    if (a->is_full && differs(e->postmaster_start, a->postmaster_start))
+    if (a->is_full && evidence_differs(e->postmaster_start, a->postmaster_start))
         return EVIDENCE_RESTARTED;
     if (a->in_recovery != e->in_recovery)
         return EVIDENCE_OTHER_ROLE;

@@ -42,6 +42,8 @@ struct evidence_answer {
  * that we understand. */
 bool evidence_parse(const char *const *columns, uint32_t count, struct evidence_answer *ret);
 bool evidence_parse_lsn(const char *text, uint64_t *ret);
+/* Of two identities, "" where one is not known: are they of different servers, or starts? */
+bool evidence_differs(const char *known, const char *now);
 
 #define EVIDENCE_FINDING_MAP(X)                                             \
     X(GOOD, "good")                                                         \

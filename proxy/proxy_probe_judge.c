@@ -427,19 +427,14 @@ static void primary_answered(struct supervisor *s, uint32_t node, uint64_t now_n
 
 /* ---- answers ---- */
 
-static bool is_other(const char *was, const char *is)
-{
-    return was[0] != '\0' && is[0] != '\0' && strcmp(was, is) != 0;
-}
-
 /* A name or an address may lead to another server now, or this one was started again. Connections
  * to the former one may live on. */
 static void look_who_answers(struct supervisor *s, uint32_t node, const struct evidence *e)
 {
     const struct node_state *n = &s->nodes[node];
     struct shared_node *shared = &s->proxy->nodes[node];
-    if (!is_other(n->postmaster_start, e->postmaster_start) &&
-        !is_other(n->system_identifier, e->system_identifier))
+    if (!evidence_differs(n->postmaster_start, e->postmaster_start) &&
+        !evidence_differs(n->system_identifier, e->system_identifier))
         return;
     log_info("server_changed", "node=%s started=%s before=%s", s->proxy->node_names[node],
              e->postmaster_start, n->postmaster_start);
